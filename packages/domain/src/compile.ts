@@ -1,0 +1,415 @@
+// From what a user wrote to what a shard runs.
+//
+// Owns the checking of a domain module's shape: whatever comes out of compileContext is whole, so the hot path asks
+// nothing again. A module in plain JavaScript, or from another copy of this package, gets the same checks.
+//
+// C1. Every name is unique where it must be, and within its bound.
+// C2. Errors that user code throws in a schema, fold, rule or command pass through untouched; the shard turns them into
+//     DOMAIN_FAILED (`describeThrown`). Answers of the wrong shape are DOMAIN_FAILED here.
+// C3. Nothing here allocates per event beyond what the schema and the fold allocate.
+// Not promised: that folds are pure or states plain. The testkit's given/when/then looks for that.
+import { HeddleError, limits } from "@heddle/kernel";
+import { utf8Length } from "@heddle/kernel/internal";
+import { type Branded, isBranded } from "./brand.ts";
+import type { AnyAggregate, AnyContext, CommandContext } from "./define.ts";
+import { describeThrown } from "./describe-thrown.ts";
+import { isUnwantedPromise } from "./promises.ts";
+import { type StandardProps, type Validated, validate } from "./schema.ts";
+
+export interface CompiledContext {
+  readonly name: string;
+  readonly aggregates: ReadonlyMap<string, CompiledAggregate>;
+  /** In the order of the definition. */
+  readonly aggregateNames: readonly string[];
+  /** The one aggregate that declares this event type; `undefined` when none or several do. */
+  aggregateOfEvent(type: string): CompiledAggregate | undefined;
+  /** The one aggregate that declares this command; `undefined` when none or several do. */
+  aggregateOfCommand(name: string): CompiledAggregate | undefined;
+}
+
+export interface CompiledAggregate {
+  /** Place in the context's list, from 0. */
+  readonly index: number;
+  readonly name: string;
+  /** Of the fold. */
+  readonly version: number;
+  initial(): unknown;
+  readonly events: ReadonlyMap<string, CompiledEvent>;
+  readonly commands: ReadonlyMap<string, CompiledCommand>;
+  /** In the order of the definition. */
+  readonly invariantNames: readonly string[];
+  /** The name of the first rule that does not hold, in the order of the definition. */
+  brokenInvariant(state: unknown): string | undefined;
+}
+
+export interface CompiledEvent {
+  readonly type: string;
+  readonly schemaVersion: number;
+  validate(payload: unknown): Validated;
+  /** `payload` is a validated value. */
+  fold(state: unknown, payload: unknown): unknown;
+}
+
+export interface CompiledCommand {
+  readonly name: string;
+  validate(input: unknown): Validated;
+  /** `input` is a validated value. The payloads of decided events are not validated yet. */
+  decide(state: unknown, input: unknown, context: CommandContext): Decision;
+}
+
+export interface DecidedEvent {
+  readonly type: string;
+  readonly payload: unknown;
+}
+
+export type Decision =
+  | { readonly kind: "events"; readonly events: readonly DecidedEvent[] }
+  | { readonly kind: "rejected"; readonly code: string; readonly facts: Readonly<Record<string, unknown>> };
+
+/** The schema version of every event, until an event type can have older shapes beside its newest. */
+const schemaVersion = 1;
+
+/**
+ * Checks a context and makes it ready to run.
+ *
+ * `module` names the origin in error messages; without it the context's own name does.
+ * Errors: DOMAIN_LOAD_FAILED, whose message says what is wrong and where.
+ */
+export function compileContext(context: AnyContext, module = nameOf(context)): CompiledContext {
+  const refuse: Refuse = (message, cause) => {
+    throw loadFailed(module, message, cause);
+  };
+  if (!isBranded(context, "context")) refuse(`wanted what defineContext returns, found ${whatIs(context)}`);
+  if (typeof context.name !== "string" || !contextNamePattern.test(context.name)) {
+    refuse(
+      `the context's name must be letters, digits, _ and -, and begin with a letter; found ${shown(context.name)}`,
+    );
+  }
+  checkName("the context's name", context.name, refuse);
+  const definitions: readonly unknown[] = context.aggregates;
+  if (!Array.isArray(definitions) || definitions.length === 0) {
+    refuse(`context ${context.name}: aggregates must be a list of at least one, found ${whatIs(definitions)}`);
+  }
+  const aggregates = new Map<string, CompiledAggregate>();
+  for (const [index, definition] of definitions.entries()) {
+    const aggregate = compileOne(definition, index, refuse);
+    if (aggregates.has(aggregate.name)) refuse(`two aggregates are named ${aggregate.name}`);
+    aggregates.set(aggregate.name, aggregate);
+  }
+  return new RunnableContext(context.name, aggregates);
+}
+
+/** Compiles one aggregate by itself, for tests of a single aggregate. Errors as {@link compileContext}. */
+export function compileAggregate(aggregate: AnyAggregate): CompiledAggregate {
+  return compileOne(aggregate, 0, (message, cause) => {
+    throw loadFailed(nameOf(aggregate), message, cause);
+  });
+}
+
+export function loadFailed(module: string, message: string, cause?: unknown): HeddleError<"DOMAIN_LOAD_FAILED"> {
+  return new HeddleError("DOMAIN_LOAD_FAILED", { module, message }, cause === undefined ? {} : { cause });
+}
+
+type Refuse = (message: string, cause?: unknown) => never;
+type Fold = (state: unknown, payload: unknown) => unknown;
+type Decide = (state: unknown, input: unknown, context: CommandContext) => unknown;
+type Rule = (state: unknown) => unknown;
+
+function compileOne(aggregate: unknown, index: number, refuse: Refuse): CompiledAggregate {
+  if (!isBranded(aggregate, "aggregate")) {
+    refuse(`aggregates[${index}]: wanted what defineAggregate returns, found ${whatIs(aggregate)}`);
+  }
+  const { name, definition } = aggregate as { readonly name: unknown; readonly definition: unknown };
+  checkName(`the name of aggregates[${index}]`, name, refuse);
+  if (!isObject(definition)) refuse(`aggregate ${name}: wanted a definition, found ${whatIs(definition)}`);
+  const { version, initial } = definition;
+  if (!Number.isSafeInteger(version) || (version as number) < 1) {
+    refuse(`aggregate ${name}: version must be a whole number from 1, found ${shown(version)}`);
+  }
+  checkInitial(name, initial, refuse);
+  const events = new Map<string, CompiledEvent>();
+  for (const [type, made] of entriesOf(`${name}.events`, definition["events"], refuse)) {
+    const { standard, run } = checkMade(`event ${name}.${type}`, made, "event", refuse);
+    events.set(type, new RunnableEvent(`${name}.${type}`, type, standard, run as Fold));
+  }
+  if (events.size === 0) refuse(`aggregate ${name} has no events`);
+  const commands = new Map<string, CompiledCommand>();
+  for (const [command, made] of entriesOf(`${name}.commands`, definition["commands"] ?? {}, refuse)) {
+    const { standard, run } = checkMade(`command ${name}.${command}`, made, "command", refuse);
+    commands.set(command, new RunnableCommand(`${name}.${command}`, command, standard, run as Decide, events));
+  }
+  const rules = entriesOf(`${name}.invariants`, definition["invariants"] ?? {}, refuse);
+  for (const [rule, holds] of rules) {
+    if (typeof holds !== "function") {
+      refuse(`the invariant ${shown(rule)} of ${name} must be a function, found ${whatIs(holds)}`);
+    }
+  }
+  return new RunnableAggregate({
+    index,
+    name,
+    version: version as number,
+    initial: initial as () => unknown,
+    events,
+    commands,
+    rules: rules as readonly (readonly [string, Rule])[],
+  });
+}
+
+function checkInitial(aggregate: string, initial: unknown, refuse: Refuse): void {
+  if (typeof initial !== "function")
+    refuse(`aggregate ${aggregate}: initial must be a function, found ${whatIs(initial)}`);
+  let state: unknown;
+  try {
+    state = initial();
+  } catch (error) {
+    refuse(`initial of ${aggregate} threw: ${describeThrown(error)}`, error);
+  }
+  // Both would come back from a snapshot as something else: nothing, and an empty object.
+  if (state === undefined || typeof state === "function" || isUnwantedPromise(state)) {
+    refuse(`initial of ${aggregate} must return the first state, found ${whatIs(state)}`);
+  }
+}
+
+function checkMade(
+  where: string,
+  made: unknown,
+  wanted: Branded & ("event" | "command"),
+  refuse: Refuse,
+): { readonly standard: StandardProps; readonly run: unknown } {
+  if (!isBranded(made, wanted)) refuse(`${where}: wanted what ${wanted}(schema, …) returns, found ${whatIs(made)}`);
+  const { schema, run } = made as { readonly schema: unknown; readonly run: unknown };
+  const standard = standardOf(schema);
+  if (standard === undefined) {
+    refuse(`${where}: the schema must be a Standard Schema (zod, valibot, arktype, …), found ${whatIs(schema)}`);
+  }
+  if (typeof run !== "function") {
+    refuse(`${where}: the ${wanted === "event" ? "fold" : "decider"} must be a function, found ${whatIs(run)}`);
+  }
+  return { standard, run };
+}
+
+function standardOf(schema: unknown): StandardProps | undefined {
+  if (schema === null || (typeof schema !== "object" && typeof schema !== "function")) return undefined;
+  // Kept, because in some libraries the property is a getter that makes a new object at every access.
+  const standard = (schema as { readonly "~standard"?: unknown })["~standard"];
+  if (!isObject(standard) || standard["version"] !== 1 || typeof standard["validate"] !== "function") return undefined;
+  return standard as unknown as StandardProps;
+}
+
+function entriesOf(where: string, record: unknown, refuse: Refuse): readonly (readonly [string, unknown])[] {
+  if (!isObject(record) || Array.isArray(record)) refuse(`${where} must be an object, found ${whatIs(record)}`);
+  const entries = Object.entries(record);
+  for (const [name] of entries) checkName(`a name in ${where}`, name, refuse);
+  return entries;
+}
+
+function checkName(what: string, name: unknown, refuse: Refuse): asserts name is string {
+  if (typeof name !== "string") refuse(`${what} must be a string, found ${whatIs(name)}`);
+  if (name === "") refuse(`${what} is empty`);
+  if (unprintable.test(name)) refuse(`${what} holds a control character or half of a surrogate pair: ${shown(name)}`);
+  const bytes = utf8Length(name);
+  if (bytes > limits.nameBytesMax) {
+    refuse(`${what} has ${bytes} bytes, at most ${limits.nameBytesMax} are allowed: ${shown(name)}`);
+  }
+}
+
+/** Narrower than other names: a context's name becomes part of addresses and subjects. */
+const contextNamePattern = /^[A-Za-z][A-Za-z0-9_-]*$/;
+const unprintable = /\p{Cc}|\p{Cs}/u;
+
+class RunnableContext implements CompiledContext {
+  readonly name: string;
+  readonly aggregates: ReadonlyMap<string, CompiledAggregate>;
+  readonly aggregateNames: readonly string[];
+  readonly #byEvent: ReadonlyMap<string, CompiledAggregate | undefined>;
+  readonly #byCommand: ReadonlyMap<string, CompiledAggregate | undefined>;
+
+  constructor(name: string, aggregates: ReadonlyMap<string, CompiledAggregate>) {
+    this.name = name;
+    this.aggregates = aggregates;
+    this.aggregateNames = [...aggregates.keys()];
+    this.#byEvent = byUniqueName(aggregates, (aggregate) => aggregate.events.keys());
+    this.#byCommand = byUniqueName(aggregates, (aggregate) => aggregate.commands.keys());
+  }
+
+  aggregateOfEvent(type: string): CompiledAggregate | undefined {
+    return this.#byEvent.get(type);
+  }
+
+  aggregateOfCommand(name: string): CompiledAggregate | undefined {
+    return this.#byCommand.get(name);
+  }
+}
+
+/** A name that several aggregates declare stays in the map, as nobody's. */
+function byUniqueName(
+  aggregates: ReadonlyMap<string, CompiledAggregate>,
+  namesOf: (aggregate: CompiledAggregate) => Iterable<string>,
+): ReadonlyMap<string, CompiledAggregate | undefined> {
+  const owners = new Map<string, CompiledAggregate | undefined>();
+  for (const aggregate of aggregates.values()) {
+    for (const name of namesOf(aggregate)) owners.set(name, owners.has(name) ? undefined : aggregate);
+  }
+  return owners;
+}
+
+class RunnableAggregate implements CompiledAggregate {
+  readonly index: number;
+  readonly name: string;
+  readonly version: number;
+  readonly initial: () => unknown;
+  readonly events: ReadonlyMap<string, CompiledEvent>;
+  readonly commands: ReadonlyMap<string, CompiledCommand>;
+  readonly invariantNames: readonly string[];
+  readonly #rules: readonly Rule[];
+
+  constructor(parts: {
+    readonly index: number;
+    readonly name: string;
+    readonly version: number;
+    readonly initial: () => unknown;
+    readonly events: ReadonlyMap<string, CompiledEvent>;
+    readonly commands: ReadonlyMap<string, CompiledCommand>;
+    readonly rules: readonly (readonly [string, Rule])[];
+  }) {
+    this.index = parts.index;
+    this.name = parts.name;
+    this.version = parts.version;
+    this.initial = parts.initial;
+    this.events = parts.events;
+    this.commands = parts.commands;
+    this.invariantNames = parts.rules.map(([name]) => name);
+    this.#rules = parts.rules.map(([, holds]) => holds);
+  }
+
+  brokenInvariant(state: unknown): string | undefined {
+    for (let i = 0; i < this.#rules.length; i++) {
+      const holds = this.#rules[i]!(state);
+      // Exactly true: an asynchronous rule returns a promise, which is truthy and has decided nothing.
+      if (holds !== true) {
+        isUnwantedPromise(holds);
+        return this.invariantNames[i];
+      }
+    }
+    return undefined;
+  }
+}
+
+class RunnableEvent implements CompiledEvent {
+  readonly type: string;
+  readonly schemaVersion: number = schemaVersion;
+  readonly fold: Fold;
+  readonly #where: string;
+  readonly #standard: StandardProps;
+
+  constructor(path: string, type: string, standard: StandardProps, fold: Fold) {
+    this.type = type;
+    this.fold = fold;
+    this.#where = `the schema of event ${path}`;
+    this.#standard = standard;
+  }
+
+  validate(payload: unknown): Validated {
+    return validate(this.#standard, payload, this.#where);
+  }
+}
+
+class RunnableCommand implements CompiledCommand {
+  readonly name: string;
+  readonly #path: string;
+  readonly #where: string;
+  readonly #standard: StandardProps;
+  readonly #decide: Decide;
+  readonly #events: ReadonlyMap<string, CompiledEvent>;
+
+  constructor(
+    path: string,
+    name: string,
+    standard: StandardProps,
+    decide: Decide,
+    events: ReadonlyMap<string, CompiledEvent>,
+  ) {
+    this.name = name;
+    this.#path = path;
+    this.#where = `the schema of command ${path}`;
+    this.#standard = standard;
+    this.#decide = decide;
+    this.#events = events;
+  }
+
+  validate(input: unknown): Validated {
+    return validate(this.#standard, input, this.#where);
+  }
+
+  decide(state: unknown, input: unknown, context: CommandContext): Decision {
+    const decide = this.#decide;
+    const decided = decide(state, input, context);
+    if (!isObject(decided)) this.#fail(`it returned ${whatIs(decided)}, ${wantedDecision}`);
+    if (Array.isArray(decided)) return { kind: "events", events: this.#checkEvents(decided) };
+    if (decided["kind"] === "rejected") return this.#checkRejection(decided);
+    return { kind: "events", events: [this.#checkEvent(decided)] };
+  }
+
+  #checkEvents(decided: readonly unknown[]): readonly DecidedEvent[] {
+    if (decided.length === 0) this.#fail(`it returned an empty array, ${wantedDecision}`);
+    if (decided.length > limits.appendEventsMax) {
+      this.#fail(`it returned ${decided.length} events, at most ${limits.appendEventsMax} are allowed`);
+    }
+    for (const event of decided) this.#checkEvent(event);
+    return decided as readonly DecidedEvent[];
+  }
+
+  #checkEvent(decided: unknown): DecidedEvent {
+    if (!isObject(decided) || typeof decided["type"] !== "string") {
+      isUnwantedPromise(decided);
+      this.#fail(`it returned ${whatIs(decided)}, ${wantedDecision}`);
+    }
+    if (!this.#events.has(decided["type"])) {
+      const known = [...this.#events.keys()].join(", ");
+      this.#fail(`it returned the event ${shown(decided["type"])}, which the aggregate does not have; known: ${known}`);
+    }
+    return decided as unknown as DecidedEvent;
+  }
+
+  #checkRejection(decided: Readonly<Record<string, unknown>>): Decision {
+    if (typeof decided["code"] !== "string" || decided["code"] === "") {
+      this.#fail(`it rejected with the code ${shown(decided["code"])}, wanted a word such as INSUFFICIENT_FUNDS`);
+    }
+    if (!isObject(decided["facts"]))
+      this.#fail(`it rejected with ${whatIs(decided["facts"])} as facts, wanted an object`);
+    return decided as unknown as Decision;
+  }
+
+  #fail(message: string): never {
+    throw new HeddleError("DOMAIN_FAILED", { where: `command ${this.#path}`, message });
+  }
+}
+
+const wantedDecision = "wanted an event { type, payload }, an array of at least one, or reject(code, facts)";
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+/** What was found, in a word or two, without its content. */
+function whatIs(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
+  if (value instanceof Promise) return "a promise";
+  if (isBranded(value, "aggregate")) return "an aggregate";
+  if (isBranded(value, "context")) return "a context";
+  if (isBranded(value, "event")) return "an event";
+  if (isBranded(value, "command")) return "a command";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+function shown(value: unknown): string {
+  if (typeof value !== "string") return typeof value === "number" ? String(value) : whatIs(value);
+  return JSON.stringify(value.length <= 80 ? value : `${value.slice(0, 80)}…`);
+}
+
+function nameOf(value: unknown): string {
+  const name = isObject(value) ? value["name"] : undefined;
+  return typeof name === "string" && name !== "" ? shown(name) : "without a name";
+}

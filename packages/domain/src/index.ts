@@ -1,0 +1,35 @@
+// domain: what a user writes. Aggregates, events, invariants and commands, as pure functions over plain data.
+//
+// Owns the syntax of a domain module and the types that flow from it to the client.
+// P3 starts here: an aggregate carries its rules. P7 too: every payload and input has a schema.
+// Not promised: that a fold is pure; @heddle/testkit's given/when/then looks for folds that are not.
+
+// What a context tells a client at compile time
+export type {
+  AggregateName,
+  CommandInput,
+  CommandName,
+  EventInputOf,
+  EventOf,
+  EventType,
+  Payload,
+  PayloadInput,
+  State,
+} from "./context-types.ts";
+// What those make and take
+export type {
+  Aggregate,
+  AggregateDefinition,
+  AnyAggregate,
+  AnyContext,
+  CommandContext,
+  CommandDefinition,
+  Context,
+  Decided,
+  EventDefinition,
+  Immutable,
+  Rejection,
+  Schemas,
+} from "./define.ts";
+// Writing a domain module
+export { command, defineAggregate, defineContext, event, reject } from "./define.ts";

@@ -1,0 +1,22 @@
+// For sibling packages and tests: running what a user wrote.
+
+// Running, on the hot path
+export {
+  type CompiledAggregate,
+  type CompiledCommand,
+  type CompiledContext,
+  type CompiledEvent,
+  compileAggregate,
+  compileContext,
+  type DecidedEvent,
+  type Decision,
+} from "./compile.ts";
+// Types of one aggregate by itself
+export type { TypesOf } from "./context-types.ts";
+export type { EventInputs, EventOutputs, InputOf } from "./define.ts";
+// What user code threw, as a sentence
+export { describeThrown } from "./describe-thrown.ts";
+export * from "./index.ts";
+// Loading
+export { loadContext } from "./load-context.ts";
+export type { Validated } from "./schema.ts";

@@ -1,0 +1,299 @@
+// Operating errors: typed, with a code, facts, whether a retry can help, and what to do about it.
+//
+// A class and its fields die on the way to another thread or process, so errors cross as data (`WireError`) and are
+// rebuilt from their code. The table below is the one place that knows the codes; docs/reference/errors.md is held
+// against it by a test. Rejections of commands are not errors: see protocol's `Rejection`.
+
+/** The facts that each error carries. Adding a code here fails to compile until `errorTable` has it too. */
+export interface ErrorFacts {
+  // Bad input: nothing changed, and the same call can never succeed.
+  INVALID_ENTITY_ID: { found: string; problem: string };
+  INVALID_REQUEST: { problem: string; path?: string };
+  INVALID_PAYLOAD: { aggregate: string; type: string; index: number; issues: readonly PayloadIssue[] };
+  UNKNOWN_AGGREGATE: { aggregate: string; known: readonly string[] };
+  UNKNOWN_EVENT_TYPE: { aggregate: string; type: string; index: number; known: readonly string[] };
+  UNKNOWN_COMMAND: { aggregate: string; command: string; known: readonly string[] };
+  UNKNOWN_ROUTE: { method: string; path: string };
+  UNSUPPORTED_MEDIA_TYPE: { found: string; wanted: string };
+  ID_REUSED: { entity: string; id: string };
+  ID_EXPIRED: { problem: string };
+  FRAME_TOO_LARGE: { bytes: number; bytesMax: number };
+  BAD_FRAME: { problem: string };
+  UNSUPPORTED_VERSION: { found: number; supported: readonly number[] };
+  UNKNOWN_CONTEXT: { context: string; known: string };
+  // The user's own code failed. The entity is as it was before.
+  DOMAIN_FAILED: { where: string; message: string };
+  DOMAIN_LOAD_FAILED: { module: string; message: string };
+  // The node cannot do it now.
+  OVERLOADED: { queue: string; depth: number; depthMax: number };
+  DISK_FULL: { shard: number; path: string };
+  SHARD_STOPPED: { shard: number; reason: string };
+  OUTCOME_UNKNOWN: { problem: string };
+  TIMEOUT: { afterMs: number };
+  CONNECTION_FAILED: { address: string; message: string };
+  CLOSED: { what: string };
+  // The data folder.
+  DATA_FOLDER_IN_USE: { folder: string };
+  DATA_FOLDER_VERSION: { folder: string; found: number; supported: number };
+  DATA_FOLDER_MISMATCH: { folder: string; setting: string; found: string; wanted: string };
+  DATA_FOLDER_UNWRITABLE: { folder: string; message: string };
+  LOG_DAMAGED: { file: string; offset: number; problem: string };
+  PARTITION_DAMAGED: { folder: string; problem: string };
+  SLOW_DISK: { folder: string; measuredUs: number; thresholdUs: number };
+}
+
+export type ErrorCode = keyof ErrorFacts;
+
+/** One thing wrong with a payload: where (`amount`, `lines.0.sku`, or empty for the whole) and what was wanted. */
+export interface PayloadIssue {
+  readonly path: string;
+  readonly message: string;
+}
+
+interface ErrorRow<C extends ErrorCode> {
+  /** Whether sending the same call again, with the same id, can succeed without anybody changing anything. */
+  readonly retryable: boolean;
+  /** The HTTP status that carries it. */
+  readonly status: number;
+  readonly describe: (facts: ErrorFacts[C]) => string;
+  /** What to do, as a sentence for the person who reads the message. */
+  readonly advice: string;
+}
+
+export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
+  INVALID_ENTITY_ID: {
+    retryable: false,
+    status: 400,
+    describe: (f) => `${JSON.stringify(f.found)} is not an entity id: ${f.problem}`,
+    advice: "Write kind/name, for example account/alice.",
+  },
+  INVALID_REQUEST: {
+    retryable: false,
+    status: 400,
+    describe: (f) => (f.path === undefined ? f.problem : `${f.path}: ${f.problem}`),
+    advice: "See docs/reference for the shape of this call.",
+  },
+  INVALID_PAYLOAD: {
+    retryable: false,
+    status: 422,
+    describe: (f) =>
+      `payload of ${f.aggregate}.${f.type} (number ${f.index} of the call) does not fit its schema: ${f.issues
+        .map((issue) => (issue.path === "" ? issue.message : `${issue.path}: ${issue.message}`))
+        .join("; ")}`,
+    advice: "Send what the schema of the domain module asks for.",
+  },
+  UNKNOWN_AGGREGATE: {
+    retryable: false,
+    status: 404,
+    describe: (f) =>
+      f.aggregate === ""
+        ? `no aggregate was named and it cannot be told from the event type; known: ${f.known.join(", ")}`
+        : `there is no aggregate ${JSON.stringify(f.aggregate)}; known: ${f.known.join(", ")}`,
+    advice: "Name one of the known aggregates, or add it to the domain module.",
+  },
+  UNKNOWN_EVENT_TYPE: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `${f.aggregate} has no event ${JSON.stringify(f.type)}; known: ${f.known.join(", ")}`,
+    advice: "Name one of the known events, or add it to the domain module.",
+  },
+  UNKNOWN_COMMAND: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `${f.aggregate} has no command ${JSON.stringify(f.command)}; known: ${f.known.join(", ")}`,
+    advice: "Name one of the known commands, or add it to the domain module.",
+  },
+  UNKNOWN_ROUTE: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `there is nothing at ${f.method} ${f.path}`,
+    advice: "GET /openapi.json lists every route.",
+  },
+  UNSUPPORTED_MEDIA_TYPE: {
+    retryable: false,
+    status: 415,
+    describe: (f) => `the body is ${f.found}, wanted ${f.wanted}`,
+    advice: "Set the content-type header.",
+  },
+  ID_REUSED: {
+    retryable: false,
+    status: 422,
+    describe: (f) => `id ${JSON.stringify(f.id)} was used on ${f.entity} before, with other content`,
+    advice: "Give every distinct append an id of its own.",
+  },
+  ID_EXPIRED: {
+    retryable: false,
+    status: 410,
+    describe: (f) => f.problem,
+    advice: "Read the entity's history to learn the outcome; give the append an id to make its retries safe for good.",
+  },
+  FRAME_TOO_LARGE: {
+    retryable: false,
+    status: 413,
+    describe: (f) => `${f.bytes} bytes in one call, at most ${f.bytesMax} are allowed`,
+    advice: "Split the call.",
+  },
+  BAD_FRAME: {
+    retryable: false,
+    status: 400,
+    describe: (f) => `what arrived is not a frame of this protocol: ${f.problem}`,
+    advice: "Use a client of the same protocol version.",
+  },
+  UNSUPPORTED_VERSION: {
+    retryable: false,
+    status: 400,
+    describe: (f) => `protocol version ${f.found} is not spoken here; supported: ${f.supported.join(", ")}`,
+    advice: "Upgrade the older of client and node.",
+  },
+  UNKNOWN_CONTEXT: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `this node serves the context ${JSON.stringify(f.known)}, not ${JSON.stringify(f.context)}`,
+    advice: "Connect to the node that serves it, or leave the context out.",
+  },
+  DOMAIN_FAILED: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `the domain module threw in ${f.where}: ${f.message}`,
+    advice: "Mend the domain module; the entity is as it was before the call.",
+  },
+  DOMAIN_LOAD_FAILED: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `the domain module ${f.module} could not be used: ${f.message}`,
+    advice: "Its default export must be what defineContext returns.",
+  },
+  OVERLOADED: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `${f.queue} is full: ${f.depth} of ${f.depthMax}`,
+    advice: "Send again after a pause, with the same id; the SDK does so by itself.",
+  },
+  DISK_FULL: {
+    retryable: true,
+    status: 507,
+    describe: (f) => `no room on the disk for the log of shard ${f.shard} (${f.path})`,
+    advice: "Make room; reads go on, and writes go on by themselves when there is room.",
+  },
+  SHARD_STOPPED: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `shard ${f.shard} is stopped: ${f.reason}`,
+    advice: "See the node's log and run heddle doctor on the data folder.",
+  },
+  OUTCOME_UNKNOWN: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `it is not known whether the call took effect: ${f.problem}`,
+    advice: "Send again with the same id: it takes effect once.",
+  },
+  TIMEOUT: {
+    retryable: true,
+    status: 504,
+    describe: (f) => `no answer within ${f.afterMs} ms; the call may still take effect`,
+    advice: "Send again with the same id, or give the call a longer timeout.",
+  },
+  CONNECTION_FAILED: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `no connection to ${f.address}: ${f.message}`,
+    advice: "Is the node running there? heddle serve starts one.",
+  },
+  CLOSED: {
+    retryable: false,
+    status: 503,
+    describe: (f) => `${f.what} is closed`,
+    advice: "Open a new one.",
+  },
+  DATA_FOLDER_IN_USE: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `another process has ${f.folder} open`,
+    advice: "Stop that process, or give this one a data folder of its own.",
+  },
+  DATA_FOLDER_VERSION: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `${f.folder} has format version ${f.found}, this program knows ${f.supported}`,
+    advice: "Use the version of Heddle that wrote it.",
+  },
+  DATA_FOLDER_MISMATCH: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `${f.folder} was made with ${f.setting} ${f.found}, but ${f.wanted} is asked for`,
+    advice: "These settings are fixed when a data folder is made: leave them out, or make a new folder.",
+  },
+  DATA_FOLDER_UNWRITABLE: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `${f.folder} cannot be used: ${f.message}`,
+    advice: "Give the user that runs the node the right to write there.",
+  },
+  LOG_DAMAGED: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `the log is damaged at ${f.file}, offset ${f.offset}: ${f.problem}`,
+    advice: "Nothing was changed. heddle doctor says what can be saved; restore the file from a backup.",
+  },
+  PARTITION_DAMAGED: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `the partition ${f.folder} cannot be used: ${f.problem}`,
+    advice: "The log holds everything: heddle index rebuild makes the partition anew.",
+  },
+  SLOW_DISK: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `one synced write to ${f.folder} takes ${f.measuredUs} µs, more than ${f.thresholdUs} µs`,
+    advice: "Use a faster disk, or raise --sync-threshold-us if this is good enough for you.",
+  },
+};
+
+/**
+ * Every operating error. Switch on `code`; `facts` then has that code's fields:
+ * `if (isHeddleError(error, "DISK_FULL")) error.facts.path`.
+ */
+export class HeddleError<C extends ErrorCode = ErrorCode> extends Error {
+  override readonly name = "HeddleError";
+  readonly code: C;
+  readonly facts: ErrorFacts[C];
+  readonly retryable: boolean;
+  readonly advice: string;
+
+  constructor(code: C, facts: ErrorFacts[C], options?: { cause?: unknown }) {
+    const row = errorTable[code];
+    super(`${row.describe(facts)}. ${row.advice}`, options);
+    this.code = code;
+    this.facts = facts;
+    this.retryable = row.retryable;
+    this.advice = row.advice;
+  }
+}
+
+export function isHeddleError<C extends ErrorCode>(error: unknown, code: C): error is HeddleError<C> {
+  return error instanceof HeddleError && error.code === code;
+}
+
+/** An error as data, for threads and sockets. */
+export interface WireError {
+  readonly code: string;
+  readonly facts: unknown;
+}
+
+export function toWireError(error: HeddleError): WireError {
+  return { code: error.code, facts: error.facts };
+}
+
+/** Rebuilds an error. A code or facts that this version does not know become `OUTCOME_UNKNOWN`; it never throws. */
+export function fromWireError(wire: WireError): HeddleError {
+  try {
+    if (typeof wire.code === "string" && Object.hasOwn(errorTable, wire.code)) {
+      return new HeddleError(wire.code as ErrorCode, wire.facts as ErrorFacts[ErrorCode]);
+    }
+  } catch {
+    // Facts of another shape than the code has: fall through to the answer for unknown codes.
+  }
+  return new HeddleError("OUTCOME_UNKNOWN", {
+    problem: `the node answered with an error this client does not know: ${JSON.stringify(wire)}`,
+  });
+}

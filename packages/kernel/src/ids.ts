@@ -1,0 +1,63 @@
+// Entity ids: the only names that users choose for entities, parsed once at the door.
+import { HeddleError } from "./errors.ts";
+import { limits } from "./limits.ts";
+
+/** `kind/name`, for example `account/alice`. Made only by {@link parseEntityId}. */
+export type EntityId = string & { readonly __brand: "EntityId" };
+
+/**
+ * Turns a string into an entity id, or throws.
+ *
+ * Shape:  `kind/name`. The kind is a lower-case word (`[a-z][a-z0-9_-]*`); the name is at least one character of
+ *         anything but control characters, and may hold further slashes. At most {@link limits.entityIdBytesMax} bytes.
+ * Errors: `INVALID_ENTITY_ID`, with what was found and what was wanted.
+ */
+export function parseEntityId(text: string): EntityId {
+  const problem = entityIdProblem(text);
+  if (problem !== undefined) throw new HeddleError("INVALID_ENTITY_ID", { found: excerpt(text), problem });
+  return text as EntityId;
+}
+
+/** Says what is wrong with a would-be entity id; `undefined` when nothing is. Never throws, whatever it is given. */
+export function entityIdProblem(text: unknown): string | undefined {
+  if (typeof text !== "string") return `wanted a string, found ${text === null ? "null" : typeof text}`;
+  if (text.length === 0) return "it is empty";
+  const slash = text.indexOf("/");
+  if (slash < 0) return "there is no slash between kind and name";
+  if (!kindPattern.test(text.slice(0, slash))) return "the kind is not a lower-case word such as account";
+  if (slash === text.length - 1) return "the name after the slash is empty";
+  if (unprintable.test(text)) return "it holds a control character or half of a surrogate pair";
+  if (utf8Length(text) > limits.entityIdBytesMax) {
+    return `it has ${utf8Length(text)} bytes, at most ${limits.entityIdBytesMax} are allowed`;
+  }
+  return undefined;
+}
+
+/** The part before the first slash. */
+export function kindOf(entity: EntityId): string {
+  return entity.slice(0, entity.indexOf("/"));
+}
+
+/** Bytes that a string takes as UTF-8. */
+export function utf8Length(text: string): number {
+  let bytes = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) bytes += 1;
+    else if (unit < 0x800) bytes += 2;
+    else if (unit >= 0xd800 && unit < 0xdc00) {
+      bytes += 4;
+      i++;
+    } else bytes += 3;
+  }
+  return bytes;
+}
+
+const kindPattern = /^[a-z][a-z0-9_-]*$/;
+// Half a surrogate pair has no UTF-8 form: two different strings would become the same bytes.
+const unprintable = /\p{Cc}|\p{Cs}/u;
+
+function excerpt(text: unknown): string {
+  const shown = typeof text === "string" ? text : String(text);
+  return shown.length <= 80 ? shown : `${shown.slice(0, 80)}…`;
+}

@@ -1,0 +1,7 @@
+// For sibling packages and tests.
+
+export { fromWireError, toWireError, type WireError } from "./errors.ts";
+export { shardOfHash } from "./hash.ts";
+export { utf8Length } from "./ids.ts";
+export * from "./index.ts";
+export { InvariantViolation, invariant } from "./invariant.ts";

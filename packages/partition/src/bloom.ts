@@ -1,0 +1,144 @@
+// Bloom filter: says for most append ids, without a read from LMDB, that they were never seen.
+//
+// B1. An id that was added is always reported (no false "never seen"). The opposite error is allowed, in about one of
+//     a hundred questions, and costs one read: the table of ids decides.
+// B2. All bits of an id lie in one page, so that a checkpoint writes at most as many pages as it has new ids.
+// Not promised: to forget. Ids are kept for good.
+//
+// It grows by layers, each twice the size of the one before and stricter, so that the errors of all layers together
+// stay at the rate of one. Only the last layer takes new ids.
+import type { VarintReader } from "./varint.ts";
+
+/** With its checksum a page fills one page of LMDB (4,096 bytes less a header of 24); 4,096 bytes would fill two. */
+export const filterPageBytes = 4_064;
+
+const pageBits = filterPageBytes * 8;
+/** The first layer: 64 KiB, for 45,000 ids. */
+const firstLayerPages = 16;
+/** Rate of false answers of the first layer; the sum over all layers is at most 0.004 / (1 - 0.6), one percent. */
+const firstLayerErrorRate = 0.004;
+const errorRateFactor = 0.6;
+
+export interface FilterLayer {
+  readonly bytes: Uint8Array;
+  /** Bits set for one id. */
+  readonly hashes: number;
+  /** Ids that it holds at its rate of errors. */
+  readonly capacity: number;
+  /** Ids that were added to it. */
+  count: number;
+  /** Pages that changed since they were last written. */
+  readonly dirty: Set<number>;
+}
+
+export class BloomFilter {
+  readonly #layers: FilterLayer[] = [];
+
+  /** The layers, oldest first. */
+  get layers(): readonly FilterLayer[] {
+    return this.#layers;
+  }
+
+  get count(): number {
+    return this.#layers.reduce((sum, layer) => sum + layer.count, 0);
+  }
+
+  /** Appends the next layer, empty: while loading, or when the last one is full. */
+  addLayer(count = 0): FilterLayer {
+    const number = this.#layers.length;
+    const errorRate = firstLayerErrorRate * errorRateFactor ** number;
+    const pages = firstLayerPages * 2 ** number;
+    const layer = {
+      bytes: new Uint8Array(pages * filterPageBytes),
+      hashes: Math.round(Math.log2(1 / errorRate)),
+      capacity: Math.floor((pages * pageBits * Math.LN2) / Math.log2(1 / errorRate)),
+      count,
+      dirty: new Set<number>(),
+    };
+    this.#layers.push(layer);
+    return layer;
+  }
+
+  /** False: this key was never added. True: it was, or this is one of the allowed errors. */
+  mayContain(key: Uint8Array): boolean {
+    if (this.#layers.length === 0) return false;
+    const [first, second] = hashPair(key);
+    // The last layer holds about half of all ids.
+    for (let i = this.#layers.length - 1; i >= 0; i--) {
+      if (probe(this.#layers[i]!, first, second)) return true;
+    }
+    return false;
+  }
+
+  /** Adding a key again, as every replay does, changes nothing. */
+  add(key: Uint8Array): void {
+    if (this.mayContain(key)) return;
+    let layer = this.#layers.at(-1);
+    if (layer === undefined || layer.count >= layer.capacity) layer = this.addLayer();
+    const [first, second] = hashPair(key);
+    const page = pageOf(layer, first);
+    let bit = second % pageBits;
+    let step = stepOf(first, second);
+    for (let i = 0; i < layer.hashes; i++) {
+      const index = page * filterPageBytes + (bit >>> 3);
+      layer.bytes[index] = layer.bytes[index]! | (1 << (bit & 7));
+      bit = (bit + step) % pageBits;
+      step += i;
+    }
+    layer.count++;
+    layer.dirty.add(page);
+  }
+}
+
+export function pageBytesOf(layer: FilterLayer, page: number): Uint8Array {
+  return layer.bytes.subarray(page * filterPageBytes, (page + 1) * filterPageBytes);
+}
+
+/** Puts a stored page back. False when it has no place: the store is not of this format. */
+export function restorePage(layer: FilterLayer, page: number, stored: VarintReader): boolean {
+  const bytes = stored.rest();
+  if (bytes.length !== filterPageBytes || (page + 1) * filterPageBytes > layer.bytes.length) return false;
+  layer.bytes.set(bytes, page * filterPageBytes);
+  return true;
+}
+
+function probe(layer: FilterLayer, first: number, second: number): boolean {
+  const start = pageOf(layer, first) * filterPageBytes;
+  let bit = second % pageBits;
+  let step = stepOf(first, second);
+  for (let i = 0; i < layer.hashes; i++) {
+    if ((layer.bytes[start + (bit >>> 3)]! & (1 << (bit & 7))) === 0) return false;
+    bit = (bit + step) % pageBits;
+    step += i;
+  }
+  return true;
+}
+
+function pageOf(layer: FilterLayer, first: number): number {
+  return first % (layer.bytes.length / filterPageBytes);
+}
+
+// Steps that grow (enhanced double hashing): with equal ones, a step that divides the page would hit few bits.
+function stepOf(first: number, second: number): number {
+  return 1 + ((Math.imul(first ^ (second >>> 15), 0x9e3779b1) >>> 0) % (pageBits - 1));
+}
+
+/** Two independent 32-bit hashes: FNV-1a, and a multiply-rotate one, each with murmur3's finaliser. */
+export function hashPair(key: Uint8Array): readonly [number, number] {
+  let first = 0x811c9dc5;
+  let second = 0x2545f491;
+  for (let i = 0; i < key.length; i++) {
+    const byte = key[i]!;
+    first = Math.imul(first ^ byte, 0x01000193);
+    second = Math.imul(second + byte, 0x5bd1e995);
+    second = (second << 13) | (second >>> 19);
+  }
+  return [finalise(first), finalise(second)];
+}
+
+function finalise(hash: number): number {
+  let mixed = hash;
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
+}

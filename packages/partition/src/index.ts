@@ -1,0 +1,25 @@
+// partition: the LMDB index of one shard.
+//
+// Owns heads, extents, snapshots, append ids and session windows on disk, the Bloom filter before the ids (P4), and the
+// position of the log that all of it covers. Written by checkpoints only; everything can be derived from the log.
+//
+// Promises: a covered position never stands there without what it covers, whatever instruction a crash hits (P5); a
+// damaged value is refused and never taken for another (P5); a full disk leaves it readable (P8).
+// Not promised: a partition that is ahead of its covered position is usual, and says nothing about the log's end.
+
+// Reading
+// Writing
+export type {
+  AppendIdRecord,
+  CheckpointWriter,
+  EntityHead,
+  Extent,
+  Partition,
+  PartitionReader,
+  SessionRecord,
+  SnapshotRecord,
+} from "./contract.ts";
+export { type DumpEntry, dumpPartition } from "./dump.ts";
+export { destroyPartition } from "./environment.ts";
+// Opening and deleting
+export { type DetachedReader, openPartition, openPartitionReadOnly, type PartitionOptions } from "./partition.ts";

@@ -1,0 +1,139 @@
+// Keys: how each table sorts.
+//
+//   heads       entity
+//   extents     entity  00  first sequence (8 bytes, big-endian)
+//   snapshots   entity  00  aggregate
+//   append ids  entity  00  id
+//   sessions    session (8 bytes, big-endian)
+//   filter      layer (1 byte)  page (4 bytes, big-endian); the layer alone for its header
+//
+// Entity ids hold no control characters, so the zero byte separates safely and keeps an entity's keys together. Each
+// table is a database of its own inside the environment, so keys need no prefix.
+import { invariant, limits } from "@heddle/kernel/internal";
+
+/** LMDB's limit is 1,978 bytes; the longest key is an entity, a zero byte and an append id, 713 bytes. */
+const keyBytesMax = limits.entityIdBytesMax + 1 + Math.max(limits.appendIdBytesMax, limits.nameBytesMax);
+
+const separator = 0x00;
+const sequenceBytes = 8;
+
+/** Builds keys in a buffer of its own. A key is a view of it, valid until the next one is built. */
+export class KeyBuilder {
+  // Room for the worst case, an entity and a name of three bytes a character: no write is ever cut short, it is refused.
+  readonly #buffer = Buffer.alloc(4 * keyBytesMax);
+
+  entity(entity: string): Uint8Array {
+    return this.#view(this.#entity(entity));
+  }
+
+  extent(entity: string, firstSeq: number): Uint8Array {
+    return this.#view(writeU64(this.#buffer, this.#separated(entity), firstSeq));
+  }
+
+  /** An entity's snapshot of an aggregate, or its append id. */
+  named(entity: string, name: string): Uint8Array {
+    return this.#view(this.#text(name, this.#separated(entity)));
+  }
+
+  /** The first key after the entity itself that could belong to it. */
+  firstOf(entity: string): Uint8Array {
+    return this.#view(this.#separated(entity));
+  }
+
+  /** The first key that can no longer belong to the entity. */
+  endOf(entity: string): Uint8Array {
+    const end = this.#separated(entity);
+    this.#buffer[end - 1] = separator + 1;
+    return this.#view(end);
+  }
+
+  session(session: number): Uint8Array {
+    return this.#view(writeU64(this.#buffer, 0, session));
+  }
+
+  filterPage(layer: number, page: number): Uint8Array {
+    this.#buffer[0] = layer;
+    return this.#view(this.#buffer.writeUInt32BE(page, 1));
+  }
+
+  filterHeader(layer: number): Uint8Array {
+    this.#buffer[0] = layer;
+    return this.#view(1);
+  }
+
+  #entity(entity: string): number {
+    invariant(entity.length <= limits.entityIdBytesMax, "partition/entity-fits", { length: entity.length });
+    const end = this.#text(entity, 0);
+    invariant(end > 0 && end <= limits.entityIdBytesMax, "partition/entity-fits", { bytes: end });
+    return end;
+  }
+
+  #separated(entity: string): number {
+    const end = this.#entity(entity);
+    this.#buffer[end] = separator;
+    return end + 1;
+  }
+
+  // ASCII, the common case, goes through a loop: it is three times as fast as the call into Node for 20 characters.
+  #text(text: string, from: number): number {
+    invariant(text.length <= keyBytesMax, "partition/key-fits", { length: text.length });
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit >= 0x80) return from + this.#buffer.write(text, from, "utf8");
+      this.#buffer[from + i] = unit;
+    }
+    return from + text.length;
+  }
+
+  #view(end: number): Uint8Array {
+    invariant(end <= keyBytesMax, "partition/key-fits", { bytes: end, bytesMax: keyBytesMax });
+    return this.#buffer.subarray(0, end);
+  }
+}
+
+/** The entity of a key of any table that is sorted by entity. */
+export function entityOfKey(key: Uint8Array): string {
+  const end = key.indexOf(separator);
+  return textOf(key, 0, end < 0 ? key.length : end);
+}
+
+/** The part after the separator: the aggregate of a snapshot, or an append id. */
+export function nameOfKey(key: Uint8Array): string {
+  return textOf(key, key.indexOf(separator) + 1, key.length);
+}
+
+export function firstSeqOfKey(key: Uint8Array): number {
+  return readU64(key, key.length - sequenceBytes);
+}
+
+export function sessionOfKey(key: Uint8Array): number {
+  return readU64(key, 0);
+}
+
+/** Layer and page of a key of the filter; no page for a layer's header. */
+export function filterPlaceOfKey(key: Uint8Array): { readonly layer: number; readonly page: number | undefined } {
+  if (key.length === 1) return { layer: key[0]!, page: undefined };
+  return { layer: key[0]!, page: new DataView(key.buffer, key.byteOffset, key.length).getUint32(1) };
+}
+
+/** The smallest key above a key: where a scan goes on after it. */
+export function successorOf(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}
+
+function textOf(key: Uint8Array, from: number, to: number): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString("utf8", from, to);
+}
+
+function writeU64(buffer: Buffer, at: number, value: number): number {
+  invariant(Number.isSafeInteger(value) && value >= 0, "partition/key-number", { value });
+  buffer.writeUInt32BE(Math.floor(value / 0x1_0000_0000), at);
+  return buffer.writeUInt32BE(value % 0x1_0000_0000, at + 4);
+}
+
+function readU64(key: Uint8Array, at: number): number {
+  const view = new DataView(key.buffer, key.byteOffset, key.length);
+  return view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
+}

@@ -1,0 +1,178 @@
+// Reader: the reads of a partition, over its LMDB tables.
+//
+// Everything is read at once and copied before it is handed out. No cursor and no read transaction outlives a call, so
+// a reader that stops halfway keeps no old pages alive, and iterators of many entries go page by page, by key.
+import { HeddleError } from "@heddle/kernel";
+import type { AppendIdRecord, EntityHead, Extent, PartitionReader, SessionRecord, SnapshotRecord } from "./contract.ts";
+import { asReadError, type Place } from "./damage.ts";
+import { metaKeys, type Table, type Tables } from "./environment.ts";
+import { type Chunk, type ChunkSource, readChunk, walkBackward, walkForward } from "./extents.ts";
+import { entityOfKey, firstSeqOfKey, KeyBuilder, nameOfKey, sessionOfKey, successorOf } from "./keys.ts";
+import { openValue, readHead, readSession, readSnapshot } from "./values.ts";
+import type { VarintReader } from "./varint.ts";
+
+/** Entries read at a time by iterators over a whole table; sessions are large. */
+const pageEntries = 256;
+const pageSessions = 16;
+
+interface Stored {
+  readonly key: Uint8Array;
+  readonly value: VarintReader;
+}
+
+interface Range {
+  readonly start: Uint8Array;
+  readonly end?: Uint8Array;
+  readonly reverse?: boolean;
+  readonly limit?: number;
+}
+
+export class TableReader implements PartitionReader {
+  readonly counters = { reads: 0, bloomSkips: 0 };
+  protected readonly place: Place;
+  protected readonly tables: Tables;
+  protected closed = false;
+  // Two, because a range needs its start and its end at the same time.
+  readonly #keys = new KeyBuilder();
+  readonly #endKeys = new KeyBuilder();
+
+  constructor(tables: Tables, place: Place) {
+    this.tables = tables;
+    this.place = place;
+  }
+
+  get coveredPosition(): number {
+    return this.number(metaKeys.covered) ?? 0;
+  }
+
+  head(entity: string): EntityHead | undefined {
+    return this.#get(this.tables.heads, this.#keys.entity(entity), readHead);
+  }
+
+  snapshots(entity: string): SnapshotRecord[] {
+    const range = { start: this.#keys.firstOf(entity), end: this.#endKeys.endOf(entity) };
+    return this.#range(this.tables.snapshots, range, ({ key, value }) => readSnapshot(nameOfKey(key), value));
+  }
+
+  *extents(
+    entity: string,
+    fromSeq: number,
+    direction: "forward" | "backward",
+  ): Generator<Extent, undefined, undefined> {
+    const lastSeq = this.head(entity)?.seq ?? 0;
+    const walk = direction === "forward" ? walkForward : walkBackward;
+    try {
+      yield* walk(this.#chunksOf(entity), fromSeq, lastSeq);
+    } catch (error) {
+      throw asReadError(error, this.place);
+    }
+    return undefined;
+  }
+
+  appendIdPosition(entity: string, id: string): number | undefined {
+    const key = this.#keys.named(entity, id);
+    if (!this.mayHoldAppendId(key)) {
+      this.counters.bloomSkips++;
+      return undefined;
+    }
+    return this.#get(this.tables.appendIds, key, readPosition);
+  }
+
+  *sessions(): Generator<SessionRecord, undefined, undefined> {
+    yield* this.#scan(this.tables.sessions, this.#keys.session(0), pageSessions, ({ key, value }) => ({
+      session: sessionOfKey(key),
+      ...readSession(value),
+    }));
+    return undefined;
+  }
+
+  *entities(from?: string): Generator<{ entity: string; head: EntityHead }, undefined, undefined> {
+    const start = from === undefined || from === "" ? firstKey : this.#keys.entity(from);
+    yield* this.#scan(this.tables.heads, start, pageEntries, ({ key, value }) => ({
+      entity: entityOfKey(key),
+      head: readHead(value),
+    }));
+    return undefined;
+  }
+
+  *appendIds(): Generator<AppendIdRecord, undefined, undefined> {
+    yield* this.#scan(this.tables.appendIds, firstKey, pageEntries, ({ key, value }) => ({
+      entity: entityOfKey(key),
+      id: nameOfKey(key),
+      position: value.unsigned(),
+    }));
+    return undefined;
+  }
+
+  /** Overridden where the filter is loaded. */
+  protected mayHoldAppendId(_key: Uint8Array): boolean {
+    return true;
+  }
+
+  protected number(key: Uint8Array): number | undefined {
+    return this.#get(this.tables.meta, key, readPosition);
+  }
+
+  #chunksOf(entity: string): ChunkSource {
+    const chunks = (range: Range): Chunk[] =>
+      this.#range(this.tables.extents, range, ({ key, value }) => readChunk(firstSeqOfKey(key), value));
+    return {
+      atOrBelow: (seq, limit) => {
+        const start = this.#keys.extent(entity, seq);
+        return chunks({ start, end: this.#endKeys.firstOf(entity), reverse: true, limit });
+      },
+      atOrAbove: (seq, limit) => {
+        const start = this.#keys.extent(entity, seq);
+        return chunks({ start, end: this.#endKeys.endOf(entity), limit });
+      },
+    };
+  }
+
+  // Decodes straight from lmdb's buffer, which the next read overwrites. Its `length` is the value's.
+  #get<T>(table: Table, key: Uint8Array, decode: (value: VarintReader) => T): T | undefined {
+    this.#assertOpen();
+    this.counters.reads++;
+    try {
+      const value = table.getBinaryFast(key);
+      return value === undefined ? undefined : decode(openValue(key, value, value.length));
+    } catch (error) {
+      throw asReadError(error, this.place);
+    }
+  }
+
+  #range<T>(table: Table, range: Range, decode: (stored: Stored) => T): T[] {
+    this.#assertOpen();
+    this.counters.reads++;
+    try {
+      const found: T[] = [];
+      for (const { key, value } of table.getRange(range)) found.push(decode({ key, value: openValue(key, value) }));
+      return found;
+    } catch (error) {
+      throw asReadError(error, this.place);
+    }
+  }
+
+  *#scan<T>(table: Table, from: Uint8Array, limit: number, decode: (stored: Stored) => T): Generator<T> {
+    let start: Uint8Array = from.slice();
+    for (;;) {
+      let last: Uint8Array | undefined;
+      const page = this.#range(table, { start, limit }, (stored) => {
+        last = stored.key;
+        return decode(stored);
+      });
+      yield* page;
+      if (last === undefined || page.length < limit) return;
+      start = successorOf(last);
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.closed) throw new HeddleError("CLOSED", { what: `the partition of shard ${this.place.shard}` });
+  }
+}
+
+const firstKey = Uint8Array.of(0);
+
+function readPosition(value: VarintReader): number {
+  return value.unsigned();
+}

@@ -1,0 +1,118 @@
+// Values: what stands under a key. Numbers are varints, and the last four bytes are a checksum over key and value.
+//
+//   head       sequence, log position, ms
+//   extents    see extents.ts
+//   snapshot   fold version, sequence, state (the rest)
+//   append id  log position
+//   session    ms, then for each call: call number, log position, as differences from the call before
+//   number     one number (the meta table)
+import { invariant } from "@heddle/kernel/internal";
+import { checksumOf } from "./checksum.ts";
+import type { EntityHead, SnapshotRecord } from "./contract.ts";
+import { MalformedValue, VarintReader, varintBytesMax, writeSignedVarint, writeVarint } from "./varint.ts";
+
+const checksumBytes = 4;
+const arenaBytes = 256 * 1024;
+
+/**
+ * Writes values one after the other into arenas. Finished values stay as they are, as LMDB needs: it reads them on
+ * another thread later. Many values in one buffer, because LMDB asks for the address of every new one (1 µs).
+ */
+export class ValueWriter {
+  #arena = new Uint8Array(arenaBytes);
+  #start = 0;
+  #at = 0;
+
+  /** Starts a value of at most so many bytes. */
+  begin(bytesMax: number): this {
+    const needed = bytesMax + checksumBytes;
+    if (this.#at + needed > this.#arena.length) {
+      this.#arena = new Uint8Array(Math.max(arenaBytes, needed));
+      this.#at = 0;
+    }
+    this.#start = this.#at;
+    return this;
+  }
+
+  unsigned(value: number): this {
+    this.#at = writeVarint(this.#arena, this.#at, value);
+    return this;
+  }
+
+  signed(value: number): this {
+    this.#at = writeSignedVarint(this.#arena, this.#at, value);
+    return this;
+  }
+
+  raw(bytes: Uint8Array): this {
+    this.#arena.set(bytes, this.#at);
+    this.#at += bytes.length;
+    return this;
+  }
+
+  /** Ends the value with the checksum that ties it to its key. */
+  seal(key: Uint8Array): Uint8Array {
+    const checksum = checksumOf(key, this.#arena, this.#start, this.#at);
+    for (let i = 0; i < checksumBytes; i++) this.#arena[this.#at++] = checksum >>> (8 * i);
+    return this.#arena.subarray(this.#start, this.#at);
+  }
+}
+
+/** Checks a value against its checksum. Errors: {@link MalformedValue}. The reader's bytes are only lent. */
+export function openValue(key: Uint8Array, value: Uint8Array, length = value.length): VarintReader {
+  const end = length - checksumBytes;
+  if (end < 0) throw new MalformedValue("a value is cut off");
+  const stored = value[end]! | (value[end + 1]! << 8) | (value[end + 2]! << 16) | (value[end + 3]! << 24);
+  if (checksumOf(key, value, 0, end) !== stored >>> 0) throw new MalformedValue("a value does not fit its checksum");
+  return new VarintReader(value, 0, end);
+}
+
+export function writeHead(values: ValueWriter, key: Uint8Array, head: EntityHead): Uint8Array {
+  return values
+    .begin(3 * varintBytesMax)
+    .unsigned(head.seq)
+    .unsigned(head.position)
+    .unsigned(head.time)
+    .seal(key);
+}
+
+export function readHead(value: VarintReader): EntityHead {
+  return { seq: value.unsigned(), position: value.unsigned(), time: value.unsigned() };
+}
+
+export function writeSnapshot(values: ValueWriter, key: Uint8Array, snapshot: SnapshotRecord): Uint8Array {
+  return values
+    .begin(2 * varintBytesMax + snapshot.state.length)
+    .unsigned(snapshot.foldVersion)
+    .unsigned(snapshot.seq)
+    .raw(snapshot.state)
+    .seal(key);
+}
+
+export function readSnapshot(aggregate: string, value: VarintReader): SnapshotRecord {
+  return { aggregate, foldVersion: value.unsigned(), seq: value.unsigned(), state: value.rest() };
+}
+
+export function writeNumber(values: ValueWriter, key: Uint8Array, number: number): Uint8Array {
+  return values.begin(varintBytesMax).unsigned(number).seal(key);
+}
+
+/** `calls` alternates call number and log position, in any order. */
+export function writeSession(
+  values: ValueWriter,
+  key: Uint8Array,
+  lastSeenMs: number,
+  calls: Float64Array,
+): Uint8Array {
+  invariant(calls.length % 2 === 0, "partition/session-pairs", { length: calls.length });
+  values.begin(varintBytesMax * (1 + calls.length)).unsigned(lastSeenMs);
+  for (let i = 0; i < calls.length; i++) values.signed(calls[i]! - (i < 2 ? 0 : calls[i - 2]!));
+  return values.seal(key);
+}
+
+export function readSession(value: VarintReader): { lastSeenMs: number; calls: Float64Array } {
+  const lastSeenMs = value.unsigned();
+  const calls: number[] = [];
+  while (!value.atEnd) calls.push(value.signed() + (calls.length < 2 ? 0 : calls[calls.length - 2]!));
+  return { lastSeenMs, calls: Float64Array.from(calls) };
+}

@@ -1,0 +1,314 @@
+// The body of an append: on the wire behind the request header, and, byte for byte the same, in the event log.
+//
+//   u16 length, entity | u8 length, aggregate ("" = tell it from the event type) | u8 flags
+//   [u48 expected sequence] [u8 length, id]
+//   u8 types, each: u8 length, name, u16 schema version (0 on the wire: the node's newest)
+//   u32 events | [u8 type index for each event, where there are two types or more]
+//   [u32 length, metadata as msgpack]
+//   msgpack array of the payloads, to the end
+//
+// Equal layouts let the shard copy a checked append into the log without encoding it again.
+import { HeddleError, limits } from "@heddle/kernel";
+import { badFrame } from "./bad-frame.ts";
+import { readU16, readU32, readU48, type TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import { encodeValue } from "./payload-codec.ts";
+
+export const appendFlags = { expectedSeq: 1, id: 2, metadata: 4 } as const;
+
+export interface AppendFields {
+  readonly entity: string;
+  readonly aggregate: string;
+  readonly events: readonly { readonly type: string; readonly payload: unknown; readonly schemaVersion?: number }[];
+  readonly expectedSeq?: number | undefined;
+  readonly id?: string | undefined;
+  readonly metadata?: unknown;
+}
+
+/** An append body taken apart. Ranges are offsets into the bytes it was read from; one object is reused for many. */
+export interface AppendView {
+  entity: string;
+  aggregate: string;
+  /** -1 when the caller expects nothing. */
+  expectedSeq: number;
+  /** Empty when the caller gave none. */
+  id: string;
+  /** Names by type index; only the first `typeCount` count. */
+  types: string[];
+  /** Where each type's schema version stands, so that the shard can fill it in. */
+  versionOffsets: number[];
+  typeCount: number;
+  eventCount: number;
+  /** Where the type indexes start; 0 when every event has type 0. */
+  typeIndexes: number;
+  metadataFrom: number;
+  metadataTo: number;
+  payloadsFrom: number;
+  end: number;
+}
+
+export function newAppendView(): AppendView {
+  return {
+    entity: "",
+    aggregate: "",
+    expectedSeq: -1,
+    id: "",
+    types: [],
+    versionOffsets: [],
+    typeCount: 0,
+    eventCount: 0,
+    typeIndexes: 0,
+    metadataFrom: 0,
+    metadataTo: 0,
+    payloadsFrom: 0,
+    end: 0,
+  };
+}
+
+/** Room that the fields before type indexes, metadata and payloads take at most. Longer names are refused anyway. */
+function headBytesMax(fields: AppendFields): number {
+  return 64 + 3 * (fields.entity.length + limits.nameBytesMax + limits.appendIdBytesMax);
+}
+
+const noTypes: string[] = [];
+
+/**
+ * Encodes an append body. `reserve(bytes)` must return a byte array and a start with at least that much room; the
+ * number of bytes used is returned.
+ *
+ * Errors: `INVALID_REQUEST` for names too long, no events, too many events, an id that is empty or too long.
+ */
+export function writeAppendBody(
+  fields: AppendFields,
+  reserve: (bytes: number) => { bytes: Uint8Array; at: number },
+): number {
+  const { events } = fields;
+  if (events.length === 0) throw new HeddleError("INVALID_REQUEST", { problem: "an append needs at least one event" });
+  if (events.length > limits.appendEventsMax) {
+    throw new HeddleError("INVALID_REQUEST", {
+      problem: `${events.length} events in one append, at most ${limits.appendEventsMax} are allowed`,
+    });
+  }
+  let types = noTypes;
+  let indexes: Uint8Array | undefined;
+  const payloads = new Array<unknown>(events.length);
+  const firstType = events[0]!.type;
+  for (let i = 0; i < events.length; i++) {
+    const event = events[i]!;
+    payloads[i] = event.payload;
+    if (indexes === undefined) {
+      if (event.type === firstType) continue;
+      types = [firstType];
+      indexes = new Uint8Array(events.length);
+    }
+    let index = types.indexOf(event.type);
+    if (index < 0) {
+      index = types.push(event.type) - 1;
+      // The number of types takes one byte.
+      if (index > 254) throw new HeddleError("INVALID_REQUEST", { problem: "more than 255 event types in one append" });
+    }
+    indexes[i] = index;
+  }
+  if (indexes === undefined) types = [firstType];
+  const metadata = fields.metadata === undefined ? undefined : copyOf(encodeValue(fields.metadata));
+  const packed = encodeValue(payloads);
+  const typeBytes = types.length * (3 + 3 * limits.nameBytesMax);
+  const { bytes, at } = reserve(
+    headBytesMax(fields) + typeBytes + (indexes?.length ?? 0) + (metadata?.length ?? 0) + packed.length,
+  );
+  let p = writeBodyStart(bytes, at, fields);
+  bytes[p++] = types.length;
+  for (const type of types) {
+    p = writeName(bytes, p, type, "event type");
+    writeU16(bytes, p, schemaVersionOf(events, type));
+    p += 2;
+  }
+  writeU32(bytes, p, events.length);
+  p += 4;
+  if (indexes !== undefined) {
+    bytes.set(indexes, p);
+    p += indexes.length;
+  }
+  if (metadata !== undefined) {
+    writeU32(bytes, p, metadata.length);
+    bytes.set(metadata, p + 4);
+    p += 4 + metadata.length;
+  }
+  bytes.set(packed, p);
+  return p + packed.length - at;
+}
+
+function schemaVersionOf(events: AppendFields["events"], type: string): number {
+  const first = events[0]!;
+  if (first.type === type) return first.schemaVersion ?? 0;
+  return events.find((event) => event.type === type)?.schemaVersion ?? 0;
+}
+
+function copyOf(view: Uint8Array): Uint8Array {
+  return Uint8Array.prototype.slice.call(view);
+}
+
+/** Entity, aggregate, flags, expected sequence and id: the start that appends and commands share. */
+export function writeBodyStart(
+  bytes: Uint8Array,
+  at: number,
+  fields: Pick<AppendFields, "entity" | "aggregate" | "expectedSeq" | "id" | "metadata">,
+): number {
+  const entityBytes = writeText(bytes, at + 2, fields.entity);
+  writeU16(bytes, at, entityBytes);
+  let p = writeName(bytes, at + 2 + entityBytes, fields.aggregate, "aggregate");
+  bytes[p++] =
+    (fields.expectedSeq === undefined ? 0 : appendFlags.expectedSeq) |
+    (fields.id === undefined ? 0 : appendFlags.id) |
+    (fields.metadata === undefined ? 0 : appendFlags.metadata);
+  if (fields.expectedSeq !== undefined) {
+    if (!Number.isSafeInteger(fields.expectedSeq) || fields.expectedSeq < 0 || fields.expectedSeq > u48Max) {
+      throw new HeddleError("INVALID_REQUEST", {
+        path: "expectedSeq",
+        problem: `wanted a whole number from 0 to 2^48 - 1, found ${fields.expectedSeq}`,
+      });
+    }
+    writeU48(bytes, p, fields.expectedSeq);
+    p += 6;
+  }
+  if (fields.id !== undefined) {
+    const idBytes = textBytes(bytes, p + 1, fields.id, limits.appendIdBytesMax);
+    if (idBytes === 0 || idBytes > limits.appendIdBytesMax) {
+      throw new HeddleError("INVALID_REQUEST", {
+        path: "id",
+        problem: `wanted 1 to ${limits.appendIdBytesMax} bytes of well-formed text, found ${shown(fields.id)}`,
+      });
+    }
+    bytes[p] = idBytes;
+    p += 1 + idBytes;
+  }
+  return p;
+}
+
+export function writeName(bytes: Uint8Array, at: number, name: string, what: string): number {
+  const nameBytes = textBytes(bytes, at + 1, name, limits.nameBytesMax);
+  if (nameBytes > limits.nameBytesMax) {
+    throw new HeddleError("INVALID_REQUEST", {
+      path: what,
+      problem: `a name is well-formed text of at most ${limits.nameBytesMax} bytes, found ${shown(name)}`,
+    });
+  }
+  bytes[at] = nameBytes;
+  return at + 1 + nameBytes;
+}
+
+/**
+ * Writes text and returns its bytes, or Infinity for what is no text, too long, or holds half of a surrogate pair: such
+ * a half has no UTF-8 form, so two different ids would become the same bytes.
+ */
+function textBytes(bytes: Uint8Array, at: number, text: string, bytesMax: number): number {
+  if (typeof text !== "string" || text.length > bytesMax || !text.isWellFormed()) return Infinity;
+  return writeText(bytes, at, text);
+}
+
+function shown(text: unknown): string {
+  if (typeof text !== "string") return text === null ? "null" : typeof text;
+  return text.length <= 40 ? JSON.stringify(text) : `${JSON.stringify(text.slice(0, 40))}… (${text.length} characters)`;
+}
+
+/** Takes an append body apart. Errors: `BAD_FRAME`, whatever the bytes are; it never reads outside them. */
+export function readAppendBody(bytes: Uint8Array, from: number, to: number, texts: TextCache, into: AppendView): void {
+  const cursor = new BodyCursor(bytes, from, to, texts);
+  const flags = cursor.start(into);
+  const typeCount = cursor.u8();
+  if (typeCount === 0) throw badFrame("an append names no event type");
+  into.typeCount = typeCount;
+  for (let i = 0; i < typeCount; i++) {
+    into.types[i] = cursor.name();
+    into.versionOffsets[i] = cursor.skip(2);
+  }
+  const eventCount = cursor.u32();
+  if (eventCount === 0 || eventCount > limits.appendEventsMax) {
+    throw badFrame(`${eventCount} events in one append, wanted 1 to ${limits.appendEventsMax}`);
+  }
+  into.eventCount = eventCount;
+  into.typeIndexes = typeCount > 1 ? cursor.skip(eventCount) : 0;
+  for (let i = 0; typeCount > 1 && i < eventCount; i++) {
+    if (bytes[into.typeIndexes + i]! >= typeCount) throw badFrame("a type index points past the types");
+  }
+  cursor.metadata(flags, into);
+  into.payloadsFrom = cursor.at;
+  into.end = to;
+  if (cursor.at >= to) throw badFrame("an append holds no payloads");
+}
+
+/** What every body reader shares: bounds are checked before each read, so that a cut frame is only ever refused. */
+export class BodyCursor {
+  readonly #bytes: Uint8Array;
+  readonly #to: number;
+  readonly #texts: TextCache;
+  at: number;
+
+  constructor(bytes: Uint8Array, from: number, to: number, texts: TextCache) {
+    this.#bytes = bytes;
+    this.#to = to;
+    this.#texts = texts;
+    this.at = from;
+  }
+
+  start(into: { entity: string; aggregate: string; expectedSeq: number; id: string }): number {
+    into.entity = this.entity();
+    into.aggregate = this.name();
+    const flags = this.u8();
+    into.expectedSeq = flags & appendFlags.expectedSeq ? readU48(this.#bytes, this.skip(6)) : -1;
+    const idFrom = this.at + 1;
+    into.id = flags & appendFlags.id ? this.name() : "";
+    if (flags & appendFlags.id && (this.at === idFrom || this.at - idFrom > limits.appendIdBytesMax)) {
+      throw badFrame(`an id has 1 to ${limits.appendIdBytesMax} bytes, found ${this.at - idFrom}`);
+    }
+    return flags;
+  }
+
+  metadata(flags: number, into: { metadataFrom: number; metadataTo: number }): void {
+    if (flags & appendFlags.metadata) {
+      const length = this.u32();
+      into.metadataFrom = this.skip(length);
+      into.metadataTo = this.at;
+    } else {
+      into.metadataFrom = 0;
+      into.metadataTo = 0;
+    }
+  }
+
+  entity(): string {
+    const length = readU16(this.#bytes, this.skip(2));
+    return this.#text(length);
+  }
+
+  name(): string {
+    return this.#text(this.u8());
+  }
+
+  u8(): number {
+    return this.#bytes[this.skip(1)]!;
+  }
+
+  u32(): number {
+    return readU32(this.#bytes, this.skip(4));
+  }
+
+  u48(): number {
+    return readU48(this.#bytes, this.skip(6));
+  }
+
+  /** Passes over bytes and returns where they started. */
+  skip(length: number): number {
+    const start = this.at;
+    if (length > this.#to - start) throw badFrame("it ends in the middle of a field");
+    this.at = start + length;
+    return start;
+  }
+
+  #text(length: number): string {
+    const start = this.skip(length);
+    try {
+      return this.#texts.read(this.#bytes, start, this.at);
+    } catch (cause) {
+      throw badFrame("a name is not UTF-8", cause);
+    }
+  }
+}

@@ -1,0 +1,87 @@
+// Little-endian numbers and short strings in byte arrays, without Buffer, so that the same code runs in a browser.
+
+/** Numbers up to 2^48 - 1 (sequences, log positions, call numbers, milliseconds) take six bytes. */
+export const u48Max = 2 ** 48 - 1;
+
+export function readU16(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8);
+}
+
+export function readU32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+}
+
+export function readU48(bytes: Uint8Array, at: number): number {
+  return readU32(bytes, at) + readU16(bytes, at + 4) * 0x1_0000_0000;
+}
+
+export function writeU16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+}
+
+export function writeU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+}
+
+export function writeU48(bytes: Uint8Array, at: number, value: number): void {
+  writeU32(bytes, at, value >>> 0);
+  writeU16(bytes, at + 4, Math.floor(value / 0x1_0000_0000));
+}
+
+const encoder = new TextEncoder();
+// A decoder that drops a leading byte order mark would make two different ids equal.
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Writes UTF-8 and returns the byte count. The caller has made sure that three bytes a character fit. */
+export function writeText(bytes: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit >= 0x80) return encoder.encodeInto(text, bytes.subarray(at)).written;
+    bytes[at + i] = unit;
+  }
+  return text.length;
+}
+
+/** Decodes UTF-8; throws a TypeError on bytes that are not UTF-8. */
+export function readText(bytes: Uint8Array, from: number, to: number): string {
+  return decoder.decode(bytes.subarray(from, to));
+}
+
+/**
+ * Strings seen before, found by their bytes: a hit makes no string and no garbage (25 ns for an entity id, against
+ * 100 ns and more for a decode). Direct-mapped, so its size is fixed and a newcomer replaces whoever had its slot.
+ */
+export class TextCache {
+  readonly #slots: (string | undefined)[];
+  readonly #mask: number;
+
+  constructor(slotCount = 16_384) {
+    this.#slots = new Array(slotCount).fill(undefined);
+    this.#mask = slotCount - 1;
+  }
+
+  read(bytes: Uint8Array, from: number, to: number): string {
+    let hash = 0x811c9dc5;
+    let ascii = 0;
+    for (let i = from; i < to; i++) {
+      const byte = bytes[i]!;
+      ascii |= byte;
+      hash = Math.imul(hash ^ byte, 0x01000193);
+    }
+    if (ascii >= 0x80 || to - from > 128) return readText(bytes, from, to);
+    const slot = (hash ^ (hash >>> 15)) & this.#mask;
+    const known = this.#slots[slot];
+    if (known !== undefined && known.length === to - from) {
+      let i = 0;
+      while (i < known.length && known.charCodeAt(i) === bytes[from + i]) i++;
+      if (i === known.length) return known;
+    }
+    const text = readText(bytes, from, to);
+    this.#slots[slot] = text;
+    return text;
+  }
+}

@@ -1,0 +1,203 @@
+// Replies: receipts and rejections as values, errors as data, everything else as msgpack.
+import { fromWireError, type HeddleError, toWireError } from "@heddle/kernel/internal";
+import { badFrame } from "./bad-frame.ts";
+import { readU16, readU32, readU48, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import { frameOffset, replyKind } from "./frames.ts";
+import { decodeValue, encodeValue } from "./payload-codec.ts";
+
+/** What an accepted append or command gives back: the events are durable. */
+export interface Receipt {
+  readonly ok: true;
+  /** Sequence of the entity's last event after this append. */
+  readonly seq: number;
+  /** Sequence of the first event of this append. */
+  readonly firstSeq: number;
+  /** Events written. */
+  readonly count: number;
+  readonly shard: number;
+  /** Place in that shard's log; later appends of the shard have greater ones. */
+  readonly position: number;
+  /** Milliseconds since 1970, never falling within one entity. */
+  readonly time: number;
+  /** True when this id had taken effect before: nothing was written now, this is the first receipt. */
+  readonly duplicate: boolean;
+}
+
+/** What the rules said no to. Nothing was written. A value to switch on, not an error to catch. */
+export type Rejection =
+  | {
+      readonly ok: false;
+      readonly code: "INVARIANT_VIOLATED";
+      readonly message: string;
+      readonly facts: { readonly aggregate: string; readonly rule: string; readonly index: number };
+    }
+  | {
+      readonly ok: false;
+      readonly code: "SEQUENCE_CONFLICT";
+      readonly message: string;
+      readonly facts: { readonly expectedSeq: number; readonly actualSeq: number };
+    }
+  | {
+      readonly ok: false;
+      readonly code: "COMMAND_REJECTED";
+      readonly message: string;
+      /** `reason` and `details` are what the domain's `reject(reason, details)` said. */
+      readonly facts: {
+        readonly command: string;
+        readonly reason: string;
+        readonly details: Readonly<Record<string, unknown>>;
+      };
+    };
+
+export type AppendResult = Receipt | Rejection;
+
+export type RejectionFacts<C extends Rejection["code"]> = Extract<Rejection, { code: C }>["facts"];
+
+const rejectionText: { readonly [C in Rejection["code"]]: (facts: RejectionFacts<C>) => string } = {
+  INVARIANT_VIOLATED: (f) => `event ${f.index} would break the rule ${JSON.stringify(f.rule)} of ${f.aggregate}`,
+  SEQUENCE_CONFLICT: (f) => `expected the entity at sequence ${f.expectedSeq}, it is at ${f.actualSeq}`,
+  COMMAND_REJECTED: (f) => `${f.command} was rejected: ${f.reason}`,
+};
+
+export function rejection<C extends Rejection["code"]>(code: C, facts: RejectionFacts<C>): Rejection {
+  return { ok: false, code, message: rejectionText[code](facts), facts } as Rejection;
+}
+
+export const receiptFrameBytes = 36;
+
+/** Writes a whole receipt frame: u16 shard, u48 first sequence, u32 count, u48 position, u48 time, u8 duplicate. */
+export function writeReceiptFrame(
+  bytes: Uint8Array,
+  at: number,
+  call: number,
+  shard: number,
+  firstSeq: number,
+  count: number,
+  position: number,
+  time: number,
+  duplicate: boolean,
+): void {
+  writeU32(bytes, at, receiptFrameBytes - 4);
+  bytes[at + frameOffset.kind] = replyKind.receipt;
+  writeU48(bytes, at + frameOffset.replyCall, call);
+  writeU16(bytes, at + 11, shard);
+  writeU48(bytes, at + 13, firstSeq);
+  writeU32(bytes, at + 19, count);
+  writeU48(bytes, at + 23, position);
+  writeU48(bytes, at + 29, time);
+  bytes[at + 35] = duplicate ? 1 : 0;
+}
+
+/** One event as history and export give it: fields in this order, as a msgpack array, to save bytes. */
+export type WireEvent = readonly [
+  seq: number,
+  time: number,
+  aggregate: string,
+  type: string,
+  payload: unknown,
+  metadata: unknown,
+  id: string | null,
+  schemaVersion: number,
+  position: number,
+];
+
+/** Encodes a reply whose body is msgpack: a value, a rejection, an error, a welcome. Returns an owned frame. */
+export function encodeReply(kind: number, call: number, value: unknown): Uint8Array {
+  const body = encodeValue(value);
+  const frame = new Uint8Array(frameOffset.replyBody + body.length);
+  writeU32(frame, 0, frame.length - 4);
+  frame[frameOffset.kind] = kind;
+  writeU48(frame, frameOffset.replyCall, call);
+  frame.set(body, frameOffset.replyBody);
+  return frame;
+}
+
+export function encodeErrorReply(call: number, error: HeddleError): Uint8Array {
+  return encodeReply(replyKind.error, call, toWireError(error));
+}
+
+export function encodeRejectionReply(call: number, value: Rejection): Uint8Array {
+  return encodeReply(replyKind.rejected, call, { code: value.code, facts: value.facts });
+}
+
+/** A reply taken apart. `call` 0 speaks of the connection as a whole. */
+export type Reply =
+  | { readonly kind: "receipt"; readonly call: number; readonly receipt: Receipt }
+  | { readonly kind: "rejected"; readonly call: number; readonly rejection: Rejection }
+  | { readonly kind: "error"; readonly call: number; readonly error: HeddleError }
+  | { readonly kind: "value"; readonly call: number; readonly value: unknown }
+  | { readonly kind: "welcome"; readonly call: number; readonly value: unknown }
+  | { readonly kind: "pong"; readonly call: number };
+
+/** Errors: `BAD_FRAME`, whatever the bytes are. */
+export function readReply(bytes: Uint8Array, from: number, to: number): Reply {
+  if (to - from < frameOffset.replyBody) throw badFrame("a reply is too short for its header");
+  const call = readU48(bytes, from + frameOffset.replyCall);
+  switch (bytes[from + frameOffset.kind]) {
+    case replyKind.receipt:
+      return { kind: "receipt", call, receipt: readReceipt(bytes, from, to) };
+    case replyKind.rejected:
+      return { kind: "rejected", call, rejection: rebuild(readMap(bytes, from, to), readRejection) };
+    case replyKind.error:
+      return { kind: "error", call, error: rebuild(readMap(bytes, from, to), readError) };
+    case replyKind.value:
+      return { kind: "value", call, value: readBody(bytes, from, to) };
+    case replyKind.welcome:
+      return { kind: "welcome", call, value: readBody(bytes, from, to) };
+    case replyKind.pong:
+      return { kind: "pong", call };
+    default:
+      throw badFrame(`an unknown kind of reply, ${bytes[from + frameOffset.kind]}`);
+  }
+}
+
+/** Facts of another shape than their code has make the sentence about them throw; the frame is at fault then. */
+function rebuild<T>(map: Record<string, unknown>, read: (map: Record<string, unknown>) => T): T {
+  try {
+    return read(map);
+  } catch (cause) {
+    throw badFrame("a rejection or error whose facts do not fit its code", cause);
+  }
+}
+
+function readRejection({ code, facts }: Record<string, unknown>): Rejection {
+  if (typeof code !== "string" || !Object.hasOwn(rejectionText, code) || typeof facts !== "object") {
+    throw new TypeError("an unknown kind of rejection");
+  }
+  return rejection(code as Rejection["code"], facts as never);
+}
+
+function readError({ code, facts }: Record<string, unknown>): HeddleError {
+  if (typeof code !== "string") throw new TypeError("an error without a code");
+  return fromWireError({ code, facts });
+}
+
+function readReceipt(bytes: Uint8Array, from: number, to: number): Receipt {
+  if (to - from !== receiptFrameBytes) throw badFrame("a receipt has the wrong length");
+  const firstSeq = readU48(bytes, from + 13);
+  const count = readU32(bytes, from + 19);
+  return {
+    ok: true,
+    seq: firstSeq + count - 1,
+    firstSeq,
+    count,
+    shard: readU16(bytes, from + 11),
+    position: readU48(bytes, from + 23),
+    time: readU48(bytes, from + 29),
+    duplicate: bytes[from + 35] === 1,
+  };
+}
+
+function readBody(bytes: Uint8Array, from: number, to: number): unknown {
+  try {
+    return decodeValue(bytes.subarray(from + frameOffset.replyBody, to));
+  } catch (cause) {
+    throw badFrame("a reply's body is not msgpack", cause);
+  }
+}
+
+function readMap(bytes: Uint8Array, from: number, to: number): Record<string, unknown> {
+  const value = readBody(bytes, from, to);
+  if (typeof value !== "object" || value === null) throw badFrame("a reply's body is not a map");
+  return value as Record<string, unknown>;
+}

@@ -1,0 +1,199 @@
+// BinaryConnection: one client on the binary protocol. Cuts frames, routes them unread, writes what comes back.
+//
+// P7. A frame that makes no sense is answered with a typed error; one after which the stream has no place any more is
+//     answered with an error for call 0, then the connection is closed.
+// P8. A connection whose unanswered requests, or unread replies, pass a bound is not read from until they are below.
+import type net from "node:net";
+import { HeddleError, limits } from "@heddle/kernel";
+import {
+  encodeErrorReply,
+  encodeReply,
+  FrameSplitter,
+  frameOffset,
+  type Hello,
+  preface,
+  protocolVersion,
+  readHello,
+  replyKind,
+  requestCall,
+  requestHash,
+  requestKind,
+  type Welcome,
+} from "@heddle/protocol/internal";
+import type { Router } from "./router.ts";
+
+export interface BinaryConnectionOptions {
+  readonly id: number;
+  readonly socket: net.Socket;
+  readonly router: Router;
+  readonly welcome: Welcome;
+  readonly onOpen: (session: number) => void;
+  readonly onClose: () => void;
+}
+
+/** Unanswered request bytes and unread reply bytes at which a connection is no longer read from. */
+const inFlightBytesMax = 8 << 20;
+const unreadReplyBytesMax = 8 << 20;
+const helloTimeoutMs = 10_000;
+const requestHeaderBytes = frameOffset.requestBody;
+
+export class BinaryConnection {
+  readonly id: number;
+  session: number | undefined;
+  readonly #options: BinaryConnectionOptions;
+  readonly #socket: net.Socket;
+  readonly #splitter = new FrameSplitter({ frameBytesMax: limits.frameBytesMax, frameBytesMin: 5 });
+  /** Unanswered calls by thread: who is told when a thread is lost. */
+  readonly #callsByThread: number[];
+  #bytesInFlight = 0;
+  #prefaceSeen = 0;
+  #paused = false;
+  #closed = false;
+
+  constructor(options: BinaryConnectionOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#socket = options.socket;
+    this.#callsByThread = options.router.links.map(() => 0);
+    const helloTimer = setTimeout(() => {
+      if (this.session === undefined) this.#refuse(new HeddleError("TIMEOUT", { afterMs: helloTimeoutMs }));
+    }, helloTimeoutMs);
+    this.#socket.on("data", (chunk: Buffer) => this.#onData(chunk));
+    this.#socket.on("drain", () => this.#resume());
+    this.#socket.on("error", () => this.#socket.destroy());
+    this.#socket.on("end", () => this.#socket.end());
+    this.#socket.on("close", () => {
+      clearTimeout(helloTimer);
+      this.#closed = true;
+      options.onClose();
+    });
+  }
+
+  /** Takes the bytes that were read before this object was made. */
+  begin(firstBytes: Uint8Array): void {
+    this.#onData(firstBytes);
+  }
+
+  get bytesInFlight(): number {
+    return this.#bytesInFlight;
+  }
+
+  /** Reply frames from a thread, with the credit that they give back. */
+  deliver(thread: number, calls: number, requestBytes: number, frames: Uint8Array): void {
+    this.#callsByThread[thread]! -= calls;
+    this.#bytesInFlight -= requestBytes;
+    if (this.#closed) return;
+    this.#socket.write(frames);
+    this.#resume();
+  }
+
+  /** A thread is gone: when it owed replies, their outcome is unknown, and a reconnect lets the client ask again. */
+  threadLost(thread: number): void {
+    if (this.#callsByThread[thread]! > 0) this.#socket.destroy();
+    this.#callsByThread[thread] = 0;
+  }
+
+  /** Ends the connection after what was written has gone out. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #onData(chunk: Uint8Array): void {
+    let bytes = chunk;
+    if (this.#prefaceSeen < preface.length) {
+      const taken = this.#checkPreface(bytes);
+      if (taken < 0) return;
+      bytes = bytes.subarray(taken);
+    }
+    try {
+      this.#splitter.push(bytes, (from, start, end) => this.#onFrame(from, start, end));
+    } catch (error) {
+      if (!(error instanceof HeddleError)) throw error;
+      this.#refuse(error);
+      return;
+    }
+    if (this.#bytesInFlight > inFlightBytesMax || this.#socket.writableLength > unreadReplyBytesMax) {
+      this.#paused = true;
+      this.#socket.pause();
+    }
+  }
+
+  // Returns the bytes that belonged to the preface, or -1 when the connection was refused.
+  #checkPreface(bytes: Uint8Array): number {
+    let taken = 0;
+    for (; this.#prefaceSeen < preface.length && taken < bytes.length; taken++, this.#prefaceSeen++) {
+      const wanted = preface[this.#prefaceSeen];
+      if (bytes[taken] === wanted) continue;
+      const isVersion = this.#prefaceSeen === preface.length - 1;
+      this.#refuse(
+        isVersion
+          ? new HeddleError("UNSUPPORTED_VERSION", { found: bytes[taken]!, supported: [protocolVersion] })
+          : new HeddleError("BAD_FRAME", { problem: "the connection does not begin with the protocol's preface" }),
+      );
+      return -1;
+    }
+    return taken;
+  }
+
+  #onFrame(bytes: Uint8Array, from: number, to: number): void {
+    if (this.#closed) return;
+    const kind = bytes[from + frameOffset.kind];
+    if (kind === requestKind.hello || this.session === undefined) {
+      this.#onHello(kind, bytes.subarray(from + frameOffset.kind + 1, to));
+      return;
+    }
+    if (to - from < requestHeaderBytes) {
+      throw new HeddleError("BAD_FRAME", { problem: `a request of ${to - from} bytes is too short for its header` });
+    }
+    const call = requestCall(bytes, from);
+    if (kind === requestKind.ping) {
+      this.#socket.write(encodeReply(replyKind.pong, call, null));
+      return;
+    }
+    const { router } = this.#options;
+    const shard = router.shardOf(requestHash(bytes, from));
+    const link = router.linkOf(shard);
+    const refusal = router.refusal(shard, link);
+    if (refusal !== undefined) {
+      this.#socket.write(encodeErrorReply(call, refusal));
+      return;
+    }
+    link.send(this.id, shard, bytes, from, to);
+    this.#callsByThread[link.index]!++;
+    this.#bytesInFlight += to - from;
+  }
+
+  #onHello(kind: number | undefined, body: Uint8Array): void {
+    if (kind !== requestKind.hello || this.session !== undefined) {
+      throw new HeddleError("BAD_FRAME", { problem: "a connection begins with one hello" });
+    }
+    const hello: Hello = readHello(body);
+    const { welcome, onOpen } = this.#options;
+    if (hello.version !== protocolVersion) {
+      throw new HeddleError("UNSUPPORTED_VERSION", { found: hello.version, supported: [protocolVersion] });
+    }
+    if (hello.context !== undefined && hello.context !== welcome.context) {
+      throw new HeddleError("UNKNOWN_CONTEXT", { context: hello.context, known: welcome.context });
+    }
+    this.session = hello.session;
+    onOpen(hello.session);
+    this.#socket.write(encodeReply(replyKind.welcome, 0, welcome));
+  }
+
+  #refuse(error: HeddleError): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.end(encodeErrorReply(0, error), () => this.#socket.destroy());
+  }
+
+  #resume(): void {
+    if (!this.#paused || this.#closed) return;
+    if (this.#bytesInFlight > inFlightBytesMax / 2 || this.#socket.writableLength > unreadReplyBytesMax / 2) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+}

@@ -1,0 +1,42 @@
+// Every bound of the HTTP side, in one place (P8). Units come last in each name.
+import { limits } from "@heddle/kernel";
+
+export interface HttpBounds {
+  /** From the start of a request to the end of its headers. */
+  readonly headersMsMax: number;
+  /** From the start of a request to the end of its body. 16 MiB in it ask for 0.6 MB/s. */
+  readonly requestMsMax: number;
+  /** Between two looks for senders that are over the two bounds above; they are exact to this much. */
+  readonly timeoutCheckMs: number;
+  /** Without a request. Longer than the 60 s of common proxies, so that the side that sends is the one to close. */
+  readonly keepAliveMsMax: number;
+  /** Without a byte either way while a request is open: ends readers that stopped reading. */
+  readonly silenceMsMax: number;
+  /** Request line and headers together. */
+  readonly headerBytesMax: number;
+  readonly bodyBytesMax: number;
+  /** Bodies of all requests that are not answered yet. */
+  readonly bodyBytesInFlightMax: number;
+  readonly connectionsMax: number;
+  /** Requests that are not answered yet, over all connections; one connection can pipeline many. */
+  readonly requestsMax: number;
+  /** From `close()` to the end of the last connection, whatever is still running on it. */
+  readonly closeMsMax: number;
+  /** Events in one read of an export: bounds what an export holds in memory. */
+  readonly exportPageEvents: number;
+}
+
+export const httpBounds: HttpBounds = {
+  headersMsMax: 10_000,
+  requestMsMax: 30_000,
+  timeoutCheckMs: 1_000,
+  keepAliveMsMax: 65_000,
+  silenceMsMax: 120_000,
+  headerBytesMax: 16 * 1024,
+  bodyBytesMax: limits.httpBodyBytesMax,
+  bodyBytesInFlightMax: 16 * limits.httpBodyBytesMax,
+  connectionsMax: 4_096,
+  requestsMax: 8_192,
+  closeMsMax: 10_000,
+  exportPageEvents: 1_000,
+};

@@ -1,0 +1,31 @@
+// Entity ids in URLs: one spelling for the router, however the sender spelt it.
+//
+// An id is kind/name, and a name may hold further slashes. Percent-encoded they are part of the name and nothing is
+// left to guess: /v1/entities/file/a%2Fb/history. Plain ones are taken as part of the name too, because that is what a
+// person types; then the last segment is an action when it is one of `actions` and a name stands before it. A name that
+// itself ends in such a word needs its slash encoded. Empty segments are left alone and match no route: a slash too
+// many at the end would otherwise name another entity.
+const prefix = "/v1/entities/";
+const actions: ReadonlySet<string> = new Set(["append", "execute", "history", "export"]);
+
+/** Brings a request target to the form that the routes are declared in. */
+export function canonicalUrl(target: string): string {
+  const url = beyondAscii.test(target) ? encodeRawBytes(target) : target;
+  if (!url.startsWith(prefix)) return url;
+  const end = url.search(/[?#]/);
+  const path = end < 0 ? url : url.slice(0, end);
+  const segments = path.slice(prefix.length).split("/");
+  if (segments.length < 3 || segments.includes("")) return url;
+  const action = actions.has(segments.at(-1)!) ? `/${segments.pop()}` : "";
+  const [kind, ...name] = segments;
+  return `${prefix}${kind}/${name.join("%2F")}${action}${url.slice(path.length)}`;
+}
+
+// Any character that is not ASCII.
+const beyondAscii = /[^\0-\x7f]/;
+
+// curl and netcat send what was typed, as UTF-8 and not encoded; node reads a request target as Latin-1. Without this
+// account/zoë would become an entity of another name. Bytes that are not UTF-8 fail to decode later, and so are refused.
+function encodeRawBytes(target: string): string {
+  return target.replace(/[^\0-\x7f]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}

@@ -1,0 +1,49 @@
+// What the HTTP side asks of the node that it stands in: a way to the shards, and facts to show.
+//
+// Implemented and filled in by the node; a test puts a fake behind the same port.
+import type { HeddleError } from "@heddle/kernel";
+import type { AppendResult } from "@heddle/protocol";
+import type { AppendFields, ExecuteFields, GetFields, HistoryFields, WireEvent } from "@heddle/protocol/internal";
+
+/** The way to the shards inside the process. Operating errors reject with `HeddleError`; rejections are values. */
+export interface Gateway {
+  append(fields: AppendFields): Promise<AppendResult>;
+  /** One result for each item, in order. An item that fails does not keep the others from being written. */
+  appendMany(items: readonly AppendFields[]): Promise<readonly (AppendResult | HeddleError)[]>;
+  execute(fields: ExecuteFields): Promise<AppendResult>;
+  get(fields: GetFields): Promise<{ readonly state: unknown; readonly seq: number }>;
+  /** May return fewer events than the limit while more exist: only an empty page is the end. */
+  history(fields: HistoryFields): Promise<readonly WireEvent[]>;
+}
+
+export interface NodeFacts {
+  readonly context: CompiledContextInfo;
+  readonly durability: string;
+  readonly shardCount: number;
+  readonly nodeName: string;
+  readonly version: string;
+}
+
+/** What a domain module declares, as data for `GET /v1/context` and `/openapi.json`. */
+export interface CompiledContextInfo {
+  readonly name: string;
+  readonly aggregates: readonly AggregateInfo[];
+}
+
+export interface AggregateInfo {
+  readonly name: string;
+  /** Of the fold. */
+  readonly version: number;
+  readonly events: readonly { readonly name: string; readonly schemaVersion: number; readonly schema?: JsonSchema }[];
+  readonly commands: readonly { readonly name: string; readonly schema?: JsonSchema }[];
+  readonly invariants: readonly string[];
+}
+
+/** JSON Schema, draft 2020-12. Left out where the schema library of the domain module cannot say it. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** `reason` says why a shard does not serve; left out when it does. */
+  readonly shards: readonly { readonly shard: number; readonly state: string; readonly reason?: string }[];
+}

@@ -1,0 +1,134 @@
+// The entry of a shard thread: opens its shards, hands them frames, posts their replies.
+//
+// Ends by itself when told to stop, after closing every LMDB environment: a thread that is terminated with one open can
+// take the process with it. A fault that nobody caught ends the thread in the same order.
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { compileContext, loadContext } from "@heddle/domain/internal";
+import { nodeDisk } from "@heddle/event-log/internal";
+import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
+import { toWireError } from "@heddle/kernel/internal";
+import { openPartition } from "@heddle/partition/internal";
+import { Shard } from "@heddle/shard/internal";
+import { logFolderOf, partitionFolderOf } from "./data-folder.ts";
+import { type FromThread, ReplyBatch, type ThreadStart, type ToThread, visitRequests } from "./thread-messages.ts";
+
+/** How often shards look whether a checkpoint is due by time, or a full disk has room. */
+const tickMs = 250;
+
+const port = parentPort as MessagePort;
+const start = workerData as ThreadStart;
+const say = (message: FromThread) => port.postMessage(message);
+const replies = new ReplyBatch((packed) => port.postMessage(packed, [packed.buffer]));
+const sessions = new Map<number, number>();
+/** By shard number; only this thread's shards are there. */
+const shards: (Shard | undefined)[] = [];
+const delays = monitorEventLoopDelay({ resolution: 10 });
+
+try {
+  await openShards();
+} catch (thrown) {
+  await closeShards().catch(() => {});
+  const error =
+    thrown instanceof HeddleError
+      ? thrown
+      : new HeddleError("SHARD_STOPPED", { shard: start.shards[0] ?? 0, reason: String((thrown as Error)?.stack ?? thrown) });
+  say({ kind: "failed", error: toWireError(error) });
+  port.close();
+}
+
+async function openShards(): Promise<void> {
+  const domain = compileContext(await loadContext(start.domain));
+  const crashPoint = crashPointOf(start.crashAt);
+  for (const shard of start.shards) {
+    const partition = openPartition({ folder: partitionFolderOf(start.data, shard), shard });
+    shards[shard] = Shard.open({
+      shard,
+      shardCount: start.shardCount,
+      domain,
+      logFolder: logFolderOf(start.data, shard),
+      disk: nodeDisk,
+      partition,
+      clock: systemClock,
+      random: systemRandom,
+      durability: start.durability,
+      limits: start.limits,
+      replies,
+      schedule: (task, delayMs) => {
+        if (delayMs === 0) setImmediate(task);
+        else setTimeout(task, delayMs);
+      },
+      report: (level, message, facts) => say({ kind: "report", level, message, facts }),
+      onState: (state, reason) => say({ kind: "state", shard, state, reason }),
+      crashPoint,
+    });
+  }
+  delays.enable();
+  const ticker = setInterval(() => shards.forEach((shard) => shard?.tick()), tickMs);
+  process.on("uncaughtException", (error) => void endAfter(error));
+  port.on("message", (message: ToThread | Uint8Array) => {
+    if (message instanceof Uint8Array) onFrames(message);
+    else onMessage(message, ticker);
+  });
+  say({ kind: "ready" });
+}
+
+function onFrames(packed: Uint8Array): void {
+  visitRequests(packed, (connection, shard, from, to) => {
+    shards[shard]!.receive(connection, sessions.get(connection) ?? 0, packed, from, to);
+  });
+  for (const shard of shards) shard?.endTurn();
+}
+
+function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
+  switch (message.kind) {
+    case "connection-opened":
+      sessions.set(message.connection, message.session);
+      return;
+    case "connection-closed":
+      sessions.delete(message.connection);
+      replies.forget(message.connection);
+      return;
+    case "stats": {
+      const { mean, max } = delays;
+      const eventLoopDelayMs = { mean: mean / 1e6, p99: delays.percentile(99) / 1e6, max: max / 1e6 };
+      delays.reset();
+      say({ kind: "stats", id: message.id, stats: { shards: shards.flatMap((shard) => shard?.stats() ?? []), eventLoopDelayMs } });
+      return;
+    }
+    case "checkpoint":
+      for (const shard of shards) shard?.requestCheckpoint();
+      return;
+    case "fail":
+      throw new Error("told to fail");
+    case "stop":
+      clearInterval(ticker);
+      void closeShards().finally(() => {
+        replies.flush();
+        say({ kind: "stopped" });
+        port.close();
+        delays.disable();
+      });
+  }
+}
+
+async function closeShards(): Promise<void> {
+  await Promise.all(shards.map((shard) => shard?.close()));
+}
+
+async function endAfter(error: Error): Promise<void> {
+  say({ kind: "report", level: "error", message: "a shard thread ends after a fault", facts: { error: String(error.stack) } });
+  // Memory may be wrong now: nothing that is not durable may become so. Only the environments are closed in order.
+  await Promise.all(shards.map((shard) => shard?.abandon())).catch(() => {});
+  process.exit(1);
+}
+
+function crashPointOf(crashAt: string | undefined): ((name: string) => void) | undefined {
+  if (crashAt === undefined) return undefined;
+  const end = crashAt.lastIndexOf(":");
+  const wanted = crashAt.slice(0, end);
+  let left = Number(crashAt.slice(end + 1));
+  return (name) => {
+    if (name === wanted && --left === 0) process.kill(process.pid, "SIGKILL");
+  };
+}

@@ -1,0 +1,242 @@
+// startNode: puts one node together and takes it apart again.
+//
+// Order of opening: domain, data folder, shard threads (recovery), port. Order of closing: port, answers, threads,
+// folder. The main thread routes and writes; it decides nothing and touches no disk after the start.
+import os from "node:os";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { compileContext, loadContext } from "@heddle/domain/internal";
+import type { Durability } from "@heddle/event-log";
+import { systemClock, systemRandom } from "@heddle/kernel";
+import { protocolVersion } from "@heddle/protocol";
+import { defaultShardLimits, type ShardLimits, syncBucketsUs } from "@heddle/shard/internal";
+import type { ShardStats } from "@heddle/shard";
+import { type Logger, pino } from "pino";
+import { openDataFolder } from "./data-folder.ts";
+import { describeContext } from "./describe-context.ts";
+import type { Readiness } from "./http/gateway.ts";
+import { openHttpDoor } from "./http/http-door.ts";
+import type { EventLoopDelay, NodeMetrics, ShardMetrics } from "./http/metrics.ts";
+import { Listener } from "./listener.ts";
+import { gatewayConnection, NodeGateway } from "./node-gateway.ts";
+import { Router, shardsOfThread } from "./router.ts";
+import { ThreadLink } from "./thread-link.ts";
+import { version } from "./version.ts";
+
+export interface NodeOptions {
+  /** Path of the domain module: a file, or a folder with an index. */
+  readonly domain: string;
+  /** Path of the data folder; made when it is not there. */
+  readonly data: string;
+  /** Address to listen on. Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 9090; 0 takes any free one. */
+  readonly port?: number;
+  /** Fixed when the data folder is made; leave it out to take what is there. Default for a new folder: see docs. */
+  readonly shards?: number;
+  /** Shard threads. Default: one fewer than there are cores, at least 1, at most one for each shard. */
+  readonly threads?: number;
+  /** `fsync` (default): an acknowledged event survives a power cut. `os`: it survives the process, not the machine. */
+  readonly durability?: Durability;
+  readonly limits?: Partial<ShardLimits>;
+  /** Request bytes that one shard thread may have unanswered before calls get `OVERLOADED`. Default 64 MiB. */
+  readonly threadBytesMax?: number;
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** For tests: `name:n` kills the process at the n-th passing of a crash point. */
+  readonly crashAt?: string;
+}
+
+export interface HeddleNode {
+  readonly port: number;
+  /** For clients: `heddle://host:port`. */
+  readonly url: string;
+  readonly context: string;
+  readonly shardCount: number;
+  readonly threadCount: number;
+  readonly durability: Durability;
+  stats(): Promise<readonly ShardStats[]>;
+  /** Answers what it has, writes a last checkpoint, gives the data folder free. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** What tests can do to a node beyond using it. */
+export interface NodeControls {
+  failThread(index: number): void;
+  checkpoint(): void;
+}
+
+const defaultPort = 9090;
+const defaultThreadBytesMax = 64 << 20;
+
+/**
+ * Starts a node; resolves when every shard has recovered and the port is open.
+ * Errors: `DOMAIN_LOAD_FAILED`, `DATA_FOLDER_*`, `LOG_DAMAGED`, `PARTITION_DAMAGED`, `CONNECTION_FAILED`.
+ */
+export async function startNode(options: NodeOptions): Promise<HeddleNode & NodeControls> {
+  const logger = options.logger ?? pino({ level: "silent" });
+  const host = options.host ?? "127.0.0.1";
+  const durability = options.durability ?? "fsync";
+  const startedAt = performance.now();
+  const domain = compileContext(await loadContext(options.domain), options.domain);
+  const folder = openDataFolder(options.data, {
+    context: domain.name,
+    shardCount: options.shards,
+    defaultShardCount: defaultShardCount(),
+    nowMs: systemClock.now(),
+  });
+  const { shardCount } = folder.facts;
+  const threadCount = Math.min(shardCount, options.threads ?? Math.max(1, os.availableParallelism() - 1));
+  const undo: (() => unknown)[] = [() => folder.release()];
+  try {
+    const links: ThreadLink[] = Array.from(
+      { length: threadCount },
+      (_, index) =>
+        new ThreadLink({
+          index,
+          start: {
+            domain: options.domain,
+            data: options.data,
+            shards: shardsOfThread(index, threadCount, shardCount),
+            shardCount,
+            durability,
+            limits: { ...defaultShardLimits, ...options.limits },
+            crashAt: options.crashAt,
+          },
+          logger,
+          onReplies: (connection, calls, requestBytes, frames) => {
+            if (connection === gatewayConnection) gateway.deliver(frames);
+            else listener.deliver(connection, index, calls, requestBytes, frames);
+          },
+          onLost: () => {
+            gateway.threadLost(index);
+            listener.threadLost(index);
+          },
+          sessions: function* () {
+            yield { connection: gatewayConnection, session: gateway.session };
+            yield* listener.sessions();
+          },
+        }),
+    );
+    const router = new Router({ shardCount, links, threadBytesMax: options.threadBytesMax ?? defaultThreadBytesMax });
+    const gateway = new NodeGateway(router, systemRandom);
+    const delays = monitorEventLoopDelay({ resolution: 10 });
+    const nodeName = os.hostname();
+    const http = await openHttpDoor({
+      gateway,
+      facts: { context: describeContext(domain), durability, shardCount, nodeName, version },
+      readiness: () => readiness(links),
+      metrics: async () => {
+        const threads = await Promise.all(links.map((link) => link.stats()));
+        const shards: ShardMetrics[] = links.flatMap((link, index) => {
+          const stats = threads[index];
+          if (stats === undefined) return link.shards.map((shard) => ({ shard, state: "starting" }));
+          return stats.shards.map((figures) => shardMetrics(figures, asDelay(stats.eventLoopDelayMs)));
+        });
+        const memory = process.memoryUsage();
+        const eventLoopDelay = asDelay({ mean: delays.mean / 1e6, p99: delays.percentile(99) / 1e6, max: delays.max / 1e6 });
+        delays.reset();
+        return {
+          node: {
+            uptimeMs: performance.now() - startedAt,
+            residentBytes: memory.rss,
+            heapUsedBytes: memory.heapUsed,
+            eventLoopDelay,
+            connections: listener.socketCount,
+            bytesInFlight: listener.bytesInFlight,
+          },
+          shards: shards.sort((a, b) => a.shard - b.shard),
+        } satisfies NodeMetrics;
+      },
+      logger,
+    });
+    undo.unshift(() => http.close());
+    const welcome = { version: protocolVersion, node: nodeName, context: domain.name, shardCount, durability };
+    const listener = new Listener({ router, welcome, http });
+    // One after another: two threads recovering at once on few cores make each other slower, and fail less clearly.
+    for (const link of links) {
+      undo.unshift(() => link.stop());
+      await link.start();
+    }
+    delays.enable();
+    undo.unshift(() => delays.disable());
+    const port = await listener.listen(options.port ?? defaultPort, host);
+    logger.info(
+      { port, host, context: domain.name, shardCount, threadCount, durability, tookMs: Math.round(performance.now() - startedAt) },
+      "the node is ready",
+    );
+    let closing: Promise<void> | undefined;
+    return {
+      port,
+      url: `heddle://${host.includes(":") ? `[${host}]` : host}:${port}`,
+      context: domain.name,
+      shardCount,
+      threadCount,
+      durability,
+      async stats() {
+        const threads = await Promise.all(links.map((link) => link.stats()));
+        return threads.flatMap((thread) => thread?.shards ?? []).sort((a, b) => a.shard - b.shard);
+      },
+      close() {
+        closing ??= (async () => {
+          listener.stopListening();
+          await http.close();
+          await Promise.all(links.map((link) => link.stop()));
+          await listener.endConnections();
+          delays.disable();
+          folder.release();
+          logger.info("the node is closed");
+        })();
+        return closing;
+      },
+      failThread: (index) => links[index]!.tell({ kind: "fail" }),
+      checkpoint: () => {
+        for (const link of links) link.tell({ kind: "checkpoint" });
+      },
+    };
+  } catch (error) {
+    for (const step of undo) await step();
+    throw error;
+  }
+}
+
+/** One shard for each core: a shard is the unit that moves between threads, and each has its own log to sync. */
+function defaultShardCount(): number {
+  return Math.max(1, os.availableParallelism());
+}
+
+function readiness(links: readonly ThreadLink[]): Readiness {
+  const shards = links.flatMap((link) =>
+    link.shards.map((shard) => {
+      if (!link.ready) return { shard, state: "down", reason: link.notReadyReason };
+      const { state, reason } = link.shardStates.get(shard)!;
+      return reason === "" ? { shard, state } : { shard, state, reason };
+    }),
+  );
+  return { ready: shards.every((shard) => shard.state === "open"), shards: shards.sort((a, b) => a.shard - b.shard) };
+}
+
+function shardMetrics(stats: ShardStats, eventLoopDelay: EventLoopDelay): ShardMetrics {
+  return {
+    shard: stats.shard,
+    state: stats.state,
+    figures: {
+      appends: stats.appends,
+      events: stats.events,
+      groups: stats.groups,
+      syncs: { boundsUs: syncBucketsUs, counts: stats.syncCounts, sumUs: stats.syncSumUs },
+      mailboxDepth: stats.mailboxDepth,
+      activeEntities: stats.activeEntities,
+      rejections: stats.rejections,
+      errors: stats.errors,
+      logBytes: stats.logBytes,
+      checkpoint: { position: stats.checkpointPosition, ageMs: stats.checkpointAgeMs },
+      partitionReads: stats.partitionReads,
+      eventLoopDelay,
+    },
+  };
+}
+
+function asDelay(delay: { mean: number; p99: number; max: number }): EventLoopDelay {
+  const finite = (value: number) => (Number.isFinite(value) ? value : 0);
+  return { meanMs: finite(delay.mean), p99Ms: finite(delay.p99), maxMs: finite(delay.max) };
+}

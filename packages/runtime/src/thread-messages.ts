@@ -1,0 +1,184 @@
+// What the listener's thread and a shard thread say to each other.
+//
+// Frames travel packed, one message per turn, in buffers that are transferred. Everything rare is an object.
+//
+//   to a shard thread    blocks of  u32 connection | u32 shard | one request frame
+//   to the listener      blocks of  u32 connection | u32 calls answered | u32 their request bytes | u32 length | reply frames
+import type { WireError } from "@heddle/kernel/internal";
+import { readU32, writeReceiptFrame, receiptFrameBytes, writeU32 } from "@heddle/protocol/internal";
+import type { Durability } from "@heddle/event-log";
+import type { ReplySink, ShardLimits } from "@heddle/shard/internal";
+import type { ShardState, ShardStats } from "@heddle/shard";
+
+/** Given to a shard thread when it is started. */
+export interface ThreadStart {
+  readonly domain: string;
+  readonly data: string;
+  readonly shards: readonly number[];
+  readonly shardCount: number;
+  readonly durability: Durability;
+  readonly limits: ShardLimits;
+  /** `name:n` kills the process at the n-th passing of a crash point. For tests. */
+  readonly crashAt: string | undefined;
+}
+
+export type ToThread =
+  | { readonly kind: "connection-opened"; readonly connection: number; readonly session: number }
+  | { readonly kind: "connection-closed"; readonly connection: number }
+  | { readonly kind: "stats"; readonly id: number }
+  | { readonly kind: "checkpoint" }
+  /** For tests: throws in the thread, as a fault of Heddle's own would. */
+  | { readonly kind: "fail" }
+  | { readonly kind: "stop" };
+
+export type FromThread =
+  | { readonly kind: "ready" }
+  | { readonly kind: "failed"; readonly error: WireError }
+  | { readonly kind: "stats"; readonly id: number; readonly stats: ThreadStats }
+  | {
+      readonly kind: "report";
+      readonly level: "info" | "warn" | "error";
+      readonly message: string;
+      readonly facts: Record<string, unknown>;
+    }
+  | { readonly kind: "state"; readonly shard: number; readonly state: ShardState; readonly reason: string }
+  | { readonly kind: "stopped" };
+
+export interface ThreadStats {
+  readonly shards: readonly ShardStats[];
+  readonly eventLoopDelayMs: { readonly mean: number; readonly p99: number; readonly max: number };
+}
+
+export const requestBlockHeaderBytes = 8;
+export const replyBlockHeaderBytes = 16;
+
+/** Visits each block that came to a shard thread; `from` is where its frame starts. */
+export function visitRequests(
+  packed: Uint8Array,
+  visit: (connection: number, shard: number, from: number, to: number) => void,
+): void {
+  for (let at = 0; at < packed.length; ) {
+    const from = at + requestBlockHeaderBytes;
+    const to = from + 4 + readU32(packed, from);
+    visit(readU32(packed, at), readU32(packed, at + 4), from, to);
+    at = to;
+  }
+}
+
+/** Visits each block that came to the listener; `from` is where its reply frames start. */
+export function visitReplies(
+  packed: Uint8Array,
+  visit: (connection: number, calls: number, requestBytes: number, from: number, to: number) => void,
+): void {
+  for (let at = 0; at < packed.length; ) {
+    const from = at + replyBlockHeaderBytes;
+    const to = from + readU32(packed, at + 12);
+    visit(readU32(packed, at), readU32(packed, at + 4), readU32(packed, at + 8), from, to);
+    at = to;
+  }
+}
+
+/** Replies of one connection that wait for the end of the turn. */
+class Outbox {
+  bytes = new Uint8Array(4096);
+  length = 0;
+  calls = 0;
+  requestBytes = 0;
+
+  reserve(wanted: number): number {
+    const at = this.length;
+    if (at + wanted > this.bytes.length) {
+      const grown = new Uint8Array(Math.max(at + wanted, this.bytes.length * 2));
+      grown.set(this.bytes.subarray(0, at));
+      this.bytes = grown;
+    }
+    this.length = at + wanted;
+    return at;
+  }
+
+  clear(): void {
+    this.length = 0;
+    this.calls = 0;
+    this.requestBytes = 0;
+    if (this.bytes.length > keptBytesMax) this.bytes = new Uint8Array(4096);
+  }
+}
+
+/** A connection's buffer is kept from turn to turn up to this size. */
+const keptBytesMax = 1 << 20;
+
+/** Collects a turn's replies by connection and posts them as one message. */
+export class ReplyBatch implements ReplySink {
+  readonly #outboxes = new Map<number, Outbox>();
+  #used: number[] = [];
+  #scheduled = false;
+  readonly #post: (packed: Uint8Array<ArrayBuffer>) => void;
+
+  constructor(post: (packed: Uint8Array<ArrayBuffer>) => void) {
+    this.#post = post;
+  }
+
+  receipt(
+    connection: number,
+    requestBytes: number,
+    call: number,
+    shard: number,
+    firstSeq: number,
+    count: number,
+    position: number,
+    time: number,
+    duplicate: boolean,
+  ): void {
+    const outbox = this.#outboxOf(connection, requestBytes);
+    const at = outbox.reserve(receiptFrameBytes);
+    writeReceiptFrame(outbox.bytes, at, call, shard, firstSeq, count, position, time, duplicate);
+  }
+
+  frame(connection: number, requestBytes: number, frame: Uint8Array): void {
+    const outbox = this.#outboxOf(connection, requestBytes);
+    outbox.bytes.set(frame, outbox.reserve(frame.length));
+  }
+
+  forget(connection: number): void {
+    this.#outboxes.delete(connection);
+    this.#used = this.#used.filter((used) => used !== connection);
+  }
+
+  #outboxOf(connection: number, requestBytes: number): Outbox {
+    let outbox = this.#outboxes.get(connection);
+    if (outbox === undefined) {
+      outbox = new Outbox();
+      this.#outboxes.set(connection, outbox);
+    }
+    if (outbox.calls === 0) this.#used.push(connection);
+    outbox.calls++;
+    outbox.requestBytes += requestBytes;
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      // After the callback that is running now: the end of a message, or of a group's sync.
+      queueMicrotask(() => this.flush());
+    }
+    return outbox;
+  }
+
+  flush(): void {
+    this.#scheduled = false;
+    let total = 0;
+    for (const connection of this.#used) total += replyBlockHeaderBytes + this.#outboxes.get(connection)!.length;
+    if (total === 0) return;
+    const packed = new Uint8Array(total);
+    let at = 0;
+    for (const connection of this.#used) {
+      const outbox = this.#outboxes.get(connection)!;
+      writeU32(packed, at, connection);
+      writeU32(packed, at + 4, outbox.calls);
+      writeU32(packed, at + 8, outbox.requestBytes);
+      writeU32(packed, at + 12, outbox.length);
+      packed.set(outbox.bytes.subarray(0, outbox.length), at + replyBlockHeaderBytes);
+      at += replyBlockHeaderBytes + outbox.length;
+      outbox.clear();
+    }
+    this.#used = [];
+    this.#post(packed);
+  }
+}

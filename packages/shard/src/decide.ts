@@ -1,0 +1,92 @@
+// Decide: from a state and payloads to a new state, or to a no. Pure and synchronous; touches no log and no clock.
+import type { CompiledAggregate, CompiledEvent } from "@heddle/domain/internal";
+import { describeThrown } from "@heddle/domain/internal";
+import { HeddleError } from "@heddle/kernel";
+import { type Rejection, rejection } from "@heddle/protocol/internal";
+import { compare, comparison, freeze } from "./plain-data.ts";
+
+/** The events of one append: payloads, and for each the index of its type. */
+export interface Proposed {
+  readonly aggregate: CompiledAggregate;
+  /** By type index. */
+  readonly types: readonly CompiledEvent[];
+  /** Type indexes start here in `indexBytes`; 0 when every event has type 0. */
+  readonly indexFrom: number;
+  readonly indexBytes: Uint8Array;
+}
+
+export function typeAt(proposed: Proposed, index: number): CompiledEvent {
+  return proposed.types[proposed.indexFrom === 0 ? 0 : proposed.indexBytes[proposed.indexFrom + index]!]!;
+}
+
+/**
+ * Validates every payload in place: `payloads[i]` becomes what the schema makes of it.
+ * Returns whether all of them came out as they went in, so that their bytes can be stored as they came.
+ *
+ * Errors: `INVALID_PAYLOAD` with the first payload that does not fit, `DOMAIN_FAILED` when a schema throws.
+ */
+export function validateAll(proposed: Proposed, payloads: unknown[]): boolean {
+  let verbatim = true;
+  let index = 0;
+  try {
+    for (; index < payloads.length; index++) {
+      const event = typeAt(proposed, index);
+      const payload = payloads[index];
+      const validated = event.validate(payload);
+      if (validated.issues !== undefined) throw invalidPayload(proposed, index, validated.issues);
+      const compared = compare(validated.value, payload);
+      if (compared === comparison.same) continue;
+      if (compared === comparison.tooDeep) {
+        throw invalidPayload(proposed, index, [{ path: "", message: "it is nested too deeply" }]);
+      }
+      verbatim = false;
+      payloads[index] = validated.value;
+    }
+  } catch (thrown) {
+    throw asDomainFailure(thrown, () => `the schema of ${proposed.aggregate.name}.${typeAt(proposed, index).type}`);
+  }
+  return verbatim;
+}
+
+function invalidPayload(proposed: Proposed, index: number, issues: readonly { path: string; message: string }[]) {
+  const type = typeAt(proposed, index).type;
+  return new HeddleError("INVALID_PAYLOAD", { aggregate: proposed.aggregate.name, type, index, issues });
+}
+
+/** Where `foldAll` leaves the new state. */
+export interface Folded {
+  state: unknown;
+}
+
+/**
+ * Folds the payloads and checks every rule after every event (P3). `into.state` is set only when all of them hold.
+ * Errors: `DOMAIN_FAILED` when a fold or a rule throws.
+ */
+export function foldAll(
+  proposed: Proposed,
+  before: unknown,
+  payloads: readonly unknown[],
+  into: Folded,
+): Rejection | undefined {
+  const { aggregate } = proposed;
+  let state = before;
+  let index = 0;
+  try {
+    for (; index < payloads.length; index++) {
+      state = typeAt(proposed, index).fold(state, payloads[index]);
+      const rule = aggregate.brokenInvariant(state);
+      if (rule !== undefined) return rejection("INVARIANT_VIOLATED", { aggregate: aggregate.name, rule, index });
+    }
+  } catch (thrown) {
+    throw asDomainFailure(thrown, () => `${aggregate.name}.${typeAt(proposed, index).type}`);
+  }
+  freeze(state);
+  into.state = state;
+  return undefined;
+}
+
+/** Errors of user code become `DOMAIN_FAILED`; what is a HeddleError already stays as it is. */
+export function asDomainFailure(thrown: unknown, where: () => string): HeddleError {
+  if (thrown instanceof HeddleError) return thrown;
+  return new HeddleError("DOMAIN_FAILED", { where: where(), message: describeThrown(thrown) }, { cause: thrown });
+}

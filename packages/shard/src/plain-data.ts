@@ -1,0 +1,63 @@
+// Plain data: what a payload or a state may be made of, and whether a schema left a payload as it was.
+import { limits } from "@heddle/kernel";
+
+export const comparison = { same: 0, different: 1, tooDeep: 2 } as const;
+export type Comparison = (typeof comparison)[keyof typeof comparison];
+
+/**
+ * Compares a validated value with the payload it came from, and bounds its depth on the way.
+ *
+ * `same` means that storing the payload's own bytes stores the value. Anything but plain objects and arrays is the same
+ * only if it is the very same object. Costs about 35 ns for a flat payload, a third of encoding it again.
+ */
+export function compare(value: unknown, payload: unknown, levelsLeft: number = limits.payloadDepthMax): Comparison {
+  if (typeof value !== "object" || value === null) {
+    return Object.is(value, payload) ? comparison.same : comparison.different;
+  }
+  if (levelsLeft === 0) return comparison.tooDeep;
+  if (typeof payload !== "object" || payload === null) return depthOnly(value, levelsLeft);
+  if (Array.isArray(value)) return compareArrays(value, payload, levelsLeft);
+  if (Object.getPrototypeOf(value) !== Object.prototype) {
+    return value === payload ? comparison.same : comparison.different;
+  }
+  let result: Comparison = comparison.same;
+  let keys = 0;
+  for (const key in value) {
+    const found = compare(
+      (value as Record<string, unknown>)[key],
+      (payload as Record<string, unknown>)[key],
+      levelsLeft - 1,
+    );
+    if (found === comparison.tooDeep) return found;
+    if (found === comparison.different) result = found;
+    keys++;
+  }
+  for (const _ in payload) keys--;
+  return keys === 0 ? result : comparison.different;
+}
+
+function compareArrays(value: readonly unknown[], payload: object, levelsLeft: number): Comparison {
+  if (!Array.isArray(payload)) return depthOnly(value, levelsLeft);
+  let result: Comparison = value.length === payload.length ? comparison.same : comparison.different;
+  for (let i = 0; i < value.length; i++) {
+    const found = compare(value[i], payload[i], levelsLeft - 1);
+    if (found === comparison.tooDeep) return found;
+    if (found === comparison.different) result = found;
+  }
+  return result;
+}
+
+function depthOnly(value: object, levelsLeft: number): Comparison {
+  return compare(value, value, levelsLeft) === comparison.tooDeep ? comparison.tooDeep : comparison.different;
+}
+
+/**
+ * Freezes a state in depth. A fold that changes its input then throws at once, in the user's first test as in
+ * production, instead of leaving a trace of an append that was rejected (P3). Stops at what is frozen already, which
+ * is most of a state: about 30 ns for a small one.
+ */
+export function freeze(state: unknown): void {
+  if (typeof state !== "object" || state === null || Object.isFrozen(state) || ArrayBuffer.isView(state)) return;
+  Object.freeze(state);
+  for (const key in state) freeze((state as Record<string, unknown>)[key]);
+}

@@ -1,0 +1,28 @@
+import { defineConfig } from "vitest/config";
+
+// Tiers, told apart by the file's ending. `unit` and `int` sit beside the code; the rest crosses packages and lives
+// under test/. The two `-long` tiers have scripts of their own (`npm run test:crash`, `npm run test:fuzz`).
+const tier = (name: string, include: string[], options: object = {}) => ({
+  test: {
+    name,
+    include,
+    root: new URL("..", import.meta.url).pathname,
+    exclude: ["**/node_modules/**", "**/dist/**"],
+    pool: "forks" as const,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    ...options,
+  },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      tier("unit", ["**/*.unit.spec.ts"]),
+      tier("int", ["**/*.int.spec.ts"]),
+      tier("e2e", ["test/**/*.e2e.spec.ts"], { testTimeout: 300_000, fileParallelism: false }),
+      tier("crash-long", ["test/crash/*.crash.spec.ts"], { testTimeout: 3_600_000, fileParallelism: false }),
+      tier("fuzz-long", ["test/fuzz/*.fuzz.spec.ts"], { testTimeout: 3_600_000 }),
+    ],
+  },
+});
