@@ -11,9 +11,7 @@ const lock = `${root}package-lock.json`;
 
 if (!existsSync(marker) || statSync(marker).mtimeMs < statSync(lock).mtimeMs) {
   console.log("heddle: installing dependencies (npm ci), about 15 seconds");
-  const npm = process.env.npm_execpath
-    ? [process.execPath, [process.env.npm_execpath, "ci"]]
-    : ["npm", ["ci"]];
+  const npm = process.env.npm_execpath ? [process.execPath, [process.env.npm_execpath, "ci"]] : ["npm", ["ci"]];
   const done = spawnSync(npm[0], npm[1], { cwd: root, stdio: "inherit" });
   if (done.status !== 0) {
     console.error("heddle: `npm ci` failed; its own message is above. Mend it and run the command again.");

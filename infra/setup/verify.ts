@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const vitest = (project: string) => ["vitest", "run", "--config", "test/vitest.config.ts", "--project", project];
 const stages: Readonly<Record<string, readonly string[]>> = {
-  lint: ["biome", "check", "--config-path", "infra/setup", "."],
+  lint: ["biome", "check", "."],
   types: ["tsc", "--noEmit"],
   unit: vitest("unit"),
   int: vitest("int"),

@@ -5,7 +5,7 @@
 
 export const accountCount = 1_000;
 
-/** Covers ten minutes of debits at ten million events a second on one account, and is far from 2^53. */
+/** More than ten minutes of the fastest scenario take from one account; a thousand of them are still below 2^53. */
 export const openingAmount = 1_000_000_000_000;
 
 export const aggregate = "Account";

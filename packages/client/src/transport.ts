@@ -1,6 +1,7 @@
 // The port to the network: an ordered, reliable stream of bytes. TCP implements it in Node; a browser will bring its own.
 //
-// T1. No handler runs inside `connect` or `write`: they are called from the event loop.
+// T1. No handler runs inside `connect` or `write`: they are called from the event loop. `connect` throws only where the
+//     transport cannot work at all.
 // T2. `onClose` is called once for each `connect`, last of all, whether or not `onOpen` was.
 // T3. After `destroy` only `onClose` is called.
 

@@ -56,7 +56,7 @@ export function sizeOf(root: Tables["root"]): number {
 }
 
 /** Opens for writing; makes the environment if there is none. Errors: `PARTITION_DAMAGED`, `DATA_FOLDER_UNWRITABLE`. */
-export function openForWriting(place: Place, bytesMax: number): Tables {
+export function openForWriting(place: Place, bytesMax: number, crashPoint: (name: string) => void): Tables {
   try {
     fs.mkdirSync(place.folder, { recursive: true });
     const marker = path.join(place.folder, unfinishedMarker);
@@ -66,8 +66,10 @@ export function openForWriting(place: Place, bytesMax: number): Tables {
     fs.writeFileSync(marker, "");
     syncFolder(place.folder);
     const tables = openTables(place, { bytesMax });
+    crashPoint("partition:making");
     tables.meta.putSync(metaKeys.format, writeNumber(new ValueWriter(), metaKeys.format, formatVersion));
     syncFolder(place.folder);
+    crashPoint("partition:made");
     fs.unlinkSync(marker);
     syncFolder(place.folder);
     return tables;

@@ -21,6 +21,13 @@ const sequenceBytes = 8;
 export class KeyBuilder {
   // Room for the worst case, an entity and a name of three bytes a character: no write is ever cut short, it is refused.
   readonly #buffer = Buffer.alloc(4 * keyBytesMax);
+  // Handed out instead of the Buffer, whose `slice` does not copy.
+  readonly #bytes = new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.length);
+  // One view per length, made once: views are what the collector would otherwise have most work with.
+  readonly #views: (Uint8Array | undefined)[] = [];
+  // An entity is used for several keys in a row: its bytes still stand at the start.
+  #lastEntity = "";
+  #lastEntityEnd = 0;
 
   entity(entity: string): Uint8Array {
     return this.#view(this.#entity(entity));
@@ -48,23 +55,28 @@ export class KeyBuilder {
   }
 
   session(session: number): Uint8Array {
+    this.#lastEntity = "";
     return this.#view(writeU64(this.#buffer, 0, session));
   }
 
   filterPage(layer: number, page: number): Uint8Array {
+    this.#lastEntity = "";
     this.#buffer[0] = layer;
     return this.#view(this.#buffer.writeUInt32BE(page, 1));
   }
 
   filterHeader(layer: number): Uint8Array {
+    this.#lastEntity = "";
     this.#buffer[0] = layer;
     return this.#view(1);
   }
 
   #entity(entity: string): number {
-    invariant(entity.length <= limits.entityIdBytesMax, "partition/entity-fits", { length: entity.length });
-    const end = this.#text(entity, 0);
+    if (entity === this.#lastEntity) return this.#lastEntityEnd;
+    const end = entity.length <= limits.entityIdBytesMax ? this.#text(entity, 0) : entity.length;
     invariant(end > 0 && end <= limits.entityIdBytesMax, "partition/entity-fits", { bytes: end });
+    this.#lastEntity = entity;
+    this.#lastEntityEnd = end;
     return end;
   }
 
@@ -76,7 +88,7 @@ export class KeyBuilder {
 
   // ASCII, the common case, goes through a loop: it is three times as fast as the call into Node for 20 characters.
   #text(text: string, from: number): number {
-    invariant(text.length <= keyBytesMax, "partition/key-fits", { length: text.length });
+    if (text.length > keyBytesMax) invariant(false, "partition/key-fits", { length: text.length });
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i);
       if (unit >= 0x80) return from + this.#buffer.write(text, from, "utf8");
@@ -86,8 +98,12 @@ export class KeyBuilder {
   }
 
   #view(end: number): Uint8Array {
+    const known = this.#views[end];
+    if (known !== undefined) return known;
     invariant(end <= keyBytesMax, "partition/key-fits", { bytes: end, bytesMax: keyBytesMax });
-    return this.#buffer.subarray(0, end);
+    const view = this.#bytes.subarray(0, end);
+    this.#views[end] = view;
+    return view;
   }
 }
 

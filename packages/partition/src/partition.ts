@@ -22,7 +22,7 @@ export interface PartitionOptions {
   readonly shard: number;
   /** Bytes that the environment may grow to: a checkpoint beyond it fails with `DISK_FULL`. Default 256 GiB. */
   readonly mapSizeBytes?: number;
-  /** Called at named places of a commit, so that tests can kill the process just there. */
+  /** Called at named places of making and of a commit, so that tests can kill the process just there. */
   readonly crashPoint?: ((name: string) => void) | undefined;
 }
 
@@ -36,9 +36,10 @@ export interface PartitionOptions {
 export function openPartition(options: PartitionOptions): Partition {
   const place = { folder: options.folder, shard: options.shard };
   const bytesMax = options.mapSizeBytes ?? defaultBytesMax;
-  const tables = openForWriting(place, bytesMax);
+  const crashPoint = options.crashPoint ?? (() => {});
+  const tables = openForWriting(place, bytesMax, crashPoint);
   try {
-    return new TablePartition(tables, place, bytesMax, options.crashPoint ?? (() => {}));
+    return new TablePartition(tables, place, bytesMax, crashPoint);
   } catch (error) {
     void tables.root.close();
     throw asReadError(error, place);

@@ -14,13 +14,13 @@ export class MalformedValue extends Error {
 
 /** Writes a number at an offset and returns the offset after it. The caller has made sure of the room. */
 export function writeVarint(bytes: Uint8Array, at: number, value: number): number {
-  invariant(Number.isSafeInteger(value) && value >= 0, "partition/varint", { value });
+  if (!Number.isSafeInteger(value) || value < 0) invariant(false, "partition/varint", { value });
   return writeGroups(bytes, at, value);
 }
 
 /** The same for numbers from -(2^53 - 1) to 2^53 - 1. */
 export function writeSignedVarint(bytes: Uint8Array, at: number, value: number): number {
-  invariant(Number.isSafeInteger(value), "partition/varint", { value });
+  if (!Number.isSafeInteger(value)) invariant(false, "partition/varint", { value });
   const magnitude = Math.abs(value);
   const first = (magnitude % 0x40) | (value < 0 ? 0x40 : 0);
   if (magnitude < 0x40) {

@@ -65,12 +65,12 @@ export class WriteQueue {
 
   /** The key is copied, the value must stay as it is. */
   put(table: Table, key: Uint8Array, value: Uint8Array): void {
-    if (this.#unit === undefined) this.#issue({ table, key, value });
+    if (this.#unit === undefined) this.#issue(table, key, value);
     else this.#unit.push({ table, key: key.slice(), value });
   }
 
   remove(table: Table, key: Uint8Array): void {
-    if (this.#unit === undefined) this.#issue({ table, key, value: undefined });
+    if (this.#unit === undefined) this.#issue(table, key, undefined);
     else this.#unit.push({ table, key: key.slice(), value: undefined });
   }
 
@@ -98,7 +98,7 @@ export class WriteQueue {
     return this.#idle.promise;
   }
 
-  #issue({ table, key, value }: Op): void {
+  #issue(table: Table, key: Uint8Array, value: Uint8Array | undefined): void {
     if (this.#failure !== undefined) return;
     if (this.#open === undefined) {
       const size = sizeOf(this.#root);
@@ -146,7 +146,7 @@ export class WriteQueue {
     let taken = 0;
     let unit = 0;
     while (unit < this.#waiting.length && taken < drainOpsMax && this.#ops < opsMax && this.#bytes < bytesMax) {
-      for (const op of this.#waiting[unit]!) this.#issue(op);
+      for (const { table, key, value } of this.#waiting[unit]!) this.#issue(table, key, value);
       taken += this.#waiting[unit]!.length;
       unit++;
     }

@@ -52,7 +52,10 @@ export function readDataFolder(data: string): DataFolderFacts | undefined {
     throw new HeddleError("DATA_FOLDER_VERSION", { folder: data, found: Number(facts.format), supported: dataFormat });
   }
   if (!Number.isSafeInteger(facts.shardCount) || typeof facts.context !== "string") {
-    throw new HeddleError("DATA_FOLDER_UNWRITABLE", { folder: data, message: "heddle.json lacks shardCount or context" });
+    throw new HeddleError("DATA_FOLDER_UNWRITABLE", {
+      folder: data,
+      message: "heddle.json lacks shardCount or context",
+    });
   }
   return facts as DataFolderFacts;
 }
@@ -112,13 +115,17 @@ export function lock(data: string): () => void {
     database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; BEGIN EXCLUSIVE;");
   } catch (cause) {
     database.close();
-    if (/locked|busy/i.test((cause as Error).message)) throw new HeddleError("DATA_FOLDER_IN_USE", { folder: data }, { cause });
+    if (/locked|busy/i.test((cause as Error).message))
+      throw new HeddleError("DATA_FOLDER_IN_USE", { folder: data }, { cause });
     throw unusable(data, cause);
   }
   return () => database.close();
 }
 
-function make(data: string, wanted: { context: string; shardCount: number | undefined; defaultShardCount: number; nowMs: number }) {
+function make(
+  data: string,
+  wanted: { context: string; shardCount: number | undefined; defaultShardCount: number; nowMs: number },
+) {
   const facts: DataFolderFacts = {
     format: dataFormat,
     context: wanted.context,

@@ -1,4 +1,5 @@
 // For sibling packages, apps and tests.
-export * from "./index.ts";
+
 export { lock, logFolderOf, openDataFolder, partitionFolderOf, readDataFolder } from "./data-folder.ts";
+export * from "./index.ts";
 export type { NodeControls } from "./start-node.ts";

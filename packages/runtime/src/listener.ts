@@ -52,7 +52,8 @@ export class Listener {
   }
 
   *sessions(): Generator<{ connection: number; session: number }> {
-    for (const { id, session } of this.#connections.values()) if (session !== undefined) yield { connection: id, session };
+    for (const { id, session } of this.#connections.values())
+      if (session !== undefined) yield { connection: id, session };
   }
 
   get socketCount(): number {

@@ -1,10 +1,11 @@
 // NodeGateway: the HTTP side's way to the shards, as a client without a socket. Its connection has the number 0 and its
 // session is the node's own, so appends over HTTP have their place in an idempotency window like any others.
-import { hashEntity, HeddleError, parseEntityId, type Random } from "@heddle/kernel";
+import { HeddleError, hashEntity, parseEntityId, type Random } from "@heddle/kernel";
 import type { AppendResult } from "@heddle/protocol";
 import {
   type AppendFields,
   type ExecuteFields,
+  frameOffset,
   type GetFields,
   type HistoryFields,
   type Reply,
@@ -19,7 +20,6 @@ import {
   writeHistoryBody,
   writeRequestHeader,
   writeU32,
-  frameOffset,
 } from "@heddle/protocol/internal";
 import type { Gateway } from "./http/gateway.ts";
 import type { Router } from "./router.ts";
@@ -64,7 +64,12 @@ export class NodeGateway implements Gateway {
   }
 
   execute(fields: ExecuteFields): Promise<AppendResult> {
-    return this.#call(requestKind.execute, fields.entity, (reserve) => writeExecuteBody(fields, reserve), asAppendResult);
+    return this.#call(
+      requestKind.execute,
+      fields.entity,
+      (reserve) => writeExecuteBody(fields, reserve),
+      asAppendResult,
+    );
   }
 
   get(fields: GetFields): Promise<{ state: unknown; seq: number }> {
@@ -72,7 +77,7 @@ export class NodeGateway implements Gateway {
       requestKind.get,
       fields.entity,
       (reserve) => writeGetBody(fields, reserve),
-      (reply) => valueOf(reply) as { state: unknown; seq: number },
+      (reply) => bodyOf(reply) as { state: unknown; seq: number },
     );
   }
 
@@ -81,7 +86,7 @@ export class NodeGateway implements Gateway {
       requestKind.history,
       fields.entity,
       (reserve) => writeHistoryBody(fields, reserve),
-      (reply) => valueOf(reply) as readonly WireEvent[],
+      (reply) => bodyOf(reply) as readonly WireEvent[],
     );
   }
 
@@ -104,7 +109,9 @@ export class NodeGateway implements Gateway {
         const fields = items[i]!;
         try {
           const call = many.firstCall + i;
-          const link = this.#send(requestKind.append, fields.entity, call, (reserve) => writeAppendBody(fields, reserve));
+          const link = this.#send(requestKind.append, fields.entity, call, (reserve) =>
+            writeAppendBody(fields, reserve),
+          );
           many.threads[i] = link.index;
         } catch (error) {
           settleMany(many, i, asHeddleError(error));
@@ -208,7 +215,7 @@ function asAppendResult(reply: Reply): AppendResult {
   return result;
 }
 
-function valueOf(reply: Reply): unknown {
+function bodyOf(reply: Reply): unknown {
   if (reply.kind === "value") return reply.value;
   if (reply.kind === "error") throw reply.error;
   throw new HeddleError("BAD_FRAME", { problem: `a reply of kind ${reply.kind} to a read` });

@@ -11,6 +11,7 @@ import { toWireError } from "@heddle/kernel/internal";
 import { openPartition } from "@heddle/partition/internal";
 import { Shard } from "@heddle/shard/internal";
 import { logFolderOf, partitionFolderOf } from "./data-folder.ts";
+import { delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
 import { type FromThread, ReplyBatch, type ThreadStart, type ToThread, visitRequests } from "./thread-messages.ts";
 
 /** How often shards look whether a checkpoint is due by time, or a full disk has room. */
@@ -23,7 +24,7 @@ const replies = new ReplyBatch((packed) => port.postMessage(packed, [packed.buff
 const sessions = new Map<number, number>();
 /** By shard number; only this thread's shards are there. */
 const shards: (Shard | undefined)[] = [];
-const delays = monitorEventLoopDelay({ resolution: 10 });
+const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
 
 try {
   await openShards();
@@ -32,7 +33,10 @@ try {
   const error =
     thrown instanceof HeddleError
       ? thrown
-      : new HeddleError("SHARD_STOPPED", { shard: start.shards[0] ?? 0, reason: String((thrown as Error)?.stack ?? thrown) });
+      : new HeddleError("SHARD_STOPPED", {
+          shard: start.shards[0] ?? 0,
+          reason: String((thrown as Error)?.stack ?? thrown),
+        });
   say({ kind: "failed", error: toWireError(error) });
   port.close();
 }
@@ -64,7 +68,9 @@ async function openShards(): Promise<void> {
     });
   }
   delays.enable();
-  const ticker = setInterval(() => shards.forEach((shard) => shard?.tick()), tickMs);
+  const ticker = setInterval(() => {
+    for (const shard of shards) shard?.tick();
+  }, tickMs);
   process.on("uncaughtException", (error) => void endAfter(error));
   port.on("message", (message: ToThread | Uint8Array) => {
     if (message instanceof Uint8Array) onFrames(message);
@@ -90,10 +96,12 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
       replies.forget(message.connection);
       return;
     case "stats": {
-      const { mean, max } = delays;
-      const eventLoopDelayMs = { mean: mean / 1e6, p99: delays.percentile(99) / 1e6, max: max / 1e6 };
-      delays.reset();
-      say({ kind: "stats", id: message.id, stats: { shards: shards.flatMap((shard) => shard?.stats() ?? []), eventLoopDelayMs } });
+      const eventLoopDelayMs = eventLoopDelay(delays);
+      say({
+        kind: "stats",
+        id: message.id,
+        stats: { shards: shards.flatMap((shard) => shard?.stats() ?? []), eventLoopDelayMs },
+      });
       return;
     }
     case "checkpoint":
@@ -117,7 +125,12 @@ async function closeShards(): Promise<void> {
 }
 
 async function endAfter(error: Error): Promise<void> {
-  say({ kind: "report", level: "error", message: "a shard thread ends after a fault", facts: { error: String(error.stack) } });
+  say({
+    kind: "report",
+    level: "error",
+    message: "a shard thread ends after a fault",
+    facts: { error: String(error.stack) },
+  });
   // Memory may be wrong now: nothing that is not durable may become so. Only the environments are closed in order.
   await Promise.all(shards.map((shard) => shard?.abandon())).catch(() => {});
   process.exit(1);

@@ -8,11 +8,12 @@ import { compileContext, loadContext } from "@heddle/domain/internal";
 import type { Durability } from "@heddle/event-log";
 import { systemClock, systemRandom } from "@heddle/kernel";
 import { protocolVersion } from "@heddle/protocol";
-import { defaultShardLimits, type ShardLimits, syncBucketsUs } from "@heddle/shard/internal";
 import type { ShardStats } from "@heddle/shard";
+import { defaultShardLimits, type ShardLimits, syncBucketsUs } from "@heddle/shard/internal";
 import { type Logger, pino } from "pino";
 import { openDataFolder } from "./data-folder.ts";
 import { describeContext } from "./describe-context.ts";
+import { type DelayMs, delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
 import type { Readiness } from "./http/gateway.ts";
 import { openHttpDoor } from "./http/http-door.ts";
 import type { EventLoopDelay, NodeMetrics, ShardMetrics } from "./http/metrics.ts";
@@ -31,7 +32,10 @@ export interface NodeOptions {
   readonly host?: string;
   /** Default 9090; 0 takes any free one. */
   readonly port?: number;
-  /** Fixed when the data folder is made; leave it out to take what is there. Default for a new folder: see docs. */
+  /**
+   * Fixed when the data folder is made; leave it out to take what is there. Default for a new folder: one for each
+   * shard thread, because every shard syncs a log of its own. Choose more for a folder that will move to more cores.
+   */
   readonly shards?: number;
   /** Shard threads. Default: one fewer than there are cores, at least 1, at most one for each shard. */
   readonly threads?: number;
@@ -81,11 +85,11 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
   const folder = openDataFolder(options.data, {
     context: domain.name,
     shardCount: options.shards,
-    defaultShardCount: defaultShardCount(),
+    defaultShardCount: defaultThreadCount(),
     nowMs: systemClock.now(),
   });
   const { shardCount } = folder.facts;
-  const threadCount = Math.min(shardCount, options.threads ?? Math.max(1, os.availableParallelism() - 1));
+  const threadCount = Math.min(shardCount, options.threads ?? defaultThreadCount());
   const undo: (() => unknown)[] = [() => folder.release()];
   try {
     const links: ThreadLink[] = Array.from(
@@ -119,7 +123,7 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
     );
     const router = new Router({ shardCount, links, threadBytesMax: options.threadBytesMax ?? defaultThreadBytesMax });
     const gateway = new NodeGateway(router, systemRandom);
-    const delays = monitorEventLoopDelay({ resolution: 10 });
+    const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
     const nodeName = os.hostname();
     const http = await openHttpDoor({
       gateway,
@@ -133,14 +137,12 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
           return stats.shards.map((figures) => shardMetrics(figures, asDelay(stats.eventLoopDelayMs)));
         });
         const memory = process.memoryUsage();
-        const eventLoopDelay = asDelay({ mean: delays.mean / 1e6, p99: delays.percentile(99) / 1e6, max: delays.max / 1e6 });
-        delays.reset();
         return {
           node: {
             uptimeMs: performance.now() - startedAt,
             residentBytes: memory.rss,
             heapUsedBytes: memory.heapUsed,
-            eventLoopDelay,
+            eventLoopDelay: asDelay(eventLoopDelay(delays)),
             connections: listener.socketCount,
             bytesInFlight: listener.bytesInFlight,
           },
@@ -161,7 +163,15 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
     undo.unshift(() => delays.disable());
     const port = await listener.listen(options.port ?? defaultPort, host);
     logger.info(
-      { port, host, context: domain.name, shardCount, threadCount, durability, tookMs: Math.round(performance.now() - startedAt) },
+      {
+        port,
+        host,
+        context: domain.name,
+        shardCount,
+        threadCount,
+        durability,
+        tookMs: Math.round(performance.now() - startedAt),
+      },
       "the node is ready",
     );
     let closing: Promise<void> | undefined;
@@ -199,9 +209,9 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
   }
 }
 
-/** One shard for each core: a shard is the unit that moves between threads, and each has its own log to sync. */
-function defaultShardCount(): number {
-  return Math.max(1, os.availableParallelism());
+/** Threads that the listener leaves free. */
+function defaultThreadCount(): number {
+  return Math.max(1, os.availableParallelism() - 1);
 }
 
 function readiness(links: readonly ThreadLink[]): Readiness {
@@ -236,7 +246,6 @@ function shardMetrics(stats: ShardStats, eventLoopDelay: EventLoopDelay): ShardM
   };
 }
 
-function asDelay(delay: { mean: number; p99: number; max: number }): EventLoopDelay {
-  const finite = (value: number) => (Number.isFinite(value) ? value : 0);
-  return { meanMs: finite(delay.mean), p99Ms: finite(delay.p99), maxMs: finite(delay.max) };
+function asDelay(delay: DelayMs): EventLoopDelay {
+  return { meanMs: delay.mean, p99Ms: delay.p99, maxMs: delay.max };
 }

@@ -60,7 +60,9 @@ export class ThreadLink {
 
   /** Why it is not ready, for people. */
   get notReadyReason(): string {
-    return this.#state === "restarting" ? `its thread is being started again after: ${this.#lostReason}` : `its thread is ${this.#state}`;
+    return this.#state === "restarting"
+      ? `its thread is being started again after: ${this.#lostReason}`
+      : `its thread is ${this.#state}`;
   }
 
   /** Starts the thread; resolves when every shard is open. Errors: whatever opening a shard gave. */
@@ -142,10 +144,13 @@ export class ThreadLink {
   }
 
   #spawn(): Promise<void> {
-    const worker = new Worker(new URL(import.meta.url.endsWith(".ts") ? "./shard-thread.ts" : "./shard-thread.js", import.meta.url), {
-      workerData: this.#options.start,
-      name: `heddle-shards-${this.index}`,
-    });
+    const worker = new Worker(
+      new URL(import.meta.url.endsWith(".ts") ? "./shard-thread.ts" : "./shard-thread.js", import.meta.url),
+      {
+        workerData: this.#options.start,
+        name: `heddle-shards-${this.index}`,
+      },
+    );
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.on("message", (message: FromThread | Uint8Array) => {
@@ -155,7 +160,8 @@ export class ThreadLink {
         }
         switch (message.kind) {
           case "ready":
-            for (const open of this.#options.sessions()) worker.postMessage({ kind: "connection-opened", ...open } satisfies ToThread);
+            for (const open of this.#options.sessions())
+              worker.postMessage({ kind: "connection-opened", ...open } satisfies ToThread);
             this.#state = "ready";
             resolve();
             return;
@@ -178,7 +184,10 @@ export class ThreadLink {
       });
       worker.on("error", (error: Error) => {
         this.#lostReason = error.message;
-        this.#options.logger.error({ thread: this.index, error: String(error.stack ?? error) }, "a shard thread failed");
+        this.#options.logger.error(
+          { thread: this.index, error: String(error.stack ?? error) },
+          "a shard thread failed",
+        );
       });
       worker.on("exit", (code) => {
         const reason = this.#lostReason === "" ? `it ended with code ${code}` : this.#lostReason;
@@ -200,9 +209,13 @@ export class ThreadLink {
     this.#lostReason = reason;
     this.bytesInFlight = 0;
     this.#packed = 0;
-    for (const waiting of this.#statsWaiting.values()) waiting({ shards: [], eventLoopDelayMs: { mean: 0, p99: 0, max: 0 } });
+    for (const waiting of this.#statsWaiting.values())
+      waiting({ shards: [], eventLoopDelayMs: { mean: 0, p99: 0, max: 0 } });
     this.#statsWaiting.clear();
-    this.#options.logger.error({ thread: this.index, shards: this.shards, reason }, "a shard thread is lost; it is started again");
+    this.#options.logger.error(
+      { thread: this.index, shards: this.shards, reason },
+      "a shard thread is lost; it is started again",
+    );
     this.#options.onLost();
     void this.#restart();
   }
@@ -218,7 +231,10 @@ export class ThreadLink {
         return;
       } catch (error) {
         this.#lostReason = (error as Error).message;
-        this.#options.logger.error({ thread: this.index, error: this.#lostReason }, "a shard thread could not be started again");
+        this.#options.logger.error(
+          { thread: this.index, error: this.#lostReason },
+          "a shard thread could not be started again",
+        );
       }
     }
   }

@@ -4,11 +4,12 @@
 //
 //   to a shard thread    blocks of  u32 connection | u32 shard | one request frame
 //   to the listener      blocks of  u32 connection | u32 calls answered | u32 their request bytes | u32 length | reply frames
-import type { WireError } from "@heddle/kernel/internal";
-import { readU32, writeReceiptFrame, receiptFrameBytes, writeU32 } from "@heddle/protocol/internal";
+
 import type { Durability } from "@heddle/event-log";
-import type { ReplySink, ShardLimits } from "@heddle/shard/internal";
+import type { WireError } from "@heddle/kernel/internal";
+import { readU32, receiptFrameBytes, writeReceiptFrame, writeU32 } from "@heddle/protocol/internal";
 import type { ShardState, ShardStats } from "@heddle/shard";
+import type { ReplySink, ShardLimits } from "@heddle/shard/internal";
 
 /** Given to a shard thread when it is started. */
 export interface ThreadStart {
@@ -136,7 +137,8 @@ export class ReplyBatch implements ReplySink {
 
   frame(connection: number, requestBytes: number, frame: Uint8Array): void {
     const outbox = this.#outboxOf(connection, requestBytes);
-    outbox.bytes.set(frame, outbox.reserve(frame.length));
+    const at = outbox.reserve(frame.length); // May replace `bytes`: so first this, then the write.
+    outbox.bytes.set(frame, at);
   }
 
   forget(connection: number): void {

@@ -1,7 +1,7 @@
 // Activation: entities come to life from the partition and the log, and go back to sleep when memory has too many.
 import type { CompiledContext } from "@heddle/domain/internal";
 import type { EntryView } from "@heddle/event-log/internal";
-import { type EntityId, hashEntity, HeddleError, parseEntityId } from "@heddle/kernel";
+import { type EntityId, HeddleError, hashEntity, parseEntityId } from "@heddle/kernel";
 import { invariant, shardOfHash } from "@heddle/kernel/internal";
 import type { Partition } from "@heddle/partition/internal";
 import { decodeValue } from "@heddle/protocol/internal";

@@ -14,7 +14,12 @@ const decoder = new EntryDecoder();
  */
 export function readHistory(activation: Activation, log: EventLog, entity: Entity, fields: HistoryFields): WireEvent[] {
   const forward = fields.direction === "forward";
-  const from = fields.from === 0 ? (forward ? 1 : entity.seq) : Math.min(fields.from, forward ? Number.MAX_SAFE_INTEGER : entity.seq);
+  const from =
+    fields.from === 0
+      ? forward
+        ? 1
+        : entity.seq
+      : Math.min(fields.from, forward ? Number.MAX_SAFE_INTEGER : entity.seq);
   const extents = forward ? activation.extentsForward(entity, from) : activation.extentsBackward(entity, from);
   const events: WireEvent[] = [];
   let bytes = 0;

@@ -1,8 +1,8 @@
 // For sibling packages and tests.
 export * from "./index.ts";
-export { Shard, type ShardOptions, type ShardLimits, defaultShardLimits } from "./shard.ts";
-export { EntryDecoder, type StoredEvent } from "./stored-events.ts";
 export { compare, comparison, freeze } from "./plain-data.ts";
-export type { ReplySink } from "./waiting-replies.ts";
 export { SessionWindow } from "./sessions.ts";
+export { defaultShardLimits, Shard, type ShardLimits, type ShardOptions } from "./shard.ts";
 export { syncBucketsUs } from "./stats.ts";
+export { EntryDecoder, type StoredEvent } from "./stored-events.ts";
+export type { ReplySink } from "./waiting-replies.ts";

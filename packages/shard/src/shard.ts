@@ -17,8 +17,8 @@ import {
   type DurableGroup,
   type EntryHeader,
   type EntryView,
-  entryFlags,
   EventLog,
+  entryFlags,
 } from "@heddle/event-log/internal";
 import { type Clock, HeddleError, type Random } from "@heddle/kernel";
 import { InvariantViolation } from "@heddle/kernel/internal";
@@ -31,12 +31,12 @@ import {
   frameOffset,
   newAppendView,
   newExecuteView,
+  type Rejection,
   readAppendBody,
   readExecuteBody,
   readGetBody,
   readHistoryBody,
   receiptFrameBytes,
-  type Rejection,
   rejection,
   replyKind,
   requestCall,
@@ -254,7 +254,9 @@ export class Shard {
     await this.#checkpoint?.done.catch(() => {});
     const end = this.#log.durableEnd;
     this.#enter("closed");
-    this.#drainMailbox((call) => encodeErrorReply(call, new HeddleError("CLOSED", { what: `shard ${this.#options.shard}` })));
+    this.#drainMailbox((call) =>
+      encodeErrorReply(call, new HeddleError("CLOSED", { what: `shard ${this.#options.shard}` })),
+    );
     if (!this.#log.inFlight) this.#log.close();
     await this.#options.partition.close(working ? { cleanEnd: end } : {});
   }
@@ -391,7 +393,9 @@ export class Shard {
           this.#onHistory(connection, bytes, from, to, call);
           return;
         default:
-          throw new HeddleError("BAD_FRAME", { problem: `an unknown kind of request, ${bytes[from + frameOffset.kind]}` });
+          throw new HeddleError("BAD_FRAME", {
+            problem: `an unknown kind of request, ${bytes[from + frameOffset.kind]}`,
+          });
       }
     } catch (thrown) {
       this.#refuse(connection, to - from, call, thrown);
@@ -401,7 +405,11 @@ export class Shard {
   #refuse(connection: number, requestBytes: number, call: number, thrown: unknown): void {
     if (!(thrown instanceof HeddleError)) {
       // Neither input nor user code: a fault of Heddle's own. Nothing that was decided may become durable after it.
-      this.#stop(thrown instanceof InvariantViolation ? thrown.message : `it failed: ${String((thrown as Error)?.stack ?? thrown)}`);
+      this.#stop(
+        thrown instanceof InvariantViolation
+          ? thrown.message
+          : `it failed: ${String((thrown as Error)?.stack ?? thrown)}`,
+      );
       thrown = new HeddleError("SHARD_STOPPED", { shard: this.#options.shard, reason: this.#stopReason });
     }
     const error = thrown as HeddleError;
@@ -490,7 +498,10 @@ export class Shard {
     } catch (thrown) {
       // The caller's input was good: that its events are not is the module's fault, not the caller's.
       if (!(thrown instanceof HeddleError) || thrown.code !== "INVALID_PAYLOAD") throw thrown;
-      throw new HeddleError("DOMAIN_FAILED", { where: where(), message: `it decided an event that is not valid: ${thrown.message}` });
+      throw new HeddleError("DOMAIN_FAILED", {
+        where: where(),
+        message: `it decided an event that is not valid: ${thrown.message}`,
+      });
     }
     this.#commit({
       connection,
@@ -543,7 +554,8 @@ export class Shard {
       this.#reject(append.connection, append.requestBytes, append.call, entity, rejected);
       return;
     }
-    if (append.source !== undefined) bodyBytes = this.#copyBody(append.source, append.bodyFrom, append.bodyTo, proposed);
+    if (append.source !== undefined)
+      bodyBytes = this.#copyBody(append.source, append.bodyFrom, append.bodyTo, proposed);
     const time = this.#time(entity);
     const header = this.#header;
     header.flags = append.flags;
@@ -582,11 +594,16 @@ export class Shard {
     return to - from;
   }
 
-  #encodeBody(append: { entity: Entity; id: string; proposed: Proposed; payloads: unknown[]; metadata: unknown }): number {
+  #encodeBody(append: {
+    entity: Entity;
+    id: string;
+    proposed: Proposed;
+    payloads: unknown[];
+    metadata: unknown;
+  }): number {
     const { proposed } = append;
     const events = append.payloads.map((payload, index) => {
-      const event =
-        proposed.types[proposed.indexFrom === 0 ? 0 : proposed.indexBytes[proposed.indexFrom + index]!]!;
+      const event = proposed.types[proposed.indexFrom === 0 ? 0 : proposed.indexBytes[proposed.indexFrom + index]!]!;
       return { type: event.type, payload, schemaVersion: event.schemaVersion };
     });
     try {
@@ -626,14 +643,16 @@ export class Shard {
 
   #aggregateOf(name: string, firstType: string): CompiledAggregate {
     const { domain } = this.#options;
-    const found = name === "" ? (soleAggregate(domain) ?? domain.aggregateOfEvent(firstType)) : domain.aggregates.get(name);
+    const found =
+      name === "" ? (soleAggregate(domain) ?? domain.aggregateOfEvent(firstType)) : domain.aggregates.get(name);
     if (found !== undefined) return found;
     throw new HeddleError("UNKNOWN_AGGREGATE", { aggregate: name, known: domain.aggregateNames });
   }
 
   #aggregateOfCommand(name: string, command: string): CompiledAggregate {
     const { domain } = this.#options;
-    const found = name === "" ? (soleAggregate(domain) ?? domain.aggregateOfCommand(command)) : domain.aggregates.get(name);
+    const found =
+      name === "" ? (soleAggregate(domain) ?? domain.aggregateOfCommand(command)) : domain.aggregates.get(name);
     if (found !== undefined) return found;
     throw new HeddleError("UNKNOWN_AGGREGATE", { aggregate: name, known: domain.aggregateNames });
   }
@@ -905,7 +924,11 @@ function decodeInput(bytes: Uint8Array, from: number, to: number): unknown {
   try {
     return decodeValue(bytes.subarray(from, to));
   } catch (cause) {
-    throw new HeddleError("BAD_FRAME", { problem: `a payload cannot be decoded: ${(cause as Error).message}` }, { cause });
+    throw new HeddleError(
+      "BAD_FRAME",
+      { problem: `a payload cannot be decoded: ${(cause as Error).message}` },
+      { cause },
+    );
   }
 }
 

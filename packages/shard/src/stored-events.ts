@@ -1,8 +1,15 @@
 // StoredEvents: from the bytes of a log entry back to events. Used by activation, history and audit alike.
 import type { CompiledAggregate, CompiledContext } from "@heddle/domain/internal";
-import { HeddleError } from "@heddle/kernel";
 import type { EntryView } from "@heddle/event-log/internal";
-import { type AppendView, decodeValue, newAppendView, readAppendBody, readU16, TextCache } from "@heddle/protocol/internal";
+import { HeddleError } from "@heddle/kernel";
+import {
+  type AppendView,
+  decodeValue,
+  newAppendView,
+  readAppendBody,
+  readU16,
+  TextCache,
+} from "@heddle/protocol/internal";
 
 export interface StoredEvent {
   readonly seq: number;

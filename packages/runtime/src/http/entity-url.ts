@@ -9,8 +9,7 @@ const prefix = "/v1/entities/";
 const actions: ReadonlySet<string> = new Set(["append", "execute", "history", "export"]);
 
 /** Brings a request target to the form that the routes are declared in. */
-export function canonicalUrl(target: string): string {
-  const url = beyondAscii.test(target) ? encodeRawBytes(target) : target;
+export function canonicalUrl(url: string): string {
   if (!url.startsWith(prefix)) return url;
   const end = url.search(/[?#]/);
   const path = end < 0 ? url : url.slice(0, end);
@@ -19,13 +18,4 @@ export function canonicalUrl(target: string): string {
   const action = actions.has(segments.at(-1)!) ? `/${segments.pop()}` : "";
   const [kind, ...name] = segments;
   return `${prefix}${kind}/${name.join("%2F")}${action}${url.slice(path.length)}`;
-}
-
-// Any character that is not ASCII.
-const beyondAscii = /[^\0-\x7f]/;
-
-// curl and netcat send what was typed, as UTF-8 and not encoded; node reads a request target as Latin-1. Without this
-// account/zoë would become an entity of another name. Bytes that are not UTF-8 fail to decode later, and so are refused.
-function encodeRawBytes(target: string): string {
-  return target.replace(/[^\0-\x7f]/g, (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

@@ -225,7 +225,8 @@ function sendValue(reply: FastifyReply, value: unknown): FastifyReply {
 
 function send(reply: FastifyReply, answer: Answer): FastifyReply {
   if (answer.status === 503) reply.header("retry-after", retryAfterSeconds);
-  return reply.code(answer.status).type("application/json").send(answer.text);
+  // The line end is for people at a terminal.
+  return reply.code(answer.status).type("application/json").send(`${answer.text}\n`);
 }
 
 /** Long enough to let a queue drain, short enough to go unnoticed. */

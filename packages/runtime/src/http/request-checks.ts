@@ -280,7 +280,8 @@ function join(path: string, field: string): string {
 function kindOfValue(value: unknown): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
-  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 /** Keys come from outside and may be as long as a body: the path shows their start. */

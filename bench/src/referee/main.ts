@@ -1,0 +1,40 @@
+// The referee as a process of its own: node referee/main.ts <data folder> <domain> <book.json>
+//
+// Prints one JSON document and exits with 1 when it objects. Runs only while no node has the folder open for writing.
+import fs from "node:fs";
+import { compileContext, loadContext } from "@heddle/domain/internal";
+import type { BookData } from "../load/book.ts";
+import { judge, type Verdict } from "./judge.ts";
+import { readStore } from "./read-store.ts";
+
+/** What the referee prints. */
+export interface RefereeReport extends Verdict {
+  readonly logFolders: number;
+  readonly logBytes: number;
+  readonly records: number;
+  readonly tornBytes: number;
+  readonly logBytesPerEvent: number;
+  readonly tookMs: number;
+}
+
+const [data, domain, bookFile] = process.argv.slice(2);
+if (data === undefined || domain === undefined || bookFile === undefined) {
+  console.error("usage: node bench/src/referee/main.ts <data folder> <domain module> <book.json>");
+  process.exit(2);
+}
+const startedAt = performance.now();
+const book = JSON.parse(fs.readFileSync(bookFile, "utf8")) as BookData;
+const reading = readStore(data, compileContext(await loadContext(domain)));
+const verdict = judge(reading, book);
+const { logFolders, logBytes, records, tornBytes } = reading;
+const report: RefereeReport = {
+  ...verdict,
+  logFolders,
+  logBytes,
+  records,
+  tornBytes,
+  logBytesPerEvent: verdict.events === 0 ? 0 : Number((logBytes / verdict.events).toFixed(2)),
+  tookMs: Math.round(performance.now() - startedAt),
+};
+console.log(JSON.stringify(report));
+process.exitCode = verdict.ok ? 0 : 1;

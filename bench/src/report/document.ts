@@ -1,0 +1,138 @@
+// The JSON document of a run: everything that was measured, and what it was measured on. Times in ms unless a name says
+// otherwise; rates are per second.
+import type { HostFacts } from "../driver/host-facts.ts";
+import type { Preflight } from "../driver/preflight.ts";
+import type { OpenLoopMeasurement } from "../load/job.ts";
+import type { Measurement } from "../load/meter.ts";
+import type { RefereeReport } from "../referee/main.ts";
+import type { LoadScenarioName } from "../scenarios.ts";
+import type { Spread } from "../statistics/spread.ts";
+import type { Trend } from "../statistics/trend.ts";
+import type { TargetOutcome } from "./targets.ts";
+
+export const documentFormat = 1;
+
+export interface BenchDocument {
+  readonly format: typeof documentFormat;
+  readonly heddle: string;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly tookSeconds: number;
+  readonly host: HostFacts;
+  readonly preflight: Preflight;
+  readonly durability: "fsync" | "os";
+  readonly domain: string;
+  readonly invariants: true;
+  readonly processes: string;
+  readonly histogramResolution: string;
+  readonly scenarios: readonly LoadReport[];
+  readonly restart: RestartReport | undefined;
+  /** Whether the referee found every store as it should be. */
+  readonly refereeOk: boolean;
+  /** Undefined where no target could be judged. */
+  readonly targetsReached: boolean | undefined;
+}
+
+export interface LoadReport {
+  readonly scenario: LoadScenarioName;
+  readonly title: string;
+  readonly protocol: "binary" | "http";
+  readonly durability: "fsync" | "os";
+  readonly callers: number;
+  readonly connections: number;
+  readonly batch: number;
+  readonly accounts: number;
+  readonly payload: PayloadFacts;
+  readonly cores: number;
+  readonly threads: number;
+  readonly shards: number;
+  readonly seconds: number;
+  readonly warmupSeconds: number;
+  readonly rounds: readonly Round[];
+  /** Index of the round with the median rate: it stands for the scenario where one must. */
+  readonly shown: number;
+  readonly eventsPerSecond: Spread;
+  readonly ratios: readonly FloorRatio[];
+  readonly trend: Trend | undefined;
+  readonly openLoop: OpenLoopMeasurement | undefined;
+  readonly targets: readonly TargetOutcome[];
+  readonly refereeOk: boolean;
+}
+
+/** Of one event, the mean over a call. */
+export interface PayloadFacts {
+  readonly jsonBytes: number;
+  readonly msgpackBytes: number;
+  readonly example: unknown;
+}
+
+export interface FloorRatio {
+  readonly floor: "binary" | "http";
+  /** Heddle's rate over the floor's, round by round. */
+  readonly ratio: Spread;
+  readonly floorEventsPerSecond: Spread;
+}
+
+export interface Round {
+  readonly floors: readonly FloorRun[];
+  readonly heddle: HeddleRun;
+}
+
+/** A server under load, seen from inside and outside. */
+export interface ServerFigures {
+  /** Over the measurement, all threads. */
+  readonly cpuSeconds: number;
+  readonly rssBytes: number;
+  readonly rssMaxBytes: number;
+  /** Groups made durable in the measurement; in mode `fsync` each is one sync. */
+  readonly groups: number;
+  readonly syncs: number;
+  readonly eventsPerGroup: number;
+}
+
+export interface FloorRun {
+  readonly floor: "binary" | "http";
+  readonly measurement: Measurement;
+  readonly server: ServerFigures;
+  readonly clientCpuSeconds: number;
+  readonly logBytesPerEvent: number;
+}
+
+export interface HeddleRun {
+  readonly measurement: Measurement;
+  readonly server: ServerFigures;
+  readonly clientCpuSeconds: number;
+  readonly clientRssBytes: number;
+  readonly closeMs: number;
+  /** Failures made the client stop before its time. */
+  readonly givenUp: boolean;
+  readonly referee: RefereeReport;
+}
+
+export interface RestartReport {
+  readonly durability: "fsync" | "os";
+  readonly cores: number;
+  readonly threads: number;
+  readonly shards: number;
+  /** Events in the log at the first stop, and its size. */
+  readonly events: number;
+  readonly logBytes: number;
+  readonly writing: Measurement;
+  readonly closeMs: number;
+  readonly clean: RestartRun;
+  /** After `kill -9` under full load, one after another on the same store. */
+  readonly killed: readonly RestartRun[];
+  readonly targets: readonly TargetOutcome[];
+  readonly refereeOk: boolean;
+}
+
+export interface RestartRun {
+  /** From the start of the process to the first 200 of /readyz. */
+  readonly readyMs: number;
+  readonly eventsInLog: number;
+  readonly logBytes: number;
+  readonly rssBytes: number;
+  /** Accounts whose state, read from the started node, is not what the book says. */
+  readonly differingStates: readonly string[];
+  readonly referee: RefereeReport;
+}

@@ -1,0 +1,80 @@
+// The scenarios: what is asked of each contestant, and what Heddle must reach.
+//
+// The shapes are those of the systems that Heddle is measured against (Warp: single, batch; Atomic State: broker, dense),
+// and each floor gets the same shape as Heddle.
+import type { LoadShape } from "./load/load.ts";
+
+export type LoadScenarioName = "single" | "batch" | "broker" | "dense";
+export type ScenarioName = LoadScenarioName | "restart";
+
+export interface Target {
+  readonly id: "ratio" | "events/s" | "p99" | "share of batch" | "ready";
+  readonly wanted: number;
+  /** Whether the figure must be at least or below what is wanted. */
+  readonly sense: "at least" | "below" | "at most";
+  readonly unit: "" | "events/s" | "ms" | "s";
+}
+
+export interface LoadScenario {
+  readonly name: LoadScenarioName;
+  readonly title: string;
+  readonly shape: LoadShape;
+  readonly connections: number;
+  readonly protocol: "binary" | "http";
+  /** The first one is the floor that the ratio is taken of. */
+  readonly floors: readonly ("binary" | "http")[];
+  readonly targets: readonly Target[];
+}
+
+/** Stated for two cores with the client on them, `durability: fsync`, invariants on. */
+const ratio = (wanted: number): Target => ({ id: "ratio", wanted, sense: "at least", unit: "" });
+const rate = (wanted: number): Target => ({ id: "events/s", wanted, sense: "at least", unit: "events/s" });
+const p99 = (wanted: number): Target => ({ id: "p99", wanted, sense: "below", unit: "ms" });
+const shareOfBatch = (wanted: number): Target => ({ id: "share of batch", wanted, sense: "at least", unit: "" });
+
+export const loadScenarios: { readonly [N in LoadScenarioName]: LoadScenario } = {
+  single: {
+    name: "single",
+    title: "200 callers, 1 event a call",
+    shape: { callers: 200, batch: 1, entities: "one" },
+    connections: 4,
+    protocol: "binary",
+    floors: ["binary"],
+    targets: [ratio(0.7), p99(10)],
+  },
+  batch: {
+    name: "batch",
+    title: "16 callers, 500 events a call",
+    shape: { callers: 16, batch: 500, entities: "one" },
+    connections: 4,
+    protocol: "binary",
+    floors: ["binary"],
+    targets: [ratio(0.5), rate(1_200_000)],
+  },
+  broker: {
+    name: "broker",
+    title: "HTTP+JSON, 1 caller, 1,000 accounts a call",
+    shape: { callers: 1, batch: 1_000, entities: "many" },
+    connections: 1,
+    protocol: "http",
+    floors: ["http", "binary"],
+    targets: [rate(330_000), p99(10)],
+  },
+  dense: {
+    name: "dense",
+    title: "64 callers, 100 events a call",
+    shape: { callers: 64, batch: 100, entities: "one" },
+    connections: 4,
+    protocol: "binary",
+    floors: ["binary"],
+    targets: [shareOfBatch(0.85), p99(50)],
+  },
+};
+
+/** Seconds from the start of the process to a node that answers. */
+export const restartTargets: { readonly clean: Target; readonly killed: Target } = {
+  clean: { id: "ready", wanted: 5, sense: "at most", unit: "s" },
+  killed: { id: "ready", wanted: 10, sense: "at most", unit: "s" },
+};
+
+export const scenarioNames: readonly ScenarioName[] = ["single", "batch", "broker", "dense", "restart"];

@@ -1,0 +1,99 @@
+// Goal: values come back as they were written, and a change of any bit in value or key is noticed.
+import { crc32 } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { checksumOf } from "./checksum.ts";
+import {
+  openValue,
+  readHead,
+  readSession,
+  readSnapshot,
+  ValueWriter,
+  writeHead,
+  writeNumber,
+  writeSession,
+  writeSnapshot,
+} from "./values.ts";
+import { MalformedValue } from "./varint.ts";
+
+const key = new TextEncoder().encode("account/alice");
+const whole = fc.maxSafeNat();
+
+describe("values: round trip", () => {
+  it("of heads", () => {
+    fc.assert(
+      fc.property(fc.record({ seq: whole, position: whole, time: whole }), (head) => {
+        expect(readHead(openValue(key, writeHead(new ValueWriter(), key, head)))).toEqual(head);
+      }),
+    );
+  });
+
+  it("of snapshots, whatever their state", () => {
+    const snapshot = fc.record({
+      aggregate: fc.constant("Account"),
+      foldVersion: whole,
+      seq: whole,
+      state: fc.uint8Array({ size: "large" }),
+    });
+    fc.assert(
+      fc.property(snapshot, (record) => {
+        const read = readSnapshot("Account", openValue(key, writeSnapshot(new ValueWriter(), key, record)));
+        expect({ ...read, state: [...read.state] }).toEqual({ ...record, state: [...record.state] });
+      }),
+    );
+  });
+
+  it("of sessions, whatever the order of their calls", () => {
+    fc.assert(
+      fc.property(whole, fc.array(fc.tuple(whole, whole)), (lastSeenMs, pairs) => {
+        const calls = Float64Array.from(pairs.flat());
+        const read = readSession(openValue(key, writeSession(new ValueWriter(), key, lastSeenMs, calls)));
+        expect(read).toEqual({ lastSeenMs, calls });
+      }),
+    );
+  });
+
+  it("of many values from one writer, each unchanged by those after it", () => {
+    const values = new ValueWriter();
+    const written = Array.from({ length: 50_000 }, (_, i) => writeNumber(values, key, i));
+    expect(written.every((value, i) => openValue(key, value).unsigned() === i)).toBe(true);
+  });
+
+  it("of a value larger than an arena", () => {
+    const state = new Uint8Array(3_000_000).fill(7);
+    const value = writeSnapshot(new ValueWriter(), key, { aggregate: "Account", foldVersion: 1, seq: 1, state });
+    expect(readSnapshot("Account", openValue(key, value)).state.every((byte) => byte === 7)).toBe(true);
+  });
+});
+
+describe("values: damage", () => {
+  it("P5 a value with any one bit changed is refused", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 600 }), fc.nat(), fc.nat({ max: 7 }), (state, at, bit) => {
+        const written = writeSnapshot(new ValueWriter(), key, { aggregate: "A", foldVersion: 3, seq: 9, state });
+        const changed = written.slice();
+        changed[at % changed.length]! ^= 1 << bit;
+        expect(() => openValue(key, changed)).toThrow(MalformedValue);
+      }),
+    );
+  });
+
+  it("P5 a value that stands under another key is refused", () => {
+    const written = writeNumber(new ValueWriter(), key, 7);
+    expect(() => openValue(new TextEncoder().encode("account/alicf"), written)).toThrow(MalformedValue);
+  });
+
+  it("P5 bytes that were never a value are refused", () => {
+    expect(() => openValue(key, new Uint8Array(0))).toThrow(MalformedValue);
+    expect(() => openValue(key, new Uint8Array(3))).toThrow(MalformedValue);
+    expect(() => openValue(key, new Uint8Array(40))).toThrow(MalformedValue);
+  });
+
+  it("the checksum is zlib's CRC-32 of key and value, on both of its roads", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 30 }), fc.uint8Array({ maxLength: 600 }), (some, more) => {
+        expect(checksumOf(some, more, 0, more.length)).toBe(crc32(more, crc32(some)));
+      }),
+    );
+  });
+});

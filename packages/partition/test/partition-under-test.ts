@@ -1,0 +1,129 @@
+// Fixtures: partitions in temporary folders that are always closed, and child processes that are always ended.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type CheckpointWriter,
+  type DetachedReader,
+  openPartition,
+  openPartitionReadOnly,
+  type Partition,
+  type PartitionOptions,
+  type SnapshotRecord,
+} from "@heddle/partition/internal";
+import type { ChildMessage, ChildTask } from "./child.ts";
+
+const folders: string[] = [];
+const opened: { close(): Promise<void> }[] = [];
+const children: ChildProcess[] = [];
+
+export function freshFolder(name = "partition-"): string {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-"));
+  folders.push(folder);
+  return path.join(folder, name);
+}
+
+export function open(folder: string, options: Partial<PartitionOptions> = {}): Partition {
+  const partition = openPartition({ folder, shard: 3, ...options });
+  opened.push(partition);
+  return partition;
+}
+
+export function openReader(folder: string): DetachedReader {
+  const reader = openPartitionReadOnly({ folder, shard: 3 });
+  opened.push(reader);
+  return reader;
+}
+
+/** For `afterEach`: no environment, process or folder outlives its test. */
+export async function cleanUp(): Promise<void> {
+  for (const child of children.splice(0)) {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
+  }
+  for (const partition of opened.splice(0)) await partition.close();
+  for (const folder of folders.splice(0)) fs.rmSync(folder, { recursive: true, force: true });
+}
+
+export function entityName(index: number): string {
+  return `account/${String(index).padStart(6, "0")}`;
+}
+
+export function appendIdOf(index: number, seq: number): string {
+  return `id-${index}-${seq}`;
+}
+
+/** Extents of one event each: sequences `from` to `to`, at positions that only depend on the sequence. */
+export function singleEvents(from: number, to: number): Float64Array {
+  const triples: number[] = [];
+  for (let seq = from; seq <= to; seq++) triples.push(seq, 1, positionOf(seq));
+  return Float64Array.from(triples);
+}
+
+export function positionOf(seq: number): number {
+  return seq * 100;
+}
+
+export function headAt(seq: number): { seq: number; position: number; time: number } {
+  return { seq, position: positionOf(seq), time: 1_700_000_000_000 + seq };
+}
+
+export function snapshotAt(seq: number, state = `state ${seq}`, aggregate = "Account"): SnapshotRecord {
+  return { aggregate, foldVersion: 1, seq, state: new TextEncoder().encode(state) };
+}
+
+/** Puts an entity that has grown from one sequence to another. */
+export function grow(writer: CheckpointWriter, entity: string, from: number, to: number): void {
+  writer.putEntity(entity, headAt(to), singleEvents(from, to), [snapshotAt(to)]);
+}
+
+export interface Child {
+  readonly process: ChildProcess;
+  /** The next message, in order. Rejects if the child ends without one. */
+  next(): Promise<ChildMessage>;
+  send(word: string): void;
+  /** Exit code, or the signal that ended it. */
+  readonly ended: Promise<number | string>;
+}
+
+/** Runs a task of child.ts in a process of its own. With `fileBytesMax`, no file of its can grow beyond that. */
+export function startChild(task: ChildTask, options: { fileBytesMax?: number } = {}): Child {
+  const script = fileURLToPath(new URL("child.ts", import.meta.url));
+  const command = [process.execPath, script, JSON.stringify(task)];
+  const blocks = Math.floor((options.fileBytesMax ?? 0) / 512);
+  const limited = ["sh", "-c", `ulimit -f ${blocks} && exec "$0" "$@"`, ...command];
+  const [program, ...args] = options.fileBytesMax === undefined ? command : limited;
+  // lmdb reports a failed transaction on stderr by itself.
+  const child = spawn(program!, args, { stdio: ["ignore", "inherit", blocks === 0 ? "inherit" : "ignore", "ipc"] });
+  children.push(child);
+  const arrived: ChildMessage[] = [];
+  const waiting: { resolve: (message: ChildMessage) => void; reject: (error: Error) => void }[] = [];
+  child.on("message", (message: ChildMessage) => {
+    const first = waiting.shift();
+    if (first === undefined) arrived.push(message);
+    else first.resolve(message);
+  });
+  const ended = new Promise<number | string>((resolve) => {
+    child.on("exit", (code, signal) => {
+      resolve(code ?? signal ?? "unknown");
+      for (const { reject } of waiting.splice(0)) {
+        reject(new Error(`the child ended (${code ?? signal}) in ${JSON.stringify(task)}, a message was expected`));
+      }
+    });
+  });
+  return {
+    process: child,
+    next: () => {
+      const first = arrived.shift();
+      if (first !== undefined) return Promise.resolve(first);
+      return new Promise((resolve, reject) => waiting.push({ resolve, reject }));
+    },
+    send: (word) => void child.send(word),
+    ended,
+  };
+}

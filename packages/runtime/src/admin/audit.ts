@@ -1,0 +1,106 @@
+// Audit: `heddle audit`. Refolds everything from the logs of a data folder and says what is wrong, or that nothing is.
+//
+// Reads only. May run beside the node that has the folder open: see audit-shard.ts.
+import type { AuditProblem } from "./audit-problems.ts";
+import type { ShardAudit } from "./audit-shard.ts";
+import { existingFolder, logBytesOf } from "./existing-folder.ts";
+import type { AuditJob } from "./shard-jobs.ts";
+import { type AdminProgress, runForShards } from "./shard-pool.ts";
+
+export interface AuditOptions {
+  readonly data: string;
+  /** Path of the domain module. */
+  readonly domain: string;
+  readonly onProgress?: ((progress: AdminProgress) => void) | undefined;
+  /** Problems that are told whole; all are counted. Default 100. */
+  readonly problemsMax?: number;
+}
+
+export interface AuditReport {
+  readonly ok: boolean;
+  readonly context: string;
+  readonly shards: number;
+  readonly entities: number;
+  /** Pairs of entity and aggregate that have events. */
+  readonly aggregates: number;
+  readonly entries: number;
+  readonly events: number;
+  readonly logBytes: number;
+  /** The first of each shard, in the order of the shards and of their logs. */
+  readonly problems: readonly AuditProblem[];
+  readonly problemTotal: number;
+  /** What could not be checked, and why; none of it is a fault. */
+  readonly notes: readonly string[];
+  readonly tookMs: number;
+}
+
+/**
+ * Errors: `DATA_FOLDER_*` for a folder that is none or belongs to another context; `DOMAIN_LOAD_FAILED`.
+ * Damage of the data is no error: it is in the report.
+ */
+export async function auditFolder(options: AuditOptions): Promise<AuditReport> {
+  const { data, domain, onProgress, problemsMax = 100 } = options;
+  const startedAt = performance.now();
+  const facts = await existingFolder(data, domain);
+  const jobs = Array.from({ length: facts.shardCount }, () => ({
+    data,
+    domain,
+    shardCount: facts.shardCount,
+    problemsMax,
+  }));
+  const shards = await runForShards<AuditJob, ShardAudit>(
+    "audit",
+    jobs,
+    logBytesOf(data, facts.shardCount),
+    onProgress,
+  );
+  const { problems, total, notes } = judgeRefused(shards);
+  const sum = (pick: (shard: ShardAudit) => number) => shards.reduce((all, shard) => all + pick(shard), 0);
+  const problemTotal = total + sum((shard) => shard.problemTotal);
+  return {
+    ok: problemTotal === 0,
+    context: facts.context,
+    shards: facts.shardCount,
+    entities: sum((shard) => shard.entities),
+    aggregates: sum((shard) => shard.aggregates),
+    entries: sum((shard) => shard.entries),
+    events: sum((shard) => shard.events),
+    logBytes: sum((shard) => shard.logBytes),
+    problems: [...shards.flatMap((shard) => shard.problems), ...problems].slice(0, problemsMax),
+    problemTotal,
+    notes: [...shards.flatMap(notesOf), ...notes],
+    tookMs: performance.now() - startedAt,
+  };
+}
+
+function notesOf(shard: ShardAudit): string[] {
+  const notes: string[] = [];
+  if (shard.tailBytes > 0) {
+    notes.push(
+      `shard ${shard.shard}: ${shard.tailBytes} bytes after the last whole record; a group under way if a node runs, else a torn tail that the next start cuts`,
+    );
+  }
+  if (shard.partition === "absent") notes.push(`shard ${shard.shard} has no partition yet; the next start makes it`);
+  return notes;
+}
+
+// Whether a schema takes what it made is a matter of the type, so it is judged over all shards together.
+function judgeRefused(shards: readonly ShardAudit[]): { problems: AuditProblem[]; total: number; notes: string[] } {
+  const taken = new Set(shards.flatMap((shard) => shard.taken));
+  const problems: AuditProblem[] = [];
+  const notes: string[] = [];
+  let total = 0;
+  for (const [name, refused] of Map.groupBy(
+    shards.flatMap((shard) => shard.refused),
+    (one) => one.name,
+  )) {
+    const count = refused.reduce((all, one) => all + one.count, 0);
+    if (taken.has(name)) {
+      problems.push(...refused.flatMap((one) => one.problems));
+      total += count;
+    } else {
+      notes.push(`${count} payloads of ${name} could not be checked: its schema takes none that it made itself`);
+    }
+  }
+  return { problems, total, notes };
+}

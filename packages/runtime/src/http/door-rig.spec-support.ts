@@ -1,0 +1,330 @@
+// What the specs of this folder share: a door behind a real port, a fake gateway, and callers.
+//
+// The gateway is our own port, so a fake stands in for the shards; the net server, the sockets and HTTP are real.
+// `call` holds every answer against the OpenAPI document, so that each spec tests the document too.
+import { request as httpRequest, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { text as textOf } from "node:stream/consumers";
+import type { HeddleError } from "@heddle/kernel";
+import type { AppendResult, Receipt } from "@heddle/protocol";
+import type { AppendFields, HistoryFields, WireEvent } from "@heddle/protocol/internal";
+import { pino } from "pino";
+import type { Gateway, HttpDoor, HttpDoorOptions, NodeFacts, NodeMetrics } from "./index.ts";
+import { openHttpDoor } from "./index.ts";
+import { openApiDocument } from "./openapi.ts";
+
+export const facts: NodeFacts = {
+  context: {
+    name: "bank",
+    aggregates: [
+      {
+        name: "Account",
+        version: 1,
+        events: [
+          {
+            name: "Credited",
+            schemaVersion: 2,
+            schema: { type: "object", properties: { amount: { type: "integer", exclusiveMinimum: 0 } } },
+          },
+          {
+            name: "Größe geändert",
+            schemaVersion: 1,
+            schema: { $ref: "#/$defs/size", $defs: { size: { type: "number" } } },
+          },
+        ],
+        commands: [{ name: "Withdraw" }],
+        invariants: ["balance is never negative"],
+      },
+    ],
+  },
+  durability: "fsync",
+  shardCount: 2,
+  nodeName: "node-1",
+  version: "1.2.3",
+};
+
+export function receipt(given: Partial<Receipt> = {}): Receipt {
+  const fields = { seq: 7, firstSeq: 7, count: 1, shard: 1, position: 4096, time: 1_764_000_000_000, duplicate: false };
+  return { ok: true, ...fields, ...given };
+}
+
+export function event(seq: number, payload: unknown = { amount: seq }): WireEvent {
+  return [seq, 1_764_000_000_000 + seq, "Account", "Credited", payload, null, null, 2, seq * 100];
+}
+
+/** Answers from what it was given; counts and keeps what it was asked. */
+export class FakeGateway implements Gateway {
+  readonly appends: AppendFields[] = [];
+  readonly calls: { readonly name: string; readonly fields: unknown }[] = [];
+  historyLength = 3;
+  payloadOf: (seq: number) => unknown = (seq) => ({ amount: seq });
+  onAppend: (fields: AppendFields) => Promise<AppendResult> = async () => receipt();
+  onMany: (items: readonly AppendFields[]) => (AppendResult | HeddleError)[] = (items) => items.map(() => receipt());
+  onExecute: () => Promise<AppendResult> = async () => receipt();
+  onGet: () => Promise<{ state: unknown; seq: number }> = async () => ({ state: { balance: 5 }, seq: 7 });
+  onHistory: (fields: HistoryFields) => Promise<readonly WireEvent[]> = async (fields) => this.#page(fields);
+
+  append(fields: AppendFields): Promise<AppendResult> {
+    this.appends.push(fields);
+    this.calls.push({ name: "append", fields });
+    return this.onAppend(fields);
+  }
+
+  async appendMany(items: readonly AppendFields[]): Promise<(AppendResult | HeddleError)[]> {
+    this.calls.push({ name: "appendMany", fields: items });
+    return this.onMany(items);
+  }
+
+  execute(fields: unknown): Promise<AppendResult> {
+    this.calls.push({ name: "execute", fields });
+    return this.onExecute();
+  }
+
+  get(fields: unknown): Promise<{ state: unknown; seq: number }> {
+    this.calls.push({ name: "get", fields });
+    return this.onGet();
+  }
+
+  history(fields: HistoryFields): Promise<readonly WireEvent[]> {
+    this.calls.push({ name: "history", fields });
+    return this.onHistory(fields);
+  }
+
+  #page({ from, limit, direction }: HistoryFields): WireEvent[] {
+    const page: WireEvent[] = [];
+    const step = direction === "forward" ? 1 : -1;
+    let seq = direction === "forward" ? Math.max(from, 1) : Math.min(from || this.historyLength, this.historyLength);
+    for (; seq >= 1 && seq <= this.historyLength && page.length < limit; seq += step) {
+      page.push(event(seq, this.payloadOf(seq)));
+    }
+    return page;
+  }
+}
+
+export interface Answered {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+  /** Parsed, when it is JSON. */
+  readonly body: Record<string, unknown>;
+}
+
+export interface CallOptions {
+  readonly headers?: OutgoingHttpHeaders;
+  /** Text is sent as it is; anything else as JSON. */
+  readonly body?: unknown;
+}
+
+export class Rig implements AsyncDisposable {
+  /** May be exchanged for a fresh one at any time. */
+  gateway = new FakeGateway();
+  readonly logLines: string[] = [];
+  door!: HttpDoor;
+  port = 0;
+  #stop: () => void = () => {};
+
+  static async start(options: Partial<HttpDoorOptions> = {}): Promise<Rig> {
+    const rig = new Rig();
+    rig.door = await openHttpDoor({
+      gateway: {
+        append: (fields) => rig.gateway.append(fields),
+        appendMany: (items) => rig.gateway.appendMany(items),
+        execute: (fields) => rig.gateway.execute(fields),
+        get: (fields) => rig.gateway.get(fields),
+        history: (fields) => rig.gateway.history(fields),
+      },
+      facts,
+      readiness: () => ({ ready: true, shards: [{ shard: 0, state: "running" }] }),
+      metrics: async () => nodeMetrics,
+      logger: pino({ level: "trace" }, { write: (line: string) => rig.logLines.push(line) }),
+      ...options,
+    });
+    // As the node's listener does: the first bytes are read, and the socket handed over in the same turn.
+    const server = createServer((socket) => socket.once("data", (chunk: Buffer) => rig.door.accept(socket, chunk)));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    rig.port = (server.address() as AddressInfo).port;
+    rig.#stop = () => server.close();
+    return rig;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get(path: string, options: CallOptions = {}): Promise<Answered> {
+    return this.call("GET", path, options);
+  }
+
+  post(path: string, body: unknown, options: CallOptions = {}): Promise<Answered> {
+    return this.call("POST", path, { ...options, body });
+  }
+
+  /** Sends the path as it is written, which fetch would not. */
+  async call(method: string, path: string, { headers = {}, body }: CallOptions = {}): Promise<Answered> {
+    const payload =
+      typeof body === "string" || body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body);
+    const type = body === undefined ? {} : { "content-type": "application/json" };
+    const answered = await new Promise<Answered>((resolve, reject) => {
+      const request = httpRequest({ host: "127.0.0.1", port: this.port, method, path, agent: false });
+      for (const [name, value] of Object.entries({ ...type, ...headers })) {
+        if (value !== undefined) request.setHeader(name, value);
+      }
+      request.on("error", reject);
+      request.on("response", (response) => {
+        const { statusCode = 0, headers } = response;
+        textOf(response).then((text) => {
+          const isJson = headers["content-type"]?.startsWith("application/json") === true && text !== "";
+          resolve({ status: statusCode, headers, text, body: isJson ? JSON.parse(text) : {} });
+        }, reject);
+      });
+      request.end(payload);
+    });
+    holdAgainstDocument(method, path, answered);
+    return answered;
+  }
+
+  /** Opens a connection of bytes. */
+  async raw(firstText = ""): Promise<RawConnection> {
+    const socket = connect(this.port, "127.0.0.1");
+    await new Promise<void>((resolve) => socket.once("connect", resolve));
+    const connection = new RawConnection(socket);
+    socket.write(firstText);
+    return connection;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop();
+    await this.door.close();
+  }
+}
+
+/** A connection on which a spec sends what it likes. */
+export class RawConnection {
+  readonly socket: Socket;
+  received = "";
+  /** Everything that was received, when the other side has ended the connection. */
+  readonly ended: Promise<string>;
+  #onData: () => void = () => {};
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("error", () => {});
+    socket.on("data", (chunk: Buffer) => {
+      this.received += chunk.toString("latin1");
+      this.#onData();
+    });
+    this.ended = new Promise((resolve) => socket.once("close", () => resolve(this.received)));
+  }
+
+  /** Resolves when what was received holds the text so many times. */
+  async receives(text: string, times = 1): Promise<void> {
+    while (this.received.split(text).length - 1 < times) {
+      await new Promise<void>((resolve) => {
+        this.#onData = resolve;
+      });
+    }
+  }
+}
+
+/** A promise to settle by hand. */
+export function deferred<T>(): PromiseWithResolvers<T> {
+  return Promise.withResolvers<T>();
+}
+
+const delay = { meanMs: 1.5, p99Ms: 4, maxMs: 20 };
+
+export const nodeMetrics: NodeMetrics = {
+  node: {
+    uptimeMs: 90_500,
+    residentBytes: 123_456_789,
+    heapUsedBytes: 23_456_789,
+    eventLoopDelay: delay,
+    connections: 3,
+    bytesInFlight: 77,
+  },
+  shards: [
+    {
+      shard: 0,
+      state: "running",
+      figures: {
+        appends: 100,
+        events: 600,
+        groups: 40,
+        syncs: { boundsUs: [100, 250, 1000], counts: [10, 20, 5, 5], sumUs: 12_345 },
+        mailboxDepth: 9,
+        activeEntities: 33,
+        rejections: { INVARIANT_VIOLATED: 4, SEQUENCE_CONFLICT: 2 },
+        errors: { OVERLOADED: 1 },
+        logBytes: 1_048_576,
+        checkpoint: { position: 65_536, ageMs: 2_500 },
+        partitionReads: 12,
+        eventLoopDelay: delay,
+      },
+    },
+    { shard: 1, state: 'stopped "hard"\n\\' },
+  ],
+};
+
+type Schema = Record<string, unknown>;
+
+const document = openApiDocument(facts) as { paths: Record<string, Record<string, Schema>>; components: Schema };
+
+/** Throws when a route that the document names gave an answer that the document does not describe. */
+function holdAgainstDocument(method: string, path: string, { status, headers, body, text }: Answered): void {
+  const plainPath = path.replace(/[?#].*$/s, "");
+  const documented = Object.entries(document.paths).find(([template, methods]) => {
+    const pattern = new RegExp(`^${template.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`);
+    return pattern.test(plainPath) && methods[method.toLowerCase()] !== undefined;
+  });
+  if (documented === undefined || method === "HEAD") return;
+  const operation = documented[1][method.toLowerCase()] as { responses: Record<string, { content?: Schema }> };
+  const response = operation.responses[status];
+  if (response === undefined) throw new Error(`${method} ${path}: ${status} is not in the document: ${text}`);
+  const media = String(headers["content-type"]).split(";")[0]!;
+  const described = response.content?.[media] as { schema: Schema } | undefined;
+  if (described === undefined) throw new Error(`${method} ${path}: ${media} is not in the document for ${status}`);
+  if (media !== "application/json") return;
+  const misfit = misfitOf(body, described.schema, "body");
+  if (misfit !== undefined) throw new Error(`${method} ${path}: ${misfit}: ${text}`);
+}
+
+/** As much of JSON Schema as the document uses for answers. Says what does not fit. */
+function misfitOf(value: unknown, schema: Schema, at: string): string | undefined {
+  const { $ref, allOf, anyOf, type, properties, required, items } = schema;
+  if (typeof $ref === "string") return misfitOf(value, byPointer($ref), at);
+  if ("const" in schema && value !== schema["const"]) return `${at} is not ${schema["const"]}`;
+  if (Array.isArray(schema["enum"]) && !schema["enum"].includes(value)) return `${at} is ${value}, not in the list`;
+  if (type !== undefined && ![type].flat().includes(typeName(value))) return `${at} is not ${type}`;
+  for (const one of (allOf as Schema[] | undefined) ?? []) {
+    const misfit = misfitOf(value, one, at);
+    if (misfit !== undefined) return misfit;
+  }
+  if (Array.isArray(anyOf) && anyOf.every((one: Schema) => misfitOf(value, one, at) !== undefined)) {
+    return `${at} fits none of the choices`;
+  }
+  const fields = value as Record<string, unknown>;
+  for (const name of (required as string[] | undefined) ?? []) if (!(name in fields)) return `${at}.${name} is missing`;
+  for (const [name, field] of Object.entries(typeName(value) === "object" ? fields : {})) {
+    const own = (properties as Record<string, Schema> | undefined)?.[name];
+    if (own === undefined && schema["additionalProperties"] === false) return `${at}.${name} is not in the document`;
+    const misfit = own === undefined ? undefined : misfitOf(field, own, `${at}.${name}`);
+    if (misfit !== undefined) return misfit;
+  }
+  if (items === undefined || !Array.isArray(value)) return undefined;
+  return value.map((item, i) => misfitOf(item, items as Schema, `${at}.${i}`)).find((misfit) => misfit !== undefined);
+}
+
+function typeName(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  return Number.isInteger(value) ? "integer" : typeof value;
+}
+
+function byPointer(pointer: string): Schema {
+  const found = pointer
+    .slice(2)
+    .split("/")
+    .reduce<unknown>((at, name) => (at as Schema)[name], document);
+  if (found === undefined) throw new Error(`${pointer} points nowhere`);
+  return found as Schema;
+}
