@@ -60,7 +60,10 @@ export class UsageError extends Error {
 export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const values = parse(args);
   if (values.help) return undefined;
-  const number = (name: "seconds" | "warmup" | "rounds" | "floor-seconds" | "shards" | "threads" | "callers" | "events" | "open-loop", bounds: Bounds) => {
+  const number = (
+    name: "seconds" | "warmup" | "rounds" | "floor-seconds" | "shards" | "threads" | "callers" | "events" | "open-loop",
+    bounds: Bounds,
+  ) => {
     const text = values[name];
     return text === undefined ? undefined : readNumber(name, text, bounds);
   };

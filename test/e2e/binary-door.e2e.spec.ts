@@ -36,7 +36,11 @@ describe("binary door: handshake", () => {
     other[7] = 9;
     client.send(other);
     const reply = await client.reply(0);
-    expect(reply).toMatchObject({ kind: "error", call: 0, error: { code: "UNSUPPORTED_VERSION", facts: { found: 9 } } });
+    expect(reply).toMatchObject({
+      kind: "error",
+      call: 0,
+      error: { code: "UNSUPPORTED_VERSION", facts: { found: 9 } },
+    });
     await client.closed;
   });
 
@@ -70,9 +74,16 @@ describe("binary door: handshake", () => {
 
   it("works when it arrives one byte at a time", async () => {
     const client = await RawClient.connect(node.port);
-    const all = [preface, helloFrame({ version: 1, session: 7, client: "slow" }), appendFrame(1, "account/slow", [credit(5)])];
+    const all = [
+      preface,
+      helloFrame({ version: 1, session: 7, client: "slow" }),
+      appendFrame(1, "account/slow", [credit(5)]),
+    ];
     for (const part of all) for (const byte of part) client.send(Uint8Array.of(byte));
-    expect(await client.reply(0)).toMatchObject({ kind: "welcome", value: { context: "bank", shardCount: 2, durability: "fsync" } });
+    expect(await client.reply(0)).toMatchObject({
+      kind: "welcome",
+      value: { context: "bank", shardCount: 2, durability: "fsync" },
+    });
     expect(await client.reply(1)).toMatchObject({ kind: "receipt", call: 1, receipt: { seq: 1 } });
     client.destroy();
   });
@@ -137,14 +148,21 @@ describe("binary door: appends", () => {
     ["an unknown aggregate", appendFrame(1, "account/x", [credit(1)], { aggregate: "Acount" }), "UNKNOWN_AGGREGATE"],
     ["an unknown event type", appendFrame(1, "account/x", [{ type: "Stolen", payload: {} }]), "UNKNOWN_EVENT_TYPE"],
     ["a payload that is not of its schema", appendFrame(1, "account/x", [credit(-1)]), "INVALID_PAYLOAD"],
-    ["a payload that is nothing", appendFrame(1, "account/x", [{ type: "Credited", payload: null }]), "INVALID_PAYLOAD"],
+    [
+      "a payload that is nothing",
+      appendFrame(1, "account/x", [{ type: "Credited", payload: null }]),
+      "INVALID_PAYLOAD",
+    ],
   ])("P7: %s is refused", async (_, frame, code) => {
     expect(await refusalOf(frame)).toMatchObject({ code });
   });
 
   it("P7: a payload error says which event, which path and what was wanted", async () => {
     const refusal = await refusalOf(appendFrame(1, "account/x", [credit(1), credit(0.5)]));
-    expect(refusal).toMatchObject({ code: "INVALID_PAYLOAD", facts: { type: "Credited", index: 1, issues: [{ path: "amount" }] } });
+    expect(refusal).toMatchObject({
+      code: "INVALID_PAYLOAD",
+      facts: { type: "Credited", index: 1, issues: [{ path: "amount" }] },
+    });
   });
 
   it.each([
@@ -157,7 +175,9 @@ describe("binary door: appends", () => {
     ["that is empty", ""],
   ])("P7: an entity id %s is refused", async (_, entity) => {
     const body = appendBody(entity, [credit(1)]);
-    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({ code: "INVALID_ENTITY_ID" });
+    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({
+      code: "INVALID_ENTITY_ID",
+    });
   });
 
   it("P7: an entity sent to a shard that does not own it is refused", async () => {
@@ -184,7 +204,12 @@ describe("binary door: appends", () => {
       return requestFrame(requestKind.append, 1, "account/x", body);
     };
     const record = Uint8Array.of(0x91, 0xd4, 0x72, 0x40, 0x91, 0xa6, 0x61, 0x6d, 0x6f, 0x75, 0x6e, 0x74, 0x01);
-    for (const payload of [Uint8Array.of(0xc1), new Uint8Array(10_000).fill(0x91), new Uint8Array(10_000).fill(0x81), record]) {
+    for (const payload of [
+      Uint8Array.of(0xc1),
+      new Uint8Array(10_000).fill(0x91),
+      new Uint8Array(10_000).fill(0x81),
+      record,
+    ]) {
       expect(await refusalOf(withPayload(payload))).toMatchObject({ code: "BAD_FRAME" });
     }
   });
@@ -193,7 +218,9 @@ describe("binary door: appends", () => {
     const body = appendBody("account/x", [credit(1), credit(2)]).slice();
     const at = body.length - encodeValue([{ amount: 1 }, { amount: 2 }]).length - 4;
     writeU32(body, at, 3);
-    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({ code: "BAD_FRAME" });
+    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({
+      code: "BAD_FRAME",
+    });
   });
 
   it("P4: a call sent twice with the retry flag takes effect once and gives the first receipt again", async () => {
@@ -215,12 +242,16 @@ describe("binary door: appends", () => {
   it("P7: an entity id that is not UTF-8 is refused", async () => {
     const body = appendBody("account/xx", [credit(1)]).slice();
     body[2 + "account/x".length] = 0xff;
-    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({ code: "BAD_FRAME" });
+    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({
+      code: "BAD_FRAME",
+    });
   });
 
   it("P7: an entity length that points past the frame is refused", async () => {
     const body = appendBody("account/x", [credit(1)]).slice();
     writeU16(body, 0, 65_535);
-    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({ code: "BAD_FRAME" });
+    expect(await refusalOf(requestFrame(requestKind.append, 1, "account/x", body))).toMatchObject({
+      code: "BAD_FRAME",
+    });
   });
 });

@@ -10,6 +10,7 @@ import {
   readReply,
   requestKind,
   writeAppendBody,
+  writeHistoryBody,
   writeRequestHeader,
   writeU32,
 } from "@heddle/protocol/internal";
@@ -103,6 +104,15 @@ export function appendFrame(
   options: { id?: string; expectedSeq?: number; aggregate?: string; flags?: number } = {},
 ): Uint8Array {
   return requestFrame(requestKind.append, call, entity, appendBody(entity, events, options), options.flags);
+}
+
+export function historyFrame(call: number, entity: string, limit: number): Uint8Array {
+  let bytes = new Uint8Array();
+  const used = writeHistoryBody({ entity, aggregate: "", from: 0, limit, direction: "forward" }, (wanted) => {
+    bytes = new Uint8Array(wanted);
+    return { bytes, at: 0 };
+  });
+  return requestFrame(requestKind.history, call, entity, bytes.subarray(0, used));
 }
 
 export function appendBody(

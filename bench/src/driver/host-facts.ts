@@ -16,8 +16,8 @@ export interface HostFacts {
   readonly loadAverage: number;
 }
 
+/** Of the folder that the data lies in. The folder's own name is left out: it says nothing to another reader. */
 export interface FileSystemFacts {
-  readonly folder: string;
   /** As the kernel calls it, such as ext4; unknown where it does not tell. */
   readonly type: string;
   readonly device: string;
@@ -40,7 +40,7 @@ export function hostFacts(folder: string): HostFacts {
 function fileSystemOf(folder: string): FileSystemFacts {
   const { bavail, bsize } = fs.statfsSync(folder);
   const mount = findMount(fs.realpathSync(folder), readMounts());
-  return { folder, type: mount?.type ?? "unknown", device: mount?.device ?? "unknown", freeBytes: bavail * bsize };
+  return { type: mount?.type ?? "unknown", device: mount?.device ?? "unknown", freeBytes: bavail * bsize };
 }
 
 export interface Mount {
@@ -65,7 +65,9 @@ export function findMount(folder: string, mounts: string): Mount | undefined {
     const [device, rawPoint, type] = line.split(" ");
     if (device === undefined || rawPoint === undefined || type === undefined) continue;
     // The kernel writes spaces and the like as octal.
-    const point = rawPoint.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+    const point = rawPoint.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    );
     const holds = folder === point || folder.startsWith(point.endsWith(path.sep) ? point : point + path.sep);
     if (holds && (found === undefined || point.length >= found.point.length)) found = { device, point, type };
   }

@@ -3,7 +3,6 @@ import fs from "node:fs";
 import path from "node:path";
 
 export interface Preflight {
-  readonly folder: string;
   readonly writes: number;
   readonly bytesPerWrite: number;
   readonly medianUs: number;
@@ -39,15 +38,14 @@ export function measureSyncLatency(folder: string): Preflight {
     fs.closeSync(descriptor);
     fs.unlinkSync(file);
   }
-  return summarise(folder, tookUs);
+  return summarise(tookUs);
 }
 
-export function summarise(folder: string, tookUs: readonly number[]): Preflight {
+export function summarise(tookUs: readonly number[]): Preflight {
   const sorted = tookUs.toSorted((a, b) => a - b);
   const at = (share: number) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!);
   const medianUs = at(0.5);
   return {
-    folder,
     writes: sorted.length,
     bytesPerWrite,
     medianUs,

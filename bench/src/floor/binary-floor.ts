@@ -42,7 +42,7 @@ export async function startBinaryFloor(file: string, durability: "fsync" | "os")
     const cutter = new FrameCutter();
     // A client that is killed resets its connections; the next round has a client of its own.
     socket.on("error", () => {});
-    socket.on("data", (piece) => {
+    socket.on("data", (piece: Buffer) => {
       cutter.cut(piece, (data, from, to) => {
         const head = Buffer.allocUnsafe(8);
         head.writeUInt32LE(index, 0);

@@ -9,9 +9,8 @@ export async function floorTarget(port: number, connections: number): Promise<Ta
   let lastId = 0;
   return {
     append: (caller, account, events) =>
-      lanes[caller % lanes.length]!.send(
-        { id: ++lastId, entity: accountNames[account]!, events },
-        (reply, at) => receiptOf(reply.readUInt32LE(at), events.length),
+      lanes[caller % lanes.length]!.send({ id: ++lastId, entity: accountNames[account]!, events }, (reply, at) =>
+        receiptOf(reply.readUInt32LE(at), events.length),
       ),
     appendMany: (items) =>
       lanes[0]!.send(
@@ -51,7 +50,7 @@ async function openLane(port: number): Promise<Lane> {
   const pending = new Map<number, Pending>();
   let queue: Buffer[] = [];
   let rest: Buffer | undefined;
-  socket.on("data", (piece) => {
+  socket.on("data", (piece: Buffer) => {
     const data = rest === undefined ? piece : Buffer.concat([rest, piece]);
     rest = undefined;
     let at = 0;

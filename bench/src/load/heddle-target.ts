@@ -1,6 +1,7 @@
 // Heddle through its SDK, as an application calls it.
-import type bank from "@heddle-examples/bank";
+
 import { Heddle } from "@heddle/client";
+import type bank from "@heddle-examples/bank";
 import { accountNames, aggregate } from "./accounts.ts";
 import type { Target } from "./target.ts";
 
@@ -19,7 +20,9 @@ export async function heddleTarget(port: number, connections: number): Promise<T
       return entity.append(type, payload, options);
     },
     async appendMany(items) {
-      const calls = items.map(({ account, event }) => ({ entity: accountNames[account]!, aggregate, ...event }) as const);
+      const calls = items.map(
+        ({ account, event }) => ({ entity: accountNames[account]!, aggregate, ...event }) as const,
+      );
       return db.appendMany(calls);
     },
     async state(account) {

@@ -20,12 +20,17 @@ export function httpTarget(port: number): Target {
         })),
       };
       const answer = await ask("POST", "/v1/append-many", JSON.stringify(body));
-      const { results } = JSON.parse(answer) as { readonly results: readonly CallResult[] };
+      const { results } = JSON.parse(answer) as { readonly results?: readonly CallResult[] };
+      // Checked here, because behind this the call counts as answered, and each item looks for its own result.
+      if (!Array.isArray(results)) throw new Error(`an answer without results: ${answer.slice(0, 200)}`);
       return results;
     },
     async state(account) {
       const answer = await ask("GET", `/v1/entities/${accountNames[account]}?aggregate=${aggregate}`);
-      const { state, seq } = JSON.parse(answer) as { readonly state: { readonly balance: number }; readonly seq: number };
+      const { state, seq } = JSON.parse(answer) as {
+        readonly state: { readonly balance: number };
+        readonly seq: number;
+      };
       return { seq, balance: state.balance };
     },
     async close() {

@@ -124,7 +124,7 @@ export class Load {
     }
   }
 
-  /** Makes a call and books its outcome. False when it was refused or failed. */
+  /** Makes a call and books its outcome. False when it was refused or failed, or its client has given it up. */
   async #make(call: PlannedCall): Promise<boolean> {
     const number = ++this.#lastCall;
     this.#underWay.set(number, call);

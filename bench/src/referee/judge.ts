@@ -37,7 +37,10 @@ export interface Verdict {
   /** Of those whose outcome was unknown, how many are in the store. */
   readonly unknownCallsFound: number;
   readonly refusedCalls: number;
+  /** By code. */
   readonly refusals: Readonly<Record<string, number>>;
+  /** Calls of unknown outcome, by code. */
+  readonly failures: Readonly<Record<string, number>>;
   readonly duplicateReceipts: number;
   readonly objections: readonly string[];
   /** Objections beyond those that are listed. */
@@ -82,6 +85,7 @@ export function judge(store: StoreContents, book: BookData): Verdict {
     acknowledgedEvents,
     refusedCalls,
     refusals: book.refused,
+    failures: book.failed,
     duplicateReceipts: book.duplicates,
     objections: objections.slice(0, objectionsShownMax),
     moreObjections: Math.max(0, objections.length - objectionsShownMax),
@@ -162,12 +166,16 @@ function verdictText(
 ): string {
   const remarks: string[] = [];
   if (facts.unknownCalls > 0) {
-    remarks.push(`${facts.unknownCalls} calls of unknown outcome, ${facts.unknownCallsFound} of them in the store`);
+    const found = `${facts.unknownCallsFound} of them in the store`;
+    remarks.push(`${facts.unknownCalls} calls of unknown outcome (${listed(book.failed)}), ${found}`);
   }
-  if (refusedCalls > 0) {
-    const codes = Object.entries(book.refused).map(([code, count]) => `${code} ${count}`);
-    remarks.push(`${refusedCalls} calls were refused: ${codes.join(", ")}`);
-  }
+  if (refusedCalls > 0) remarks.push(`${refusedCalls} calls were refused (${listed(book.refused)})`);
   const remark = remarks.length === 0 ? "" : `; ${remarks.join("; ")}`;
   return `REFEREE_OK (${facts.accounts} accounts, ${facts.events} events${remark})`;
+}
+
+function listed(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([code, count]) => `${code} ${count}`)
+    .join(", ");
 }

@@ -1,6 +1,5 @@
 // CommitGroup: one record being filled. Two of them take turns: one fills while the other is being made durable.
 import { invariant } from "@heddle/kernel/internal";
-import { crc32 } from "./checksum.ts";
 import { type EntryHeader, entryHeaderBytes, recordHeaderBytes, sealRecord, writeEntryHeader } from "./layout.ts";
 
 const initialBytes = 1 << 16;
@@ -23,11 +22,6 @@ export class CommitGroup {
   /** Bytes so far, header included; a multiple of 8 after `seal`. */
   get length(): number {
     return this.#length;
-  }
-
-  /** Log position of the next entry. */
-  get nextEntryPosition(): number {
-    return this.position + this.#length;
   }
 
   /** Makes room for an entry with a body of at most `bodyBytesMax`; the body is to be written at `at`. */
@@ -59,11 +53,6 @@ export class CommitGroup {
     this.#bytes.fill(0, this.#length, padded);
     this.#length = padded;
     sealRecord(this.#bytes, padded, { entries: this.entries, position: this.position, salt });
-  }
-
-  /** Checksum of bytes in this group: the request's fingerprint when its body was copied here unchanged. */
-  checksum(from: number, to: number): number {
-    return crc32(this.#bytes, from, to);
   }
 
   clear(): void {

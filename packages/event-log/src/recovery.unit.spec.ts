@@ -464,8 +464,8 @@ describe("replay", () => {
 
   it("reads records longer than its window whole", async () => {
     const disk = new SimulatedDisk();
-    const groups = await writeGroups(disk, [[3 << 20], [6 << 20, 10], [100], [5 << 20], [1]]);
-    expect(readAll(disk)).toMatchObject({ records: 5, tail: undefined });
+    const groups = await writeGroups(disk, [[3 << 20], [5 << 20, 10], [100], [1]]);
+    expect(readAll(disk)).toMatchObject({ records: 4, tail: undefined });
     expect(openLog(disk).replayed.map((entry) => entry.position)).toEqual(entriesOf(groups).map((e) => e.position));
   });
 

@@ -100,8 +100,8 @@ export function destroyPartition(folder: string): void {
 }
 
 function openExisting(place: Place, bytesMax: number | undefined): Tables {
-  // LMDB takes an empty file for a new environment; here it is one that lost its content (E1).
-  if (fs.statSync(path.join(place.folder, dataFile)).size === 0) throw damaged(place.folder, `${dataFile} is empty`);
+  const problem = dataFileProblem(path.join(place.folder, dataFile), bytesMax === undefined ? "r" : "r+");
+  if (problem !== undefined) throw damaged(place.folder, `${dataFile}: ${problem}`);
   const tables = openTables(place, bytesMax === undefined ? "read-only" : { bytesMax });
   try {
     checkFormat(tables.meta, place.folder);
@@ -129,7 +129,6 @@ function openTables({ folder }: Place, access: { readonly bytesMax: number } | "
     // minutes after a start on a cold cache many times faster, which more users will see.
   });
   try {
-    checkLength(root, folder);
     const table = (name: string): Table => {
       const found = root.openDB<Uint8Array, Uint8Array>({ name, encoding: "binary", keyEncoding: "binary" });
       // Typed as always there; a reader gets undefined for one that nobody made.
@@ -150,15 +149,6 @@ function openTables({ folder }: Place, access: { readonly bytesMax: number } | "
     void root.close();
     throw error;
   }
-}
-
-// LMDB maps the file and believes what its first pages say: reading a page beyond the file's end kills the process.
-// By LMDB's own words the file may rightly be shorter when its last pages are free; that was not seen in 8,000 random
-// commits, and would cost a rebuild that was not needed.
-function checkLength(root: Tables["root"], folder: string): void {
-  const needed = sizeOf(root);
-  const found = fs.statSync(path.join(folder, dataFile)).size;
-  if (found < needed) throw damaged(folder, `${dataFile} is cut off: it has ${found} bytes, its pages take ${needed}`);
 }
 
 function checkFormat(meta: Table, folder: string): void {

@@ -96,6 +96,7 @@ class TablePartition extends TableReader implements Partition {
   }
 
   checkpoint(covering: number): CheckpointWriter {
+    if (this.#closing !== undefined) throw this.closedError();
     invariant(this.#checkpoint === undefined || this.#checkpoint.ended, "partition/one-checkpoint");
     invariant(covering >= this.#covered, "partition/covers-forward", { covering, covered: this.#covered });
     this.#queue.forgive();

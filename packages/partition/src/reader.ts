@@ -166,8 +166,12 @@ export class TableReader implements PartitionReader {
     }
   }
 
+  protected closedError(): HeddleError {
+    return new HeddleError("CLOSED", { what: `the partition of shard ${this.place.shard}` });
+  }
+
   #assertOpen(): void {
-    if (this.closed) throw new HeddleError("CLOSED", { what: `the partition of shard ${this.place.shard}` });
+    if (this.closed) throw this.closedError();
   }
 }
 

@@ -6,11 +6,15 @@ import { MalformedValue, VarintReader, varintBytesMax, writeSignedVarint, writeV
 
 const max = Number.MAX_SAFE_INTEGER;
 // Uniform numbers are nearly all long: powers of two and their neighbours reach every length.
-const nearPowers = fc.tuple(fc.integer({ min: 0, max: 53 }), fc.integer({ min: -2, max: 2 })).map(([power, near]) =>
-  Math.min(max, Math.max(0, 2 ** power + near)),
-);
+const nearPowers = fc
+  .tuple(fc.integer({ min: 0, max: 53 }), fc.integer({ min: -2, max: 2 }))
+  .map(([power, near]) => Math.min(max, Math.max(0, 2 ** power + near)));
 const whole = fc.oneof(nearPowers, fc.maxSafeNat());
-const signed = fc.oneof(nearPowers, nearPowers.map((n) => 0 - n), fc.maxSafeInteger());
+const signed = fc.oneof(
+  nearPowers,
+  nearPowers.map((n) => 0 - n),
+  fc.maxSafeInteger(),
+);
 
 describe("varint: round trip", () => {
   it("gives back any row of whole numbers", () => {

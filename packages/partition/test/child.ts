@@ -25,7 +25,9 @@ const tell = (word: string, facts: Record<string, unknown> = {}): void => {
   process.send!({ word, facts } satisfies ChildMessage);
 };
 
-const die = (): void => process.kill(process.pid, "SIGKILL");
+const die = (): void => {
+  process.kill(process.pid, "SIGKILL");
+};
 
 async function putRound(writer: CheckpointWriter, entities: number, from: number, to: number): Promise<void> {
   for (let i = 0; i < entities; i++) {
@@ -96,7 +98,7 @@ async function main(task: ChildTask): Promise<void> {
       }
       await partition.close({ cleanEnd: seq * 100 });
       tell("stopped", { seq });
-      process.disconnect();
+      process.disconnect?.();
       return;
     }
     case "fill": {
@@ -126,7 +128,7 @@ async function main(task: ChildTask): Promise<void> {
           await small.commit();
           await partition.close();
           tell("went-on", { small: seq });
-          process.disconnect();
+          process.disconnect?.();
           return;
         }
       }

@@ -19,7 +19,8 @@ describe("values: round trip", () => {
         { maxDepth: 5 },
         fc.constantFrom(null, true, false, undefined, -0.5, 2 ** 53 - 1, -(2 ** 53 - 1)),
         fc.integer(),
-        fc.double(),
+        // The sign of zero is lost: msgpackr writes it as an integer.
+        fc.double().filter((number) => !Object.is(number, -0)),
         fc.string({ unit: "grapheme", maxLength: 300 }).filter((text) => text.isWellFormed()),
         fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
         fc.date({ noInvalidDate: true }),

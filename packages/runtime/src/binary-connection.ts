@@ -14,6 +14,8 @@ import {
   preface,
   protocolVersion,
   readHello,
+  readU32,
+  readU48,
   replyKind,
   requestCall,
   requestHash,
@@ -33,6 +35,8 @@ export interface BinaryConnectionOptions {
 
 /** Unanswered request bytes and unread reply bytes at which a connection is no longer read from. */
 const inFlightBytesMax = 8 << 20;
+/** What a read counts for beside its own bytes, because its reply is the larger part. */
+const readCharge: Readonly<Record<number, number>> = { [requestKind.get]: 64 << 10, [requestKind.history]: 1 << 20 };
 const unreadReplyBytesMax = 8 << 20;
 const helloTimeoutMs = 10_000;
 const requestHeaderBytes = frameOffset.requestBody;
@@ -45,6 +49,10 @@ export class BinaryConnection {
   readonly #splitter = new FrameSplitter({ frameBytesMax: limits.frameBytesMax, frameBytesMin: 5 });
   /** Unanswered calls by thread: who is told when a thread is lost. */
   readonly #callsByThread: number[];
+  /** What unanswered reads count for, by call number. */
+  readonly #reads = new Map<number, number>();
+  /** Frames that were read from the socket together with the one that filled the bound. */
+  #backlog: { bytes: Uint8Array; from: number; to: number }[] = [];
   #bytesInFlight = 0;
   #prefaceSeen = 0;
   #paused = false;
@@ -74,14 +82,16 @@ export class BinaryConnection {
     this.#onData(firstBytes);
   }
 
+  /** What is held for this client: unanswered requests, and replies that it has not taken. */
   get bytesInFlight(): number {
-    return this.#bytesInFlight;
+    return this.#bytesInFlight + this.#socket.writableLength;
   }
 
   /** Reply frames from a thread, with the credit that they give back. */
   deliver(thread: number, calls: number, requestBytes: number, frames: Uint8Array): void {
     this.#callsByThread[thread]! -= calls;
     this.#bytesInFlight -= requestBytes;
+    if (this.#reads.size > 0) this.#giveBackReads(frames);
     if (this.#closed) return;
     this.#socket.write(frames);
     this.#resume();
@@ -110,15 +120,33 @@ export class BinaryConnection {
       bytes = bytes.subarray(taken);
     }
     try {
-      this.#splitter.push(bytes, (from, start, end) => this.#onFrame(from, start, end));
+      this.#splitter.push(bytes, (from, start, end) => {
+        if (this.#isFull()) this.#backlog.push({ bytes: from, from: start, to: end });
+        else this.#onFrame(from, start, end);
+      });
     } catch (error) {
-      if (!(error instanceof HeddleError)) throw error;
       this.#refuse(error);
       return;
     }
-    if (this.#bytesInFlight > inFlightBytesMax || this.#socket.writableLength > unreadReplyBytesMax) {
-      this.#paused = true;
-      this.#socket.pause();
+    if (this.#isFull()) this.#pause();
+  }
+
+  #isFull(): boolean {
+    return this.#paused || this.#bytesInFlight > inFlightBytesMax || this.#socket.writableLength > unreadReplyBytesMax;
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  #giveBackReads(frames: Uint8Array): void {
+    for (let at = 0; at < frames.length; at += 4 + readU32(frames, at)) {
+      const call = readU48(frames, at + frameOffset.replyCall);
+      const charge = this.#reads.get(call);
+      if (charge === undefined) continue;
+      this.#bytesInFlight -= charge;
+      this.#reads.delete(call);
     }
   }
 
@@ -165,6 +193,11 @@ export class BinaryConnection {
     link.send(this.id, shard, bytes, from, to);
     this.#callsByThread[link.index]!++;
     this.#bytesInFlight += to - from;
+    const charge = readCharge[kind!];
+    if (charge !== undefined) {
+      this.#reads.set(call, charge);
+      this.#bytesInFlight += charge;
+    }
   }
 
   #onHello(kind: number | undefined, body: Uint8Array): void {
@@ -184,7 +217,8 @@ export class BinaryConnection {
     this.#socket.write(encodeReply(replyKind.welcome, 0, welcome));
   }
 
-  #refuse(error: HeddleError): void {
+  #refuse(error: unknown): void {
+    if (!(error instanceof HeddleError)) throw error;
     if (this.#closed) return;
     this.#closed = true;
     this.#socket.end(encodeErrorReply(0, error), () => this.#socket.destroy());
@@ -194,6 +228,18 @@ export class BinaryConnection {
     if (!this.#paused || this.#closed) return;
     if (this.#bytesInFlight > inFlightBytesMax / 2 || this.#socket.writableLength > unreadReplyBytesMax / 2) return;
     this.#paused = false;
-    this.#socket.resume();
+    const backlog = this.#backlog;
+    this.#backlog = [];
+    try {
+      for (const { bytes, from, to } of backlog) {
+        if (this.#isFull()) this.#backlog.push({ bytes, from, to });
+        else this.#onFrame(bytes, from, to);
+      }
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
+    if (this.#isFull()) this.#pause();
+    else this.#socket.resume();
   }
 }

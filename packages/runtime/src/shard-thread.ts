@@ -45,7 +45,7 @@ async function openShards(): Promise<void> {
   const domain = compileContext(await loadContext(start.domain));
   const crashPoint = crashPointOf(start.crashAt);
   for (const shard of start.shards) {
-    const partition = openPartition({ folder: partitionFolderOf(start.data, shard), shard });
+    const partition = openPartition({ folder: partitionFolderOf(start.data, shard), shard, crashPoint });
     shards[shard] = Shard.open({
       shard,
       shardCount: start.shardCount,

@@ -104,15 +104,19 @@ async function refold(
   const check = partition instanceof PartitionCheck ? partition : undefined;
   const refolder = new Refolder(options, problems, check);
   let logBytes = 0;
+  let movedBytes = 0;
   let scan: ScanResult | undefined;
   let log: LogReader | undefined;
+  const folder = logFolderOf(options.data, options.shard);
   try {
-    log = new LogReader(nodeDisk, logFolderOf(options.data, options.shard));
+    // A node that died while it made the data folder may have left shards without one.
+    log = new LogReader(fs.existsSync(folder) ? nodeDisk : { ...nodeDisk, list: () => [] }, folder);
     logBytes = log.end;
     scan = await scanInSlices(log, {
       onEntry: (entry) => refolder.onEntry(entry),
       onRecord: (position, length) => {
         check?.onRecordEnd(position + length);
+        movedBytes += length;
         moved(length);
       },
       afterSlice: () => refolder.calls.forgetSilent(),
@@ -127,6 +131,8 @@ async function refold(
     });
   } finally {
     log?.close();
+    // Headers of segments, and whatever could not be read: the progress ends at the whole.
+    moved(logBytes - movedBytes);
   }
   if (scan !== undefined) check?.finish(refolder.entities, scan.end);
   return {

@@ -121,6 +121,8 @@ export class Rig implements AsyncDisposable {
   readonly logLines: string[] = [];
   door!: HttpDoor;
   port = 0;
+  /** Open on the node's side, and handed over. */
+  heldSockets = 0;
   #stop: () => void = () => {};
 
   static async start(options: Partial<HttpDoorOptions> = {}): Promise<Rig> {
@@ -140,7 +142,14 @@ export class Rig implements AsyncDisposable {
       ...options,
     });
     // As the node's listener does: the first bytes are read, and the socket handed over in the same turn.
-    const server = createServer((socket) => socket.once("data", (chunk: Buffer) => rig.door.accept(socket, chunk)));
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", (chunk: Buffer) => {
+        rig.heldSockets++;
+        socket.once("close", () => rig.heldSockets--);
+        rig.door.accept(socket, chunk);
+      });
+    });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     rig.port = (server.address() as AddressInfo).port;
     rig.#stop = () => server.close();

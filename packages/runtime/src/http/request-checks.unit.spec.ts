@@ -359,7 +359,7 @@ describe("P7: whatever JSON comes in, the outcome is fields that can be carried,
       }),
       { numRuns: 1_000 },
     );
-    expect(carried).toBe(-1);
+    expect(carried).toBeGreaterThan(100);
   });
 
   it("as many appends", () => {
@@ -374,7 +374,7 @@ describe("P7: whatever JSON comes in, the outcome is fields that can be carried,
       }),
       { numRuns: 1_000 },
     );
-    expect(carried).toBe(-1);
+    expect(carried).toBeGreaterThan(100);
   });
 
   it("as a command", () => {

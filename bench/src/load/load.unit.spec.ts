@@ -1,0 +1,176 @@
+// The callers of a client against a target in memory. The floor's and the SDK's targets are covered by floor.int.spec.ts
+// and bench.int.spec.ts.
+import { describe, expect, it } from "vitest";
+import { accountCount, accountNames, loadEvents, openingAmount } from "./accounts.ts";
+import { Book } from "./book.ts";
+import { Load, type LoadShape } from "./load.ts";
+import { Meter } from "./meter.ts";
+import type { CallResult, Target } from "./target.ts";
+
+/** A bank of its own that answers at once; `answer` may put something else in a receipt's place. */
+class MemoryBank implements Target {
+  readonly balances = new Array<number>(accountCount).fill(0);
+  readonly seqs = new Array<number>(accountCount).fill(0);
+  lowest = 0;
+  calls = 0;
+  answer: (receipt: CallResult) => CallResult | Promise<CallResult> = (receipt) => receipt;
+  onCall: () => void = () => {};
+
+  async append(_caller: number, account: number, events: Parameters<Target["append"]>[2]): Promise<CallResult> {
+    this.calls++;
+    this.onCall();
+    for (const { type, payload } of events) {
+      this.balances[account]! += type === "Credited" ? payload.amount : -payload.amount;
+      this.seqs[account]!++;
+      this.lowest = Math.min(this.lowest, this.balances[account]!);
+    }
+    const seq = this.seqs[account]!;
+    return this.answer({ ok: true, seq, firstSeq: seq - events.length + 1, count: events.length, duplicate: false });
+  }
+
+  appendMany(items: Parameters<Target["appendMany"]>[0]): Promise<CallResult[]> {
+    return Promise.all(items.map(({ account, event }) => this.append(0, account, [event])));
+  }
+
+  async state(account: number): Promise<{ seq: number; balance: number }> {
+    return { seq: this.seqs[account]!, balance: this.balances[account]! };
+  }
+
+  async close(): Promise<void> {}
+}
+
+function loadOn(bank: Target, shape: LoadShape): { load: Load; book: Book; meter: Meter } {
+  const book = new Book(accountNames);
+  let now = 0;
+  const meter = new Meter(() => ++now);
+  return { load: new Load(bank, shape, book, meter), book, meter };
+}
+
+const shapes: readonly LoadShape[] = [
+  { callers: 20, batch: 1, entities: "one" },
+  { callers: 4, batch: 500, entities: "one" },
+  { callers: 1, batch: 1_000, entities: "many" },
+];
+
+describe.each(shapes)("load of $callers callers, $batch events a call, $entities", (shape) => {
+  it("never asks for a balance below zero, and books what it was told", async () => {
+    const bank = new MemoryBank();
+    const { load, book, meter } = loadOn(bank, shape);
+    await load.open();
+    const opened = bank.calls;
+    expect(Math.min(...bank.balances)).toBe(openingAmount);
+    bank.onCall = () => {
+      if (bank.calls >= opened + 3_000) load.stop();
+    };
+    await load.closedLoop();
+    expect(bank.lowest).toBe(0);
+    const data = book.toData();
+    expect(data.events).toEqual(bank.seqs);
+    expect(data.highestSeq).toEqual(bank.seqs);
+    expect(data.credited.map((credited, i) => credited - data.debited[i]!)).toEqual(bank.balances);
+    expect(data.contradictions).toBe(0);
+    expect(meter.totalEvents).toBe(bank.seqs.reduce((sum, seq) => sum + seq, 0) - accountCount);
+  });
+});
+
+describe("load: what is not acknowledged", () => {
+  const shape: LoadShape = { callers: 1, batch: 2, entities: "one" };
+
+  async function oneCall(answer: () => CallResult | Promise<CallResult>) {
+    const bank = new MemoryBank();
+    const { load, book, meter } = loadOn(bank, shape);
+    bank.onCall = () => load.stop();
+    bank.answer = answer;
+    await load.closedLoop();
+    return { data: book.toData(), meter };
+  }
+
+  it("books a rejection as a call that did not happen", async () => {
+    const { data, meter } = await oneCall(() => ({ ok: false, code: "INVARIANT_VIOLATED" }));
+    expect(data).toMatchObject({ refused: { INVARIANT_VIOLATED: 1 }, unknown: [], failed: {} });
+    expect(meter.totalEvents).toBe(0);
+  });
+
+  it.each(["OVERLOADED", "INVALID_PAYLOAD"])(
+    "books the error %s, after which nothing changed, the same way",
+    async (code) => {
+      const { data } = await oneCall(() => Promise.reject(Object.assign(new Error(code), { code })));
+      expect(data).toMatchObject({ refused: { [code]: 1 }, unknown: [] });
+    },
+  );
+
+  it.each(["TIMEOUT", "OUTCOME_UNKNOWN", "ECONNRESET"])(
+    "books the error %s as a call that may have happened",
+    async (code) => {
+      const { data } = await oneCall(() => Promise.reject(Object.assign(new Error(code), { code })));
+      expect(data.failed).toEqual({ [code]: 1 });
+      expect(data.unknown).toMatchObject([{ events: 2, credited: 100, debited: 101 }]);
+      expect(data.events.every((events) => events === 0)).toBe(true);
+    },
+  );
+
+  it("books a receipt that says another number of events as a contradiction", async () => {
+    const { data } = await oneCall(() => ({ ok: true, seq: 1, firstSeq: 1, count: 1, duplicate: false }));
+    expect(data.contradictions).toBe(1);
+    expect(data.contradictionExamples[0]).toContain("sent 2 events, the receipt says 1");
+  });
+
+  it("books calls that are under way when it is told to end as unknown, whatever comes later", async () => {
+    const bank = new MemoryBank();
+    const { load, book } = loadOn(bank, { callers: 3, batch: 2, entities: "one" });
+    const held: (() => void)[] = [];
+    bank.answer = (receipt) => new Promise((resolve) => held.push(() => resolve(receipt)));
+    const running = load.closedLoop();
+    load.abandon();
+    for (const release of held) release();
+    await running;
+    const data = book.toData();
+    expect(data.unknown).toHaveLength(3);
+    expect(data.failed).toEqual({ ABANDONED: 3 });
+    expect(data.events.every((events) => events === 0)).toBe(true);
+  });
+
+  it("books every item of a call for many that got no result as unknown", async () => {
+    const bank = new MemoryBank();
+    bank.appendMany = async () => [{ ok: true, seq: 1, firstSeq: 1, count: 1, duplicate: false }];
+    const { load, book } = loadOn(bank, { callers: 1, batch: 1_000, entities: "many" });
+    await load.open();
+    expect(book.toData().failed).toEqual({ NO_RESULT: 999 });
+  });
+});
+
+describe("load: open loop", () => {
+  it("makes calls when they are due though none has been answered, and then waits for all answers", async () => {
+    const bank = new MemoryBank();
+    const { load, book, meter } = loadOn(bank, { callers: 1, batch: 1, entities: "one" });
+    const held: (() => void)[] = [];
+    let holding = true;
+    bank.answer = (receipt) => {
+      if (!holding) return receipt;
+      // The third call that falls due while two are held shows that nobody waited for them.
+      if (held.length === 2) {
+        holding = false;
+        for (const release of held) release();
+        load.stop();
+        return receipt;
+      }
+      return new Promise((resolve) => held.push(() => resolve(receipt)));
+    };
+    const made = await load.openLoop(1_000);
+    expect(made).toBeGreaterThanOrEqual(3);
+    expect(meter.totalEvents).toBe(made);
+    expect(book.toData().events.reduce((sum, events) => sum + events, 0)).toBe(made);
+  });
+});
+
+describe("load: events", () => {
+  it("alternates between credits and debits over the calls of a caller", () => {
+    const totals = { events: 0, credited: 0, debited: 0 };
+    expect(loadEvents(3, 3, totals)).toEqual([
+      { type: "Debited", payload: { amount: 100, currency: "EUR" } },
+      { type: "Credited", payload: { amount: 101, currency: "EUR" } },
+      { type: "Debited", payload: { amount: 102, currency: "EUR" } },
+    ]);
+    expect(totals).toEqual({ events: 3, credited: 101, debited: 202 });
+  });
+});

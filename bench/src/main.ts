@@ -1,0 +1,106 @@
+// npm run bench: measures Heddle against the floor in the same minutes, and has a referee look at what it kept.
+//
+// Owns the order of a run and its exit code. Figures go to standard output, progress to standard error.
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { version } from "@heddle/runtime";
+import { hostFacts, isInMemory } from "./driver/host-facts.ts";
+import { measureSyncLatency } from "./driver/preflight.ts";
+import { createProgress, type Progress } from "./driver/progress.ts";
+import { runRestart } from "./driver/run-restart.ts";
+import { type RunContext, runScenario } from "./driver/run-scenario.ts";
+import { type BenchOptions, readOptions, UsageError, usage } from "./options.ts";
+import { type BenchDocument, documentFormat, type LoadReport, type RestartReport } from "./report/document.ts";
+import { renderDocument } from "./report/table.ts";
+import { allReached } from "./report/targets.ts";
+import { exitCodeOf, exitCodes } from "./report/verdict.ts";
+import { loadScenarios } from "./scenarios.ts";
+import { histogramResolution } from "./statistics/histogram.ts";
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  let options: BenchOptions | undefined;
+  try {
+    options = readOptions(args);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`bench: ${error.message}\n\n${usage}`);
+    return exitCodes.refused;
+  }
+  if (options === undefined) {
+    console.log(usage);
+    return exitCodes.ok;
+  }
+  const base = path.resolve(options.data ?? os.tmpdir());
+  fs.mkdirSync(base, { recursive: true });
+  const folder = fs.mkdtempSync(path.join(base, "heddle-bench-"));
+  const progress = createProgress(process.stderr);
+  const interrupt = () => {
+    progress.end();
+    // The children end with this process; their files must not stay.
+    fs.rmSync(folder, { recursive: true, force: true });
+    process.exit(exitCodes.interrupted);
+  };
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  try {
+    return await run(options, folder, progress);
+  } finally {
+    progress.end();
+    if (options.keep) console.error(`bench: the data folders are in ${folder}`);
+    else fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function run(options: BenchOptions, folder: string, progress: Progress): Promise<number> {
+  const startedAt = new Date();
+  const host = hostFacts(folder);
+  const inMemory = isInMemory(host.fileSystem);
+  if (inMemory) progress.note("the data folder is in memory, where a sync costs nothing: choose a disk with --data");
+  const preflight = measureSyncLatency(folder);
+  if (!preflight.passed && options.durability === "fsync" && !options.slowDisk) {
+    console.error(
+      `bench: one synced write takes ${preflight.medianUs} µs here, at most ${preflight.thresholdUs} µs are wanted. ` +
+        "Use a faster disk (--data), or go on all the same (--slow-disk).",
+    );
+    return exitCodes.refused;
+  }
+  const domain = fileURLToPath(import.meta.resolve("@heddle-examples/bank"));
+  const context: RunContext = { options, domain, folder, cores: host.cores, inMemory, progress };
+  const scenarios: LoadReport[] = [];
+  let restart: RestartReport | undefined;
+  for (const name of options.scenarios) {
+    if (name === "restart") restart = await runRestart(context);
+    else {
+      const batch = scenarios.find(({ scenario }) => scenario === "batch");
+      scenarios.push(await runScenario(loadScenarios[name], context, batch?.eventsPerSecond.median));
+    }
+  }
+  const document: BenchDocument = {
+    format: documentFormat,
+    heddle: version,
+    startedAt: startedAt.toISOString(),
+    tookSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
+    host,
+    preflight,
+    durability: options.durability,
+    domain: "bank",
+    invariants: true,
+    processes: "a client and a server at work, the driver waiting; all on this machine",
+    histogramResolution,
+    scenarios,
+    restart,
+    refereeOk: scenarios.every(({ refereeOk }) => refereeOk) && restart?.refereeOk !== false,
+    targetsReached: allReached([...scenarios.flatMap(({ targets }) => targets), ...(restart?.targets ?? [])]),
+  };
+  progress.end();
+  const json = `${JSON.stringify(document, undefined, 2)}\n`;
+  if (options.out !== undefined) {
+    fs.mkdirSync(path.dirname(path.resolve(options.out)), { recursive: true });
+    fs.writeFileSync(options.out, json);
+  }
+  process.stdout.write(options.json ? json : `${renderDocument(document)}\n`);
+  return exitCodeOf(document, options.strict);
+}

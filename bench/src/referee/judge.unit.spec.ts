@@ -1,0 +1,188 @@
+// The judge on stores and books put together by hand. Stores on disk: read-store.int.spec.ts.
+import { describe, expect, it } from "vitest";
+import type { CallTotals } from "../load/accounts.ts";
+import { Book, type BookData, placeOf } from "../load/book.ts";
+import { judge, type StoreContents, type StoredEntity } from "./judge.ts";
+
+const accounts = ["account/a", "account/b"];
+const call = (events: number, credited: number, debited = 0): CallTotals => ({ events, credited, debited });
+
+/** What a store holds after these calls, and a book in which each was acknowledged. */
+function written(calls: readonly (readonly [account: number, totals: CallTotals])[]) {
+  const book = new Book(accounts);
+  const entities = new Map<string, StoredEntity>();
+  for (const [account, totals] of calls) {
+    const stored = addTo(entities, accounts[account]!, totals);
+    book.acknowledged(account, totals, {
+      seq: stored.lastSeq,
+      firstSeq: stored.lastSeq - totals.events + 1,
+      count: totals.events,
+      duplicate: false,
+    });
+  }
+  return { store: { entities, objections: [] } satisfies StoreContents, entities, book };
+}
+
+function addTo(entities: Map<string, StoredEntity>, entity: string, { events, credited, debited }: CallTotals) {
+  const held = entities.get(entity) ?? { entity, calls: 0, events: 0, credited: 0, debited: 0, lastSeq: 0, places: 0 };
+  const stored: StoredEntity = {
+    entity,
+    calls: held.calls + 1,
+    events: held.events + events,
+    credited: held.credited + credited,
+    debited: held.debited + debited,
+    lastSeq: held.lastSeq + events,
+    places: (held.places + placeOf(held.lastSeq + 1, { events, credited, debited })) >>> 0,
+  };
+  entities.set(entity, stored);
+  return stored;
+}
+
+const some = [
+  [0, call(2, 100, 30)],
+  [1, call(1, 70)],
+  [0, call(1, 50)],
+] as const;
+
+describe("judge: a store that is as it should be", () => {
+  it("is vouched for in one line", () => {
+    const { store, book } = written(some);
+    expect(judge(store, book.toData())).toMatchObject({
+      ok: true,
+      text: "REFEREE_OK (2 accounts, 4 events)",
+      acknowledgedEvents: 4,
+      objections: [],
+    });
+  });
+
+  it("may hold or lack a call of unknown outcome, as a whole", () => {
+    const lacking = written(some);
+    lacking.book.outcomeUnknown(0, call(3, 9, 8), "TIMEOUT");
+    expect(judge(lacking.store, lacking.book.toData())).toMatchObject({
+      ok: true,
+      unknownCalls: 1,
+      unknownCallsFound: 0,
+    });
+
+    const holding = written(some);
+    holding.book.outcomeUnknown(0, call(3, 9, 8), "TIMEOUT");
+    holding.book.outcomeUnknown(0, call(1, 4), "TIMEOUT");
+    addTo(holding.entities, "account/a", call(3, 9, 8));
+    const verdict = judge(holding.store, holding.book.toData());
+    expect(verdict).toMatchObject({ ok: true, unknownCalls: 2, unknownCallsFound: 1 });
+    expect(verdict.text).toContain("2 calls of unknown outcome (TIMEOUT 2), 1 of them in the store");
+  });
+
+  it("is vouched for although calls were refused, and the verdict says that they were", () => {
+    const { store, book } = written(some);
+    book.refused("OVERLOADED");
+    expect(judge(store, book.toData())).toMatchObject({
+      ok: true,
+      text: "REFEREE_OK (2 accounts, 4 events; 1 calls were refused (OVERLOADED 1))",
+    });
+  });
+});
+
+describe("judge: what it objects to", () => {
+  function objectionsTo(store: StoreContents, book: BookData): readonly string[] {
+    const verdict = judge(store, book);
+    expect(verdict.ok).toBe(false);
+    expect(verdict.text).toMatch(/^REFEREE_OBJECTS/);
+    return verdict.objections;
+  }
+
+  it("P2: an acknowledged call that is missing", () => {
+    const { store, book } = written(some);
+    book.acknowledged(1, call(1, 5), { seq: 2, firstSeq: 2, count: 1, duplicate: false });
+    expect(objectionsTo(store, book.toData())).toEqual([
+      "account/b: sequence 2 was acknowledged, the store ends at 1",
+      "account/b: the store holds -1 calls, -1 events, -5 credited, 0 debited against what was acknowledged",
+    ]);
+  });
+
+  it("P4: a call that took effect twice", () => {
+    const { store, entities, book } = written(some);
+    addTo(entities, "account/b", call(1, 70));
+    expect(objectionsTo(store, book.toData())[0]).toContain("+1 calls, +1 events, +70 credited");
+  });
+
+  it("an amount that is not what was sent", () => {
+    const { store, entities, book } = written(some);
+    entities.set("account/b", { ...entities.get("account/b")!, credited: 71 });
+    expect(objectionsTo(store, book.toData())[0]).toContain("+1 credited");
+  });
+
+  it("a credit that became a debit, though their sum is the same", () => {
+    const { store, entities, book } = written(some);
+    entities.set("account/b", { ...entities.get("account/b")!, credited: 0, debited: 70 });
+    expect(objectionsTo(store, book.toData())[0]).toContain("-70 credited, +70 debited");
+  });
+
+  it("two calls that changed places, though all totals are right", () => {
+    const { store, entities, book } = written([
+      [0, call(1, 10)],
+      [0, call(1, 20)],
+    ]);
+    const places = placeOf(1, call(1, 20)) + placeOf(2, call(1, 10));
+    entities.set("account/a", { ...entities.get("account/a")!, places: places >>> 0 });
+    expect(objectionsTo(store, book.toData())).toEqual([
+      "account/a: the events are all there, but not in the places that the receipts named",
+    ]);
+  });
+
+  it("P5: half of a call of unknown outcome", () => {
+    const { store, entities, book } = written(some);
+    book.outcomeUnknown(0, call(2, 30, 20), "TIMEOUT");
+    addTo(entities, "account/a", call(1, 30));
+    expect(objectionsTo(store, book.toData())[0]).toContain(
+      "which no choice of the 1 calls with unknown outcome explains",
+    );
+  });
+
+  it("P4: a call of unknown outcome that took effect twice", () => {
+    const { store, entities, book } = written(some);
+    book.outcomeUnknown(0, call(1, 30), "TIMEOUT");
+    addTo(entities, "account/a", call(1, 30));
+    addTo(entities, "account/a", call(1, 30));
+    expect(objectionsTo(store, book.toData())[0]).toContain("+2 calls");
+  });
+
+  it("an unknown call of another account that is taken as an excuse", () => {
+    const { store, entities, book } = written(some);
+    book.outcomeUnknown(1, call(1, 30), "TIMEOUT");
+    addTo(entities, "account/a", call(1, 30));
+    expect(objectionsTo(store, book.toData())).toHaveLength(1);
+  });
+
+  it("an entity that no client wrote to", () => {
+    const { store, entities, book } = written(some);
+    addTo(entities, "account/c", call(1, 1));
+    expect(objectionsTo(store, book.toData())).toEqual(["account/c: 1 events that no client sent"]);
+  });
+
+  it("whatever the reader found wrong with the store by itself", () => {
+    const { store, book } = written(some);
+    expect(objectionsTo({ ...store, objections: ["a gap"] }, book.toData())).toEqual(["a gap"]);
+  });
+
+  it("receipts that contradict what was sent", () => {
+    const { store, book } = written(some);
+    book.acknowledged(0, call(2, 1), { seq: 9, firstSeq: 9, count: 1, duplicate: false });
+    expect(objectionsTo(store, book.toData())[0]).toContain("1 receipts contradict what was sent");
+  });
+
+  it("a run in which nothing was acknowledged", () => {
+    expect(objectionsTo({ entities: new Map(), objections: [] }, new Book(accounts).toData())).toEqual([
+      "nothing was acknowledged, so nothing can be vouched for",
+    ]);
+  });
+});
+
+describe("judge: many calls of unknown outcome", () => {
+  it("finds the choice that explains the store among two hundred of one account", () => {
+    const { store, entities, book } = written(some);
+    for (let i = 0; i < 200; i++) book.outcomeUnknown(0, call(1, 100 + (i % 3)), "TIMEOUT");
+    for (let i = 0; i < 100; i++) addTo(entities, "account/a", call(1, 100 + (i % 3)));
+    expect(judge(store, book.toData())).toMatchObject({ ok: true, unknownCallsFound: 100 });
+  });
+});

@@ -1,0 +1,175 @@
+// Operating errors: the table is whole, and every error survives the way to another thread or process as data.
+// That docs/reference lists the same codes is tested with the documents.
+
+import fc from "fast-check";
+import { Packr } from "msgpackr";
+import { describe, expect, it } from "vitest";
+import {
+  type ErrorCode,
+  type ErrorFacts,
+  errorTable,
+  fromWireError,
+  HeddleError,
+  isHeddleError,
+  toWireError,
+  type WireError,
+} from "./errors.ts";
+
+/** Facts for every code. A new code fails to compile until it stands here. */
+const samples: { readonly [C in ErrorCode]: ErrorFacts[C] } = {
+  INVALID_ENTITY_ID: { found: "alice", problem: "there is no slash" },
+  INVALID_REQUEST: { problem: "wanted a number", path: "expectedSeq" },
+  INVALID_PAYLOAD: {
+    aggregate: "Account",
+    type: "Credited",
+    index: 3,
+    issues: [
+      { path: "amount", message: "must be positive" },
+      { path: "", message: "must be an object" },
+    ],
+  },
+  UNKNOWN_AGGREGATE: { aggregate: "Acount", known: ["Account", "Order"] },
+  UNKNOWN_EVENT_TYPE: { aggregate: "Account", type: "Credit", index: 1, known: ["Credited", "Debited"] },
+  UNKNOWN_COMMAND: { aggregate: "Account", command: "Widraw", known: ["Withdraw"] },
+  UNKNOWN_ROUTE: { method: "GET", path: "/entitys" },
+  UNSUPPORTED_MEDIA_TYPE: { found: "text/plain", wanted: "application/json" },
+  ID_REUSED: { entity: "account/alice", id: "transfer-1" },
+  ID_EXPIRED: { problem: "call 7 is too old" },
+  FRAME_TOO_LARGE: { bytes: 20_000_000, bytesMax: 16_777_216 },
+  BAD_FRAME: { problem: "it ends in the middle of a field" },
+  UNSUPPORTED_VERSION: { found: 9, supported: [1, 2] },
+  UNKNOWN_CONTEXT: { context: "shop", known: "bank" },
+  DOMAIN_FAILED: { where: "Account.Credited", message: "x is not a function" },
+  DOMAIN_LOAD_FAILED: { module: "./bank.ts", message: "no default export" },
+  OVERLOADED: { queue: "mailbox of shard 3", depth: 512, depthMax: 511 },
+  DISK_FULL: { shard: 3, path: "/data/shard-3" },
+  SHARD_STOPPED: { shard: 3, reason: "its log could not be written" },
+  OUTCOME_UNKNOWN: { problem: "the connection was lost" },
+  TIMEOUT: { afterMs: 5000 },
+  CONNECTION_FAILED: { address: "localhost:9090", message: "ECONNREFUSED" },
+  CLOSED: { what: "the client" },
+  DATA_FOLDER_IN_USE: { folder: "/data" },
+  DATA_FOLDER_VERSION: { folder: "/data", found: 2, supported: 1 },
+  DATA_FOLDER_MISMATCH: { folder: "/data", setting: "shards", found: "8", wanted: "16" },
+  DATA_FOLDER_UNWRITABLE: { folder: "/data", message: "EACCES" },
+  LOG_DAMAGED: { file: "/data/shard-3/0000000000000000.log", offset: 192, problem: "a checksum does not match" },
+  PARTITION_DAMAGED: { folder: "/data/shard-3/partition", problem: "a page is missing" },
+  SLOW_DISK: { folder: "/data", measuredUs: 8000, thresholdUs: 5000 },
+};
+
+const codes = Object.keys(errorTable) as ErrorCode[];
+const sampleOf = (code: ErrorCode) => new HeddleError(code, samples[code]);
+
+describe("error table", () => {
+  it("has a row for every code that has facts, and no other", () => {
+    expect(codes.toSorted()).toEqual(Object.keys(samples).toSorted());
+  });
+
+  it.each(codes)("%s: says everything that it knows, then what to do, in whole sentences", (code) => {
+    const { message, advice, retryable } = sampleOf(code);
+    for (const fact of leavesOf(samples[code])) expect(message).toContain(String(fact));
+    expect(message.endsWith(`. ${advice}`)).toBe(true);
+    expect(message).not.toMatch(/undefined|\[object|\.\. |NaN/);
+    expect(advice).toMatch(/^[A-Z].*[.?]$|^heddle .*\.$/s);
+    expect(retryable).toBe(errorTable[code].retryable);
+  });
+
+  it.each(codes)("%s: has an HTTP status of its kind", (code) => {
+    const { status, retryable } = errorTable[code];
+    expect(Number.isInteger(status) && status >= 400 && status < 600).toBe(true);
+    // A client's fault is never cured by sending the same again; what a retry can cure is the server's.
+    if (status < 500) expect(retryable).toBe(false);
+    if (retryable) expect([503, 504, 507]).toContain(status);
+  });
+
+  it("leaves out a path that was not given", () => {
+    expect(new HeddleError("INVALID_REQUEST", { problem: "it is empty" }).message).toMatch(/^it is empty\. /);
+  });
+
+  it("tells an aggregate that is unknown from one that was not named", () => {
+    const known = ["Account"];
+    expect(new HeddleError("UNKNOWN_AGGREGATE", { aggregate: "", known }).message).toContain("no aggregate was named");
+    expect(new HeddleError("UNKNOWN_AGGREGATE", { aggregate: "X", known }).message).toContain('no aggregate "X"');
+  });
+});
+
+describe("HeddleError", () => {
+  it("is an Error with a name, a code, facts and a cause", () => {
+    const cause = new Error("ENOSPC");
+    const error = new HeddleError("DISK_FULL", samples.DISK_FULL, { cause });
+    expect(error).toBeInstanceOf(Error);
+    expect(error).toMatchObject({ name: "HeddleError", code: "DISK_FULL", facts: samples.DISK_FULL, cause });
+    expect(String(error)).toMatch(/^HeddleError: no room on the disk/);
+  });
+
+  it("is told by its code", () => {
+    const error: unknown = sampleOf("DISK_FULL");
+    expect(isHeddleError(error, "DISK_FULL") && error.facts.path).toBe("/data/shard-3");
+    expect(isHeddleError(error, "TIMEOUT")).toBe(false);
+    expect(isHeddleError({ code: "DISK_FULL" }, "DISK_FULL")).toBe(false);
+    expect(isHeddleError(undefined, "DISK_FULL")).toBe(false);
+  });
+});
+
+describe("errors as data", () => {
+  const packr = new Packr({ useRecords: false });
+  const roads: Record<string, (wire: WireError) => WireError> = {
+    "between threads": (wire) => structuredClone(wire),
+    "over a socket, as msgpack": (wire) => packr.unpack(packr.pack(wire)),
+    "over HTTP, as JSON": (wire) => JSON.parse(JSON.stringify(wire)),
+  };
+
+  describe.each(Object.entries(roads))("%s", (_, road) => {
+    it.each(codes)("%s arrives as it left", (code) => {
+      const left = sampleOf(code);
+      const arrived = fromWireError(road(toWireError(left)));
+      expect(arrived).toBeInstanceOf(HeddleError);
+      const shown = ({ name, code, facts, retryable, advice, message }: HeddleError) => ({
+        name,
+        code,
+        facts,
+        retryable,
+        advice,
+        message,
+      });
+      expect(shown(arrived)).toEqual(shown(left));
+      expect(isHeddleError(arrived, code)).toBe(true);
+    });
+  });
+
+  it("leaves stack and cause behind: they are the sender's", () => {
+    const wire = toWireError(new HeddleError("TIMEOUT", { afterMs: 1 }, { cause: new Error("secret") }));
+    expect(wire).toEqual({ code: "TIMEOUT", facts: { afterMs: 1 } });
+  });
+
+  it.each([
+    ["a code of a later version", { code: "QUOTA_EXCEEDED", facts: { limit: 3 } }],
+    ["a name that every object has", { code: "toString", facts: {} }],
+    ["facts of another shape", { code: "INVALID_PAYLOAD", facts: { amount: 1 } }],
+    ["facts that are missing", { code: "DISK_FULL" }],
+    ["no error at all", null],
+  ])("turns %s into OUTCOME_UNKNOWN, and shows what came", (_, wire) => {
+    const error = fromWireError(wire as WireError);
+    expect(error.code).toBe("OUTCOME_UNKNOWN");
+    expect(error.message).toContain(JSON.stringify(wire));
+  });
+
+  it("P7: whatever arrives, the outcome is a HeddleError", () => {
+    const anything = fc.oneof(
+      fc.jsonValue(),
+      fc.record({ code: fc.constantFrom(...codes, "constructor", "__proto__"), facts: fc.jsonValue() }),
+    );
+    fc.assert(
+      fc.property(anything, (wire) => {
+        const error = fromWireError(wire as unknown as WireError);
+        expect(error).toBeInstanceOf(HeddleError);
+        expect(codes).toContain(error.code);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+function leavesOf(value: unknown): unknown[] {
+  return typeof value === "object" && value !== null ? Object.values(value).flatMap(leavesOf) : [value];
+}

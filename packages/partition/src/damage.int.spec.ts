@@ -1,0 +1,155 @@
+// Goal: a partition that is not what was written is refused with PARTITION_DAMAGED and the advice to rebuild (P5).
+// LMDB keeps no checksums of its tree: garbage in the pages between is not part of what is promised.
+import fs from "node:fs";
+import path from "node:path";
+import { HeddleError } from "@heddle/kernel";
+import { open as openLmdb } from "lmdb";
+import { afterEach, describe, expect, it } from "vitest";
+import { cleanUp, entityName, freshFolder, grow, open, openReader } from "../test/partition-under-test.ts";
+import { destroyPartition } from "./internal.ts";
+import { KeyBuilder } from "./keys.ts";
+import { ValueWriter, writeNumber } from "./values.ts";
+
+afterEach(cleanUp);
+
+async function filled(entities = 2_000): Promise<{ folder: string; file: string }> {
+  const folder = freshFolder();
+  const partition = open(folder);
+  const writer = partition.checkpoint(500);
+  for (let i = 0; i < entities; i++) {
+    grow(writer, entityName(i), 1, 3);
+    writer.putAppendId(entityName(i), "id", i);
+  }
+  await writer.commit();
+  await partition.close({ cleanEnd: 500 });
+  return { folder, file: path.join(folder, "data.mdb") };
+}
+
+function damageOf(work: () => unknown): string {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof HeddleError && error.code === "PARTITION_DAMAGED") {
+      expect(error.message).toContain("heddle index rebuild");
+      return (error as HeddleError<"PARTITION_DAMAGED">).facts.problem;
+    }
+    throw error;
+  }
+  return "none";
+}
+
+describe("damage: a file that was changed as a whole", () => {
+  it.each([
+    { title: "overwritten with garbage", change: (bytes: Buffer) => Buffer.alloc(bytes.length, 0xa7), says: /LMDB/ },
+    { title: "overwritten with zeros", change: (bytes: Buffer) => Buffer.alloc(bytes.length), says: /LMDB/ },
+    { title: "empty", change: () => Buffer.alloc(0), says: /empty/ },
+    { title: "cut to a few bytes", change: (bytes: Buffer) => bytes.subarray(0, 100), says: /LMDB/ },
+    { title: "cut within its first page", change: (bytes: Buffer) => bytes.subarray(0, 4_000), says: /LMDB/ },
+    { title: "cut to its first two pages", change: (bytes: Buffer) => bytes.subarray(0, 8_192), says: /cut off/ },
+    { title: "cut to half", change: (bytes: Buffer) => bytes.subarray(0, bytes.length >> 1), says: /cut off/ },
+    { title: "cut by one byte", change: (bytes: Buffer) => bytes.subarray(0, bytes.length - 1), says: /cut off/ },
+  ])("P5 $title is refused, for writers and for readers", async ({ change, says }) => {
+    const { folder, file } = await filled();
+    fs.writeFileSync(file, change(fs.readFileSync(file)));
+    expect(damageOf(() => open(folder))).toMatch(says);
+    expect(damageOf(() => openReader(folder))).toMatch(says);
+    // What the advice leads to works.
+    destroyPartition(folder);
+    expect(open(folder).coveredPosition).toBe(0);
+  });
+});
+
+describe("damage: an environment that is not ours", () => {
+  it("P5 of another format version is refused, naming both versions", async () => {
+    const { folder } = await filled();
+    await editMeta(folder, (put) => {
+      put("format", writeNumber(new ValueWriter(), Buffer.from("format"), 9));
+    });
+    expect(damageOf(() => open(folder))).toBe("it has format version 9, this program knows 1");
+    expect(damageOf(() => openReader(folder))).toBe("it has format version 9, this program knows 1");
+  });
+
+  it("P5 without a format version is refused", async () => {
+    const folder = freshFolder();
+    fs.mkdirSync(folder);
+    const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false });
+    await root.put("something", "else");
+    await root.close();
+    expect(damageOf(() => open(folder))).toBe("it holds no format version");
+  });
+
+  it("P5 without one of its tables is refused to a reader", async () => {
+    const folder = freshFolder();
+    fs.mkdirSync(folder);
+    const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false });
+    await root.put("something", "else");
+    await root.close();
+    expect(damageOf(() => openReader(folder))).toBe("the table meta is missing");
+  });
+
+  it("is refused to a reader when there is none, and is not made by it", () => {
+    const folder = freshFolder();
+    expect(damageOf(() => openReader(folder))).toBe("there is no partition in this folder");
+    expect(fs.existsSync(folder)).toBe(false);
+  });
+});
+
+describe("damage: within a value", () => {
+  it("P5 a flipped bit is found when the value is read, and nothing else is refused", async () => {
+    const { folder, file } = await filled();
+    const bytes = fs.readFileSync(file);
+    const state = bytes.indexOf("state 3", bytes.indexOf(entityName(700), bytes.indexOf("state 3") - 2_000));
+    bytes[state]! ^= 0x04;
+    fs.writeFileSync(file, bytes);
+
+    const partition = open(folder);
+    let refused = 0;
+    for (let i = 0; i < 2_000; i++) {
+      if (damageOf(() => partition.snapshots(entityName(i))) === "a value does not fit its checksum") refused++;
+    }
+    expect(refused).toBe(1);
+    for (let i = 0; i < 2_000; i++) expect(partition.head(entityName(i))?.seq).toBe(3);
+  });
+
+  it("P5 a flipped bit in the filter is found at the opening: it could hide an id", async () => {
+    const { folder, file } = await filled();
+    const bytes = fs.readFileSync(file);
+    // A page of the filter is a page of its own in the file: 4,068 bytes of value, the first of them part of the bits.
+    const partition = open(folder);
+    await partition.close();
+    const page = filterPages(bytes)[0]!;
+    bytes[page + 24 + 100]! ^= 0x01;
+    fs.writeFileSync(file, bytes);
+    expect(damageOf(() => open(folder))).toBe("a value does not fit its checksum");
+  });
+
+  it("P5 extents with a hole are refused where it is met, in both directions", async () => {
+    const { folder } = await filled(3);
+    const keys = new KeyBuilder();
+    const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false, maxDbs: 7 });
+    const extents = root.openDB({ name: "extents", keyEncoding: "binary", encoding: "binary" });
+    await extents.remove(keys.extent(entityName(1), 1).slice());
+    await root.close();
+
+    const partition = open(folder);
+    expect(damageOf(() => [...partition.extents(entityName(1), 1, "forward")])).toMatch(/sequence 1/);
+    expect(damageOf(() => [...partition.extents(entityName(1), 3, "backward")])).toMatch(/sequence 3/);
+    expect([...partition.extents(entityName(2), 1, "forward")]).toHaveLength(3);
+  });
+});
+
+async function editMeta(folder: string, edit: (put: (key: string, value: Uint8Array) => void) => void): Promise<void> {
+  const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false, maxDbs: 7 });
+  const meta = root.openDB({ name: "meta", keyEncoding: "binary", encoding: "binary" });
+  edit((key, value) => meta.putSync(Buffer.from(key), value));
+  await root.close();
+}
+
+// LMDB's page header: page number (8), transaction (8), padding (2), flags (2; 4 says overflow), pages (4).
+function filterPages(bytes: Buffer): number[] {
+  const pages: number[] = [];
+  for (let at = 0; at < bytes.length; at += 4_096) {
+    if (bytes.readUInt16LE(at + 18) === 4 && bytes.readUInt32LE(at + 20) === 1) pages.push(at);
+  }
+  return pages;
+}

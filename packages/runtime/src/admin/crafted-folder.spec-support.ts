@@ -1,0 +1,178 @@
+// Makes data folders as a node would leave them, or as no node ever should: entries are written straight into event logs,
+// partitions are derived by the index rebuild and may be altered afterwards.
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileContext } from "@heddle/domain/internal";
+import { crc32, EventLog, nodeDisk } from "@heddle/event-log/internal";
+import { parseEntityId, shardOf, systemClock, systemRandom } from "@heddle/kernel";
+import { type CheckpointWriter, openPartition, type Partition } from "@heddle/partition/internal";
+import { newAppendView, readAppendBody, TextCache, writeAppendBody } from "@heddle/protocol/internal";
+import { logFolderOf, openDataFolder, partitionFolderOf } from "../data-folder.ts";
+import { rebuildShard } from "./rebuild-shard.ts";
+import shopContext from "./shop.spec-support.ts";
+
+export const shop = fileURLToPath(new URL("./shop.spec-support.ts", import.meta.url));
+
+export const shopDomain = compileContext(shopContext);
+
+export interface CraftedAppend {
+  readonly entity: string;
+  readonly aggregate?: string;
+  readonly events: readonly { readonly type: string; readonly payload: unknown; readonly schemaVersion?: number }[];
+  readonly id?: string;
+  /** The next of its entity, unless something else is planted here and below. */
+  readonly firstSeq?: number;
+  readonly time?: number;
+  readonly session?: number;
+  readonly call?: number;
+  readonly shard?: number;
+  readonly eventCount?: number;
+  /** As if the stored body were not the request's. */
+  readonly fingerprint?: number;
+  /** May spoil the body before it gets its checksums. */
+  readonly spoil?: (body: Uint8Array) => void;
+  /** Changes the entry after it got its checksum, but before its record gets one. */
+  readonly breakChecksum?: boolean;
+}
+
+export const received = (entity: string, quantity: number, more: Partial<CraftedAppend> = {}): CraftedAppend => ({
+  entity,
+  events: [{ type: "Received", payload: { quantity } }],
+  ...more,
+});
+
+export const sold = (entity: string, quantity: number, more: Partial<CraftedAppend> = {}): CraftedAppend => ({
+  entity,
+  events: [{ type: "Sold", payload: { quantity } }],
+  ...more,
+});
+
+export function temporaryFolder(): string {
+  return fs.mkdtempSync(path.join(os.tmpdir(), "heddle-admin-"));
+}
+
+/** Makes a folder of two shards whose logs hold the appends, one record each. Gives its path; nothing is left open. */
+export async function craftFolder(
+  appends: readonly CraftedAppend[],
+  { index = true, shardCount = 2, segmentBytes = 64 << 20 } = {},
+): Promise<string> {
+  const data = temporaryFolder();
+  openDataFolder(data, { context: "shop", shardCount, defaultShardCount: shardCount, nowMs: 1 }).release();
+  const writer = new Writer(data, shardCount, segmentBytes);
+  for (const append of appends) await writer.write(append);
+  writer.close();
+  for (let shard = 0; index && shard < shardCount; shard++)
+    await rebuildShard({ data, shard, domain: shopDomain }, () => {});
+  return data;
+}
+
+class Writer {
+  readonly #logs: EventLog[];
+  readonly #seqs = new Map<string, number>();
+  #calls = 0;
+
+  constructor(data: string, shardCount: number, segmentBytes: number) {
+    this.#logs = Array.from({ length: shardCount }, (_, shard) =>
+      EventLog.open({
+        disk: nodeDisk,
+        folder: logFolderOf(data, shard),
+        shard,
+        clock: systemClock,
+        random: systemRandom,
+        durability: "os",
+        segmentBytes,
+        knownEnd: 0,
+        replayFrom: 0,
+        onEntry: () => {},
+      }),
+    );
+  }
+
+  async write(append: CraftedAppend): Promise<void> {
+    const { entity, aggregate = "Stock", events, id } = append;
+    const log = this.#logs[append.shard ?? shardOf(parseEntityId(entity), this.#logs.length)]!;
+    const firstSeq = append.firstSeq ?? (this.#seqs.get(entity) ?? 0) + 1;
+    this.#seqs.set(entity, firstSeq + events.length - 1);
+    const request = new Uint8Array(1 << 16);
+    const asSent = { entity, aggregate, id, events: events.map((event) => ({ ...event, schemaVersion: 0 })) };
+    const requestBytes = writeAppendBody(asSent, () => ({ bytes: request, at: 0 }));
+    const stored = { ...asSent, events: events.map((event) => ({ schemaVersion: 1, ...event })) };
+    let body: Uint8Array = new Uint8Array();
+    const bodyBytes = writeAppendBody(stored, (wanted) => {
+      const room = log.reserve(wanted);
+      body = room.bytes.subarray(room.at, room.at + wanted);
+      return room;
+    });
+    const offset = payloadsOffset(body, bodyBytes);
+    append.spoil?.(body.subarray(0, bodyBytes));
+    this.#calls++;
+    log.add(
+      {
+        flags: 0,
+        firstSeq,
+        time: append.time ?? 1_000 + this.#calls,
+        fingerprint: append.fingerprint ?? crc32(request, 0, requestBytes),
+        session: append.session ?? 7,
+        call: append.call ?? this.#calls,
+        eventCount: append.eventCount ?? events.length,
+        payloadsOffset: offset,
+      },
+      bodyBytes,
+    );
+    if (append.breakChecksum === true) body[bodyBytes - 1]! ^= 0x02;
+    const durable = new Promise<void>((resolve, reject) => {
+      log.onDurable = () => resolve();
+      log.onFailure = reject;
+    });
+    log.flush();
+    await durable;
+  }
+
+  close(): void {
+    for (const log of this.#logs) log.close();
+  }
+}
+
+function payloadsOffset(body: Uint8Array, bodyBytes: number): number {
+  const view = newAppendView();
+  readAppendBody(body, 0, bodyBytes, new TextCache(16), view);
+  return view.payloadsFrom;
+}
+
+/** Changes the partition of the shard that owns an entity, by a checkpoint that covers the same as the one before. */
+export async function alterPartition(
+  data: string,
+  shard: number,
+  alter: (writer: CheckpointWriter, partition: Partition) => void,
+  covering?: number,
+): Promise<void> {
+  const partition = openPartition({ folder: partitionFolderOf(data, shard), shard });
+  try {
+    const writer = partition.checkpoint(covering ?? partition.coveredPosition);
+    alter(writer, partition);
+    await writer.commit();
+  } finally {
+    await partition.close();
+  }
+}
+
+/** The only segment of a shard's log. */
+export function segmentOf(data: string, shard: number): string {
+  const folder = logFolderOf(data, shard);
+  return path.join(folder, fs.readdirSync(folder).sort()[0]!);
+}
+
+export function flipByte(file: string, offset: number): void {
+  const bytes = fs.readFileSync(file);
+  bytes[offset]! ^= 0x01;
+  fs.writeFileSync(file, bytes);
+}
+
+/** Changes the first byte behind every occurrence, for values of which LMDB may hold older copies in free pages. */
+export function flipBehind(file: string, wanted: Uint8Array): void {
+  const bytes = fs.readFileSync(file);
+  for (let at = bytes.indexOf(wanted); at >= 0; at = bytes.indexOf(wanted, at + 1)) bytes[at + wanted.length]! ^= 0x01;
+  fs.writeFileSync(file, bytes);
+}

@@ -1,0 +1,90 @@
+// NodeProcess: a node in a process of its own, as its parent sees it.
+import { type ChildProcess, fork } from "node:child_process";
+import net from "node:net";
+import { fileURLToPath } from "node:url";
+import type { FromNode, NodeStart, ToNode } from "./node-main.ts";
+
+export const bankDomain = fileURLToPath(new URL("../../apps/examples/bank/index.ts", import.meta.url));
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface LogLine {
+  readonly level: number;
+  readonly msg: string;
+  readonly [fact: string]: unknown;
+}
+
+export class NodeProcess {
+  /** What its logger said. */
+  readonly logs: LogLine[] = [];
+  /** Resolves at the end of the process, however it comes. */
+  readonly exited: Promise<Exit>;
+  /** Resolves when it takes calls, or cannot any more. */
+  readonly settled: Promise<"ready" | "refused" | "exited">;
+  refusal: { readonly code: string; readonly message: string } | undefined;
+  port = 0;
+  readonly #child: ChildProcess;
+  readonly #listeners: ((line: LogLine) => void)[] = [];
+
+  constructor(options: Omit<NodeStart, "domain"> & { readonly domain?: string }) {
+    const start: NodeStart = { domain: bankDomain, ...options };
+    this.#child = fork(fileURLToPath(new URL("./node-main.ts", import.meta.url)), [JSON.stringify(start)], {
+      // The parent's own flags are a test runner's.
+      execArgv: [],
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    this.exited = new Promise((resolve) => {
+      this.#child.once("close", (code, signal) => resolve({ code, signal }));
+    });
+    const answered = new Promise<"ready" | "refused">((resolve) => {
+      this.#child.on("message", (message: FromNode) => {
+        if (message.kind === "log") this.#onLog(JSON.parse(message.line) as LogLine);
+        else {
+          if (message.kind === "ready") this.port = message.port;
+          else this.refusal = message;
+          resolve(message.kind);
+        }
+      });
+    });
+    this.settled = Promise.race([answered, this.exited.then(() => "exited" as const)]);
+  }
+
+  /** Calls back at every line of its log from now on. */
+  onLog(listener: (line: LogLine) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** SIGKILL: nothing of the process runs after it. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  close(): Promise<Exit> {
+    this.#child.send({ kind: "close" } satisfies ToNode);
+    return this.exited;
+  }
+
+  #onLog(line: LogLine): void {
+    this.logs.push(line);
+    for (const listener of this.#listeners) listener(line);
+  }
+}
+
+/**
+ * A free port that outgoing connections never take by themselves: those begin at 32,768 on Linux. On a port from their
+ * range a client that calls a dead node can be given the very port it calls, and is then connected to itself.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const isFree = await new Promise<boolean>((resolve) => {
+      const server = net.createServer();
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
+}
