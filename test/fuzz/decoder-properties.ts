@@ -46,9 +46,9 @@ function outcomeOf(
   try {
     return { value: decoder.decode(room, around, around + bytes.length) };
   } catch (error) {
-    if (decoder.throwsTyped && !(error instanceof HeddleError)) {
+    if (!(error instanceof HeddleError)) {
       throw new Error(`${decoder.name} threw something else than a HeddleError`, { cause: error });
     }
-    return { error: error instanceof Error ? error.message : String(error) };
+    return { error: error.message };
   }
 }

@@ -5,7 +5,7 @@ import { describe, it } from "vitest";
 import { checkDecoder, damaged } from "./decoder-properties.ts";
 import { decoders } from "./decoders.ts";
 
-const inputs = Number(process.env["FUZZ_INPUTS"] ?? 1_250_000);
+const inputs = Number(process.env["FUZZ_INPUTS"] ?? 1_000_000);
 const seed = Number(process.env["FUZZ_SEED"] ?? Date.now() % 2 ** 31);
 
 describe.for(decoders)("$name", (decoder) => {

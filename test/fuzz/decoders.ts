@@ -35,8 +35,6 @@ export interface Decoder {
   readonly decode: (bytes: Uint8Array, from: number, to: number) => unknown;
   /** What it should be able to read: fuzzing starts from here. */
   readonly samples: readonly Uint8Array[];
-  /** False where any throw is a refusal; otherwise it has to be a `HeddleError`. */
-  readonly throwsTyped: boolean;
 }
 
 type Reserve = (bytes: number) => { bytes: Uint8Array; at: number };
@@ -81,7 +79,6 @@ export const decoders: readonly Decoder[] = [
     name: "decodeValue",
     decode: (bytes, from, to) => decodeValue(bytes.subarray(from, to)),
     samples: [encodeValue(value).slice(), encodeValue("x".repeat(300)).slice(), encodeValue(events).slice()],
-    throwsTyped: false,
   },
   {
     name: "readAppendBody",
@@ -96,7 +93,6 @@ export const decoders: readonly Decoder[] = [
         writeAppendBody({ ...account, events, expectedSeq: 7, id: "an id", metadata: { trace: "x" } }, reserve),
       ),
     ],
-    throwsTyped: true,
   },
   {
     name: "readExecuteBody",
@@ -111,13 +107,11 @@ export const decoders: readonly Decoder[] = [
         writeExecuteBody({ ...account, command: "W", input: 1, id: "i", expectedSeq: 1, metadata: 2 }, reserve),
       ),
     ],
-    throwsTyped: true,
   },
   {
     name: "readGetBody",
     decode: (bytes, from, to) => readGetBody(bytes, from, to, texts),
     samples: [bodyOf((reserve) => writeGetBody(account, reserve))],
-    throwsTyped: true,
   },
   {
     name: "readHistoryBody",
@@ -125,13 +119,11 @@ export const decoders: readonly Decoder[] = [
     samples: [
       bodyOf((reserve) => writeHistoryBody({ ...account, from: 1, limit: 10_000, direction: "backward" }, reserve)),
     ],
-    throwsTyped: true,
   },
   {
     name: "readHello",
     decode: (bytes, from, to) => readHello(bytes.subarray(from, to)),
     samples: [encodeHello({ version: 1, session: 2 ** 40, client: "c", context: "bank" }).subarray(helloBodyOffset)],
-    throwsTyped: true,
   },
   {
     name: "readReply",
@@ -141,7 +133,6 @@ export const decoders: readonly Decoder[] = [
       return reply.kind === "error" ? { ...reply, error: [reply.error.code, reply.error.message] } : reply;
     },
     samples: replies,
-    throwsTyped: true,
   },
   {
     name: "FrameSplitter",
@@ -157,6 +148,5 @@ export const decoders: readonly Decoder[] = [
       return [frames, splitter.pendingBytes];
     },
     samples: [Uint8Array.from(replies.flatMap((reply) => [...reply])), receiptFrame()],
-    throwsTyped: true,
   },
 ];

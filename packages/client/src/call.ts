@@ -84,7 +84,7 @@ export class CallWindow {
   }
 
   /** Visits the calls in number order. The visitor may remove the call that it was given. */
-  forEach(visit: (call: Call) => void): void {
+  visitAll(visit: (call: Call) => void): void {
     for (let number = this.first; number < this.next; number++) {
       const call = this.find(number);
       if (call !== undefined) visit(call);

@@ -41,7 +41,7 @@ describe("link: connecting", () => {
     await node.world.settle();
     expect(node.connection.hello).toEqual({
       version: protocolVersion,
-      session: 2 ** 48 - 1 - (2 ** 48 - 1 - ((2 ** 52 % (2 ** 48 - 1)) + 1)),
+      session: 1 + (2 ** 52 % (2 ** 48 - 1)),
       client: "test",
       context: "bank",
     });

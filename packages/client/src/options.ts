@@ -91,13 +91,21 @@ function readUrl(url: string): HeddleOptions {
   }
   if (parsed.username !== "" || parsed.password !== "") throw invalid("url", "tokens are not spoken by this version");
   if (parsed.search !== "" || parsed.hash !== "") throw invalid("url", "give further options as an object");
-  const context = decodeURIComponent(parsed.pathname.replace(/^\//, ""));
+  const context = decode(parsed.pathname.replace(/^\//, ""));
   return {
     // An IPv6 address stands in brackets in a URL only.
     host: parsed.hostname.replace(/^\[(.*)\]$/, "$1"),
     ...(parsed.port === "" ? {} : { port: Number(parsed.port) }),
     ...(context === "" ? {} : { context }),
   };
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw invalid("url", `${JSON.stringify(part)} is not percent-encoded text`);
+  }
 }
 
 function whole(path: string, value: unknown, otherwise: number, least: number, most: number): number {

@@ -286,7 +286,7 @@ export class Session {
   /** What was sent has an unknown outcome; the rest certainly had no effect. */
   #failAll(error: HeddleError): void {
     const sentBelow = this.#sentBelow;
-    this.#calls.forEach((call) => {
+    this.#calls.visitAll((call) => {
       this.#fail(call, call.number < sentBelow ? outcomeUnknown(error) : error);
     });
   }
@@ -315,7 +315,7 @@ export class Session {
   #checkCalls(): void {
     const { now } = this.#alarm;
     let next = now + this.#settings.heartbeatMs;
-    this.#calls.forEach((call) => {
+    this.#calls.visitAll((call) => {
       if (now >= call.deadline) {
         this.#fail(call, this.#timeoutOf(call));
         return;

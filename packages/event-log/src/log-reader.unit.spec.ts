@@ -6,6 +6,7 @@ import { segmentHeaderBytes, segmentName } from "./layout.ts";
 import { LogReader } from "./log-reader.ts";
 import {
   add,
+  changedDisk,
   entriesOf,
   folder,
   openLog,
@@ -118,6 +119,14 @@ describe("log reader: beside a writer", () => {
       expect(reader.scan(0, (entry) => seen.push(writtenAs(entry))).tail).toBeUndefined();
       expect(seen).toEqual(written.slice(0, entries));
     }
+  });
+
+  it("takes a segment for empty whose header arrives just between asking for its length and reading it", async () => {
+    const disk = new SimulatedDisk();
+    const groups = await writeGroups(disk, [[10]]);
+    const asked = changedDisk(disk, { open: (file, mode) => ({ ...disk.open(file, mode), size: () => 0 }) });
+    expect(readAll(asked)).toMatchObject({ entries: [], end: segmentHeaderBytes, tail: undefined });
+    expect(readAll(disk).entries).toEqual(entriesOf(groups));
   });
 
   it("leaves out a segment that is being made, and takes one that has only its header", async () => {

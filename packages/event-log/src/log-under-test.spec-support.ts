@@ -140,6 +140,19 @@ export function readAll(disk: Disk, logFolder = folder) {
   return { entries, ...result };
 }
 
+/** A disk that does some things in another way. */
+export function changedDisk(disk: Disk, changes: Partial<Disk>): Disk {
+  return {
+    makeFolder: (name) => disk.makeFolder(name),
+    list: (name) => disk.list(name),
+    open: (file, mode) => disk.open(file, mode),
+    remove: (file) => disk.remove(file),
+    syncFolder: (name) => disk.syncFolder(name),
+    freeBytes: (name) => disk.freeBytes(name),
+    ...changes,
+  };
+}
+
 export function entriesOf(groups: readonly WrittenGroup[]): Written[] {
   return groups.flatMap((group) => group.entries);
 }

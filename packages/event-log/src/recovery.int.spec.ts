@@ -7,7 +7,16 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Disk, type DiskFile, nodeDisk } from "./disk.ts";
 import { segmentHeaderBytes } from "./layout.ts";
-import { add, commit, entriesOf, openLog, readAll, writeGroups, writtenAs } from "./log-under-test.spec-support.ts";
+import {
+  add,
+  changedDisk,
+  commit,
+  entriesOf,
+  openLog,
+  readAll,
+  writeGroups,
+  writtenAs,
+} from "./log-under-test.spec-support.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -154,7 +163,7 @@ describe("P5: real files", () => {
     const noRoom = () => {
       throw Object.assign(new Error("no room"), { code: "ENOSPC" });
     };
-    const opened = openLog({ ...disk, syncFolder: noRoom }, { folder, segmentBytes: 1 });
+    const opened = openLog(changedDisk(disk, { syncFolder: noRoom }), { folder, segmentBytes: 1 });
     add(opened.log, 9);
     await commit(opened);
     expect(opened.failures).toMatchObject([{ code: "DISK_FULL" }]);

@@ -10,6 +10,7 @@ import { LogReader } from "./log-reader.ts";
 import {
   add,
   addBody,
+  changedDisk,
   commit,
   entriesOf,
   folder,
@@ -320,6 +321,45 @@ describe("P5: a power cut at a named place", () => {
       crashing.crash();
       expect(openLog(crashing).replayed).toEqual(entriesOf(groups.slice(0, -1)));
     }
+  });
+});
+
+describe("P5: a record that stands in the page cache only", () => {
+  async function withFailedSync() {
+    const disk = new SimulatedDisk();
+    const opened = openLog(disk);
+    const durable = add(opened.log, 0);
+    await commit(opened);
+    const cached = add(opened.log, 1);
+    disk.failNextSync();
+    await commit(opened);
+    disk.killProcess();
+    return { disk, durable, cached, end: opened.log.durableEnd };
+  }
+
+  it("is durable once a recovery has shown it", async () => {
+    const { disk, durable, cached, end } = await withFailedSync();
+    expect(openLog(disk, { knownEnd: end }).replayed).toEqual([durable, cached]);
+    disk.crash("nothing");
+    expect(openLog(disk).replayed).toEqual([durable, cached]);
+  });
+
+  it("is cut when the cache has dropped it", async () => {
+    const { disk, durable, end } = await withFailedSync();
+    disk.dropCleanPages();
+    expect(openLog(disk, { knownEnd: end }).replayed).toEqual([durable]);
+  });
+
+  it("is refused when the cache drops it while it is recovered, after it was visited", async () => {
+    const { disk, durable, end } = await withFailedSync();
+    const dropping = changedDisk(disk, {
+      open(file, mode) {
+        if (mode === "write") disk.dropCleanPages();
+        return disk.open(file, mode);
+      },
+    });
+    expect(() => openLog(dropping, { knownEnd: end })).toThrow(damaged(`${folder}/${segmentName(0)}`, end));
+    expect(openLog(disk, { knownEnd: end }).replayed).toEqual([durable]);
   });
 });
 

@@ -5,12 +5,15 @@
 // E2. Every commit is synced before it counts (`overlappingSync: false`). The overlapping mode would let commits become
 //     durable out of step with what lmdb tells us: after a failed one `flushed` never settles, and after a power cut in
 //     a container that keeps its boot id it may open unsynced pages. Checkpoints are rare and off-thread; they can wait.
+// E3. What can be seen to be wrong is refused before LMDB sees it (data-file.ts), because lmdb crashes the process when
+//     an environment does not open.
 // Not promised: to find every damage at the opening. LMDB keeps no checksums of its tree, so a page of garbage in the
 // middle shows when it is read, and some garbage makes LMDB crash the process.
 import fs from "node:fs";
 import path from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { asReadError, damaged, dataFile, type Place } from "./damage.ts";
+import { dataFileProblem } from "./data-file.ts";
 import { openValue, ValueWriter, writeNumber } from "./values.ts";
 
 /** Version of everything in the environment: tables, keys, values. */
@@ -36,6 +39,8 @@ export interface Tables {
 }
 
 const tableCount = 7;
+/** Bytes of a new environment, several times over. */
+const roomToBegin = 256 * 1024;
 
 /** Keys of the meta table. */
 export const metaKeys = {
@@ -63,7 +68,7 @@ export function openForWriting(place: Place, bytesMax: number, crashPoint: (name
     if (fs.existsSync(marker)) removeFiles(place.folder);
     if (fs.existsSync(path.join(place.folder, dataFile))) return openExisting(place, bytesMax);
 
-    fs.writeFileSync(marker, "");
+    makeMarker(marker);
     syncFolder(place.folder);
     const tables = openTables(place, { bytesMax });
     crashPoint("partition:making");
@@ -102,6 +107,8 @@ export function destroyPartition(folder: string): void {
 function openExisting(place: Place, bytesMax: number | undefined): Tables {
   const problem = dataFileProblem(path.join(place.folder, dataFile), bytesMax === undefined ? "r" : "r+");
   if (problem !== undefined) throw damaged(place.folder, `${dataFile}: ${problem}`);
+  const lock = path.join(place.folder, lockFile);
+  if (bytesMax !== undefined && fs.existsSync(lock)) fs.closeSync(fs.openSync(lock, "r+"));
   const tables = openTables(place, bytesMax === undefined ? "read-only" : { bytesMax });
   try {
     checkFormat(tables.meta, place.folder);
@@ -157,6 +164,19 @@ function checkFormat(meta: Table, folder: string): void {
   const found = openValue(metaKeys.format, stored).unsigned();
   if (found !== formatVersion) {
     throw damaged(folder, `it has format version ${found}, this program knows ${formatVersion}`);
+  }
+}
+
+// On a full disk LMDB would fail to open, and end the process with it: so the room is asked for first, in a way that can
+// fail, and given back.
+function makeMarker(marker: string): void {
+  const fd = fs.openSync(marker, "w");
+  try {
+    fs.writeFileSync(fd, new Uint8Array(roomToBegin));
+    fs.fsyncSync(fd);
+    fs.ftruncateSync(fd);
+  } finally {
+    fs.closeSync(fd);
   }
 }
 

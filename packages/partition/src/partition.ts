@@ -9,7 +9,7 @@ import { invariant } from "@heddle/kernel/internal";
 import { BloomFilter, restorePage } from "./bloom.ts";
 import { TableCheckpoint } from "./checkpoint.ts";
 import type { CheckpointWriter, Partition, PartitionReader } from "./contract.ts";
-import { asReadError, damaged, type Place } from "./damage.ts";
+import { asReadError, asWriteError, damaged, type Place } from "./damage.ts";
 import { defaultBytesMax, metaKeys, openForReading, openForWriting, type Tables } from "./environment.ts";
 import { filterPlaceOfKey } from "./keys.ts";
 import { TableReader } from "./reader.ts";
@@ -83,7 +83,7 @@ class TablePartition extends TableReader implements Partition {
     super(tables, place);
     this.cleanEnd = this.number(metaKeys.cleanEnd);
     // Synced before it returns. From here on, a stop is clean only if `close` says so.
-    if (this.cleanEnd !== undefined) tables.meta.removeSync(metaKeys.cleanEnd);
+    if (this.cleanEnd !== undefined) clearCleanEnd(tables, place);
     this.#covered = this.number(metaKeys.covered) ?? 0;
     this.#filter = loadFilter(tables, place);
     this.#queue = new WriteQueue(tables.root, place, bytesMax);
@@ -140,6 +140,14 @@ class TablePartition extends TableReader implements Partition {
 
   protected override mayHoldAppendId(key: Uint8Array): boolean {
     return this.#filter.mayContain(key);
+  }
+}
+
+function clearCleanEnd(tables: Tables, place: Place): void {
+  try {
+    tables.meta.removeSync(metaKeys.cleanEnd);
+  } catch (error) {
+    throw asWriteError(error, place);
   }
 }
 

@@ -11,6 +11,7 @@
 import { HeddleError, limits } from "@heddle/kernel";
 import { badFrame } from "./bad-frame.ts";
 import { readU16, readU32, readU48, type TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import { checkMsgpack } from "./check-msgpack.ts";
 import { encodeValue } from "./payload-codec.ts";
 
 export const appendFlags = { expectedSeq: 1, id: 2, metadata: 4 } as const;
@@ -268,6 +269,8 @@ export class BodyCursor {
       const length = this.u32();
       into.metadataFrom = this.skip(length);
       into.metadataTo = this.at;
+      // No schema looks at metadata, and it is stored as it came: what cannot be decoded must not get so far.
+      checkMsgpack(this.#bytes.subarray(into.metadataFrom, into.metadataTo));
     } else {
       into.metadataFrom = 0;
       into.metadataTo = 0;

@@ -209,6 +209,14 @@ describe("append body: P7 refuses to read", () => {
     isBadFrame(long, "found 201");
   });
 
+  it("metadata that could not be decoded later", () => {
+    const at = 36;
+    isBadFrame(
+      changed((bytes) => bytes.fill(0xc1, at, at + 1)),
+      "c1",
+    );
+  });
+
   it("a name that is not UTF-8", () => {
     isBadFrame(
       changed((bytes) => bytes.fill(0xff, 2, 3)),

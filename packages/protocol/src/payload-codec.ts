@@ -30,7 +30,7 @@ export function encodeValue(value: unknown): Uint8Array {
 
 /**
  * Decodes one value that fills the bytes exactly. Linear in time and memory, whatever the bytes are.
- * Errors: `BAD_FRAME` for what {@link checkMsgpack} refuses; otherwise the error's class says nothing.
+ * Errors: `BAD_FRAME`, see {@link checkMsgpack}.
  */
 export function decodeValue(bytes: Uint8Array): unknown {
   checkMsgpack(bytes);

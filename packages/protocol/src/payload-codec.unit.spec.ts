@@ -89,6 +89,14 @@ describe("values: P7 refuses", () => {
     isBadFrame(Uint8Array.of(0x91, 0xc1), "c1");
   });
 
+  it("a map with a key that is a container, bytes or a timestamp", () => {
+    for (const key of [[0x90], [0x80], [0xdc, 0, 0], [0xc4, 0], [0xd6, 0xff, 0, 0, 0, 0]]) {
+      isBadFrame(Uint8Array.from([0x82, 0x01, 0x02, ...key, 0x01]), "key");
+      isBadFrame(Uint8Array.from([0x91, 0xdf, 0, 0, 0, 1, ...key, 0x01]), "key");
+      expect(decodeValue(Uint8Array.from([0x82, 0x01, ...key, 0x02, ...key]))).toHaveProperty("2");
+    }
+  });
+
   it("a value that is cut, at every byte, and one with bytes behind it", () => {
     const value = {
       text: "x".repeat(40),

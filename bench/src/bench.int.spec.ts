@@ -1,0 +1,93 @@
+// The whole benchmark as its user runs it, for one second: processes, ports, disk, referee. Figures are not judged here.
+import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { BenchDocument } from "./report/document.ts";
+
+const program = fileURLToPath(new URL("./main.ts", import.meta.url));
+let data: string;
+
+beforeAll(() => {
+  data = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-bench-spec-"));
+});
+
+afterAll(() => fs.rmSync(data, { recursive: true, force: true }));
+
+function bench(...args: string[]) {
+  const shared = ["--data", data, "--slow-disk", "--seconds", "1", "--warmup", "0.2", "--rounds", "1"];
+  const done = spawnSync(process.execPath, [program, ...shared, ...args], { encoding: "utf8" });
+  return { status: done.status, out: done.stdout, err: done.stderr };
+}
+
+describe("bench: end to end", () => {
+  it("P2, P4: measures single against the floor, and the referee finds every acknowledged event once", () => {
+    const out = path.join(data, "result.json");
+    const { status, out: printed, err } = bench("--scenario", "single", "--json", "--out", out);
+    expect(err).toContain("REFEREE_OK");
+    expect(status).toBe(0);
+    const document = JSON.parse(printed) as BenchDocument;
+    expect(JSON.parse(fs.readFileSync(out, "utf8"))).toEqual(document);
+    expect(document).toMatchObject({ format: 1, durability: "fsync", refereeOk: true });
+    expect(document).not.toHaveProperty("restart");
+    const [report] = document.scenarios;
+    expect(report).toMatchObject({
+      scenario: "single",
+      callers: 200,
+      batch: 1,
+      connections: 4,
+      accounts: 1000,
+      payload: { jsonBytes: 31, msgpackBytes: 24 },
+    });
+    const { heddle, floors } = report!.rounds[0]!;
+    expect(floors[0]!.measurement.events).toBeGreaterThan(0);
+    expect(heddle.measurement.events).toBe(heddle.measurement.calls);
+    expect(heddle.measurement.latency.count).toBe(heddle.measurement.calls);
+    expect(heddle.server.syncs).toBeGreaterThan(0);
+    expect(heddle.server.syncs).toBe(heddle.server.groups);
+    // What the clients were told is exactly what the store holds: nothing was left open, nothing came on top.
+    const { referee } = heddle;
+    expect(referee).toMatchObject({ ok: true, unknownCalls: 0, refusedCalls: 0, duplicateReceipts: 0, tornBytes: 0 });
+    expect(referee.events).toBe(referee.acknowledgedEvents);
+    expect(referee.events).toBeGreaterThan(heddle.measurement.events);
+    expect(report!.openLoop!.events).toBeGreaterThan(0);
+    expect(fs.readdirSync(data)).toEqual(["result.json"]);
+  });
+
+  it("measures the broker over HTTP, without syncs when durability os is asked for, and says so", () => {
+    const { status, out } = bench("--scenario", "broker", "--durability", "os", "--open-loop", "0", "--json");
+    expect(status).toBe(0);
+    const document = JSON.parse(out) as BenchDocument;
+    const [report] = document.scenarios;
+    expect(report!.ratios.map(({ floor }) => floor)).toEqual(["http", "binary"]);
+    expect(report!.rounds[0]!.heddle.server).toMatchObject({ syncs: 0 });
+    expect(report!.rounds[0]!.heddle.referee).toMatchObject({ ok: true, refusedCalls: 0 });
+    expect(report!.targets.every(({ reached }) => reached === undefined)).toBe(true);
+    expect(document).not.toHaveProperty("targetsReached");
+  });
+
+  it("P5: kills a node under load, starts it again, and finds all that was acknowledged", () => {
+    const { status, out } = bench("--scenario", "restart", "--events", "20000");
+    expect(out).toContain("after kill -9 under load, 1: ready in");
+    expect(out).toContain("REFEREE_OK: every store holds exactly what was acknowledged");
+    expect(status).toBe(0);
+  });
+});
+
+describe("bench: its command line", () => {
+  it("P7: refuses what it does not know, with 2 and the options that there are", () => {
+    const { status, out, err } = bench("--scenario", "fast");
+    expect(status).toBe(2);
+    expect(out).toBe("");
+    expect(err).toContain('there is no scenario "fast"');
+    expect(err).toContain("--durability");
+  });
+
+  it("prints its options when asked", () => {
+    const { status, out } = bench("--help");
+    expect(status).toBe(0);
+    expect(out).toContain("npm run bench");
+  });
+});

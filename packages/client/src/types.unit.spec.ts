@@ -1,0 +1,135 @@
+// Goal: the types of a context reach every call. The type checker is the judge; at run time nothing happens here.
+import { command, defineAggregate, defineContext, event } from "@heddle/domain";
+import type { AppendResult, Receipt, Rejection } from "@heddle/protocol";
+import { expectTypeOf, it } from "vitest";
+import { z } from "zod";
+import type { AppendManyItem, HistoryEvent } from "./call-types.ts";
+import type { Entity, Snapshot } from "./entity.ts";
+import { Heddle } from "./heddle.ts";
+import type { AppendManyResult, FailedItem } from "./results.ts";
+
+const amount = z.object({ amount: z.number(), note: z.string().default("") });
+const Account = defineAggregate("Account", {
+  version: 1,
+  initial: () => ({ balance: 0 }),
+  events: { Credited: event(amount, (s) => s), Debited: event(amount, (s) => s) },
+  commands: { Withdraw: command(z.object({ sum: z.number() }), () => ({ type: "Debited", payload: { amount: 1 } })) },
+});
+const Limit = defineAggregate("Limit", {
+  version: 1,
+  initial: () => 0,
+  events: { LimitSet: event(z.object({ max: z.number() }), (_, e) => e.max) },
+});
+const bank = defineContext("bank", { aggregates: [Account, Limit] });
+const small = defineContext("small", { aggregates: [Account] });
+
+/** Type checked, never run. */
+const check = (_: () => unknown) => undefined;
+const many = () => new Heddle<typeof bank>().entity("account/a");
+const one = () => new Heddle<typeof small>().entity("account/a");
+const untyped = () => new Heddle().entity("account/a");
+
+it("events and payloads are known by aggregate", () => {
+  check(() => many().append("Credited", { amount: 1 }, { aggregate: "Account" }));
+  check(() => many().append("LimitSet", { max: 1 }, { aggregate: "Limit", id: "x", timeoutMs: 5 }));
+  check(() => many().append([{ type: "Credited", payload: { amount: 1 } }] as const, { aggregate: "Account" }));
+  // @ts-expect-error an event of another aggregate
+  check(() => many().append("LimitSet", { max: 1 }, { aggregate: "Account" }));
+  // @ts-expect-error a payload that does not fit
+  check(() => many().append("Credited", { amount: "1" }, { aggregate: "Account" }));
+  // @ts-expect-error a payload that does not fit, in a list
+  check(() => many().append([{ type: "Credited", payload: { max: 1 } }], { aggregate: "Account" }));
+  // @ts-expect-error an option that there is not
+  check(() => many().append("Credited", { amount: 1 }, { aggregate: "Account", expectedSequence: 5 }));
+});
+
+it("the aggregate is asked for where there are several, and may be left out where there is one or nothing is known", () => {
+  // @ts-expect-error which aggregate?
+  check(() => many().append("Credited", { amount: 1 }));
+  // @ts-expect-error which aggregate?
+  check(() => many().append("Credited", { amount: 1 }, { id: "x" }));
+  // @ts-expect-error which aggregate?
+  check(() => many().get());
+  check(() => one().append("Credited", { amount: 1 }));
+  check(() => one().append("Credited", { amount: 1 }, { id: "x" }));
+  check(() => one().append([{ type: "Debited", payload: { amount: 1 } }]));
+  check(() => one().get());
+  // @ts-expect-error no such aggregate
+  check(() => one().append("Credited", { amount: 1 }, { aggregate: "Limit" }));
+  check(() => untyped().append("Anything", { at: "all" }));
+  check(() => untyped().append("Anything", 5, { aggregate: "Whatever" }));
+});
+
+it("commands and their inputs are known", () => {
+  check(() => many().execute("Withdraw", { sum: 5 }, { aggregate: "Account", expectedSeq: 1 }));
+  check(() => one().execute("Withdraw", { sum: 5 }));
+  // @ts-expect-error no such command
+  check(() => one().execute("Deposit", { sum: 5 }));
+  // @ts-expect-error an input that does not fit
+  check(() => one().execute("Withdraw", { amount: 5 }));
+  // @ts-expect-error this aggregate has no commands
+  check(() => many().execute("Withdraw", { sum: 5 }, { aggregate: "Limit" }));
+});
+
+it("states are known", () => {
+  check(() => {
+    expectTypeOf(many().get("Account")).resolves.toEqualTypeOf<Snapshot<{ balance: number }>>();
+    expectTypeOf(many().get("Limit")).resolves.toEqualTypeOf<Snapshot<number>>();
+    expectTypeOf(one().get()).resolves.toEqualTypeOf<Snapshot<{ balance: number }>>();
+    expectTypeOf(untyped().get("X")).resolves.toEqualTypeOf<Snapshot<unknown>>();
+  });
+});
+
+it("events of a history are told apart by aggregate and type, and carry what the schema gives out", () => {
+  check(async () => {
+    const event = (await many().history(1))[0]!;
+    expectTypeOf(event).toEqualTypeOf<HistoryEvent<typeof bank>>();
+    if (event.type === "LimitSet") {
+      expectTypeOf(event.aggregate).toEqualTypeOf<"Limit">();
+      expectTypeOf(event.payload).toEqualTypeOf<{ max: number }>();
+    } else {
+      expectTypeOf(event.payload).toEqualTypeOf<{ amount: number; note: string }>();
+    }
+    const [limit] = await many().history({ aggregate: "Limit" });
+    expectTypeOf(limit!.type).toEqualTypeOf<"LimitSet">();
+    for await (const exported of many().export({ aggregate: "Account" })) {
+      expectTypeOf(exported.type).toEqualTypeOf<"Credited" | "Debited">();
+    }
+    const [any] = await untyped().history();
+    expectTypeOf(any!.payload).toEqualTypeOf<unknown>();
+    expectTypeOf(any!.type).toEqualTypeOf<string>();
+  });
+});
+
+it("items of appendMany are checked, each by its own aggregate", () => {
+  const db = () => new Heddle<typeof bank>();
+  check(() =>
+    db().appendMany([
+      { entity: "account/a", aggregate: "Account", type: "Credited", payload: { amount: 1 } },
+      { entity: "account/b", aggregate: "Limit", type: "LimitSet", payload: { max: 1 }, id: "x" },
+    ]),
+  );
+  // @ts-expect-error an event of another aggregate
+  check(() => db().appendMany([{ entity: "a/b", aggregate: "Limit", type: "Credited", payload: { amount: 1 } }]));
+  // @ts-expect-error which aggregate?
+  check(() => db().appendMany([{ entity: "a/b", type: "Credited", payload: { amount: 1 } }]));
+  check(() => new Heddle<typeof small>().appendMany([{ entity: "a/b", type: "Credited", payload: { amount: 1 } }]));
+  expectTypeOf<AppendManyItem>().toExtend<{ type: string; payload: unknown }>();
+});
+
+it("results are told apart by ok and code", () => {
+  check(async () => {
+    const result = await one().append("Credited", { amount: 1 });
+    expectTypeOf(result).toEqualTypeOf<AppendResult>();
+    if (result.ok) expectTypeOf(result).toEqualTypeOf<Receipt>();
+    else expectTypeOf(result).toEqualTypeOf<Rejection>();
+    const item = null as unknown as AppendManyResult;
+    if (!item.ok && item.code === "FAILED") expectTypeOf(item).toEqualTypeOf<FailedItem>();
+    if (!item.ok && item.code === "SEQUENCE_CONFLICT") expectTypeOf(item.facts.actualSeq).toBeNumber();
+  });
+});
+
+it("an entity of a typed client is not one of another", () => {
+  expectTypeOf<Entity<typeof bank>["id"]>().toExtend<string>();
+  expectTypeOf<ReturnType<typeof many>>().toEqualTypeOf<Entity<typeof bank>>();
+});
