@@ -47,6 +47,13 @@ async function main(args: readonly string[]): Promise<number> {
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
     return await run(options, folder, progress);
+  } catch (error) {
+    progress.end();
+    console.error(`bench: the run was given up: ${error instanceof Error ? error.message : String(error)}`);
+    // Children that are still there keep this process alive; they end with it.
+    process.exitCode = exitCodes.objection;
+    setImmediate(() => process.exit());
+    return exitCodes.objection;
   } finally {
     progress.end();
     if (options.keep) console.error(`bench: the data folders are in ${folder}`);

@@ -45,7 +45,7 @@ const patientMs = 120_000;
 /** Shorter than a restart takes: a call that meets one ends without an answer. */
 const hastyMs = 150;
 /** An HTTP caller's pause before it asks again. */
-const httpPauseMs = 20;
+const httpPauseMs = 50;
 
 /** Refusals after which it is certain that the sending had no effect. */
 const certainCodes: ReadonlySet<string> = new Set([

@@ -2,13 +2,17 @@
 //
 // A child that ends before it has said what it owes rejects whoever waits for it, with its exit code. Children die with
 // the driver: they end when its channel closes.
-import { type ChildProcess, fork, spawn } from "node:child_process";
+import { type ChildProcess, fork, type StdioOptions, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { NodeOptions } from "@heddle/runtime";
 import type { AbandonOrder, CheckJob, ClientMessage, LoadJob, OpenLoopMeasurement } from "../load/job.ts";
 import type { Measurement } from "../load/meter.ts";
 import type { RefereeReport } from "../referee/main.ts";
 import type { ServerMessage, ServerOrder, ServerUsage } from "./server-process.ts";
+
+/** What a child says on standard error is kept, and told when it ends before its time. */
+const quiet: StdioOptions = ["ignore", "ignore", "pipe", "ipc"];
+const errorTextMax = 4_000;
 
 export interface Server {
   readonly port: number;
@@ -32,7 +36,7 @@ export function startNodeProcess(options: NodeOptions, profileFolder?: string): 
 }
 
 async function startServer(module: string, args: string[], execArgv: string[]): Promise<Server> {
-  const child = fork(pathOf(module), args, { execArgv, stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  const child = fork(pathOf(module), args, { execArgv, stdio: quiet });
   const messages = new Inbox<ServerMessage>(child, module);
   const ready = await messages.take("ready");
   const order = (what: ServerOrder) => child.send(what);
@@ -86,7 +90,7 @@ export async function checkStates(job: CheckJob): Promise<{ accounts: number; di
 function startClient(job: LoadJob | CheckJob, onProgress: (progress: Progress) => void) {
   const child = fork(pathOf("../load/main.ts"), [JSON.stringify(job)], {
     execArgv: [],
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    stdio: quiet,
   });
   child.on("message", (message: ClientMessage) => {
     if (message.kind === "progress") onProgress(message);
@@ -130,9 +134,15 @@ class Inbox<M extends { readonly kind: string }> {
       if (waiting !== undefined) waiting.resolve(message as never);
       else if (message.kind !== "progress") this.#kept.push(message);
     });
+    let errorText = "";
+    child.stderr?.on("data", (part: Buffer) => {
+      errorText = (errorText + part.toString()).slice(-errorTextMax);
+    });
     this.ended = new Promise((resolve) => {
       child.on("error", (error) => this.#fail(error, resolve));
-      child.on("exit", (code, signal) => this.#fail(new Error(`${this.#name} ended with ${code ?? signal}`), resolve));
+      child.on("close", (code, signal) => {
+        this.#fail(new Error(`${this.#name} ended with ${code ?? signal}\n${errorText}`.trimEnd()), resolve);
+      });
     });
   }
 

@@ -5,11 +5,8 @@ import type bank from "@heddle-examples/bank";
 import { accountNames, aggregate } from "./accounts.ts";
 import type { Target } from "./target.ts";
 
-/** Above the SDK's own, so that a slow disk shows as latency and not as an unknown outcome. */
-const timeoutMs = 120_000;
-
 export async function heddleTarget(port: number, connections: number): Promise<Target> {
-  const db = new Heddle<typeof bank>({ host: "127.0.0.1", port, connections, timeoutMs });
+  const db = new Heddle<typeof bank>({ host: "127.0.0.1", port, connections });
   await db.ready();
   const options = { aggregate } as const;
   return {

@@ -55,21 +55,22 @@ export class Load {
     return this.#failures >= failuresMax;
   }
 
-  /** Credits every account with more than all later debits together. */
-  async open(): Promise<void> {
+  /** Credits every account with more than all later debits together. False when a call failed or was refused. */
+  async open(): Promise<boolean> {
     const event = openingEvent();
     const totals: CallTotals = { events: 1, credited: event.payload.amount, debited: 0 };
     if (this.#shape.entities === "many") {
       const items = Array.from({ length: accountCount }, (_, account) => ({ account, event }));
-      await this.#make({ kind: "many", items });
-      return;
+      return this.#make({ kind: "many", items });
     }
     for (let from = 0; from < accountCount; from += 100) {
       const calls = Array.from({ length: 100 }, (_, i) =>
         this.#make({ kind: "one", caller: i, account: from + i, events: [event], totals }),
       );
-      await Promise.all(calls);
+      const done = await Promise.all(calls);
+      if (done.includes(false)) return false;
     }
+    return true;
   }
 
   /** Keeps all callers busy until `stop`. */

@@ -56,7 +56,7 @@ describe.each(shapes)("load of $callers callers, $batch events a call, $entities
   it("never asks for a balance below zero, and books what it was told", async () => {
     const bank = new MemoryBank();
     const { load, book, meter } = loadOn(bank, shape);
-    await load.open();
+    expect(await load.open()).toBe(true);
     const opened = bank.calls;
     expect(Math.min(...bank.balances)).toBe(openingAmount);
     bank.onCall = () => {
@@ -69,6 +69,10 @@ describe.each(shapes)("load of $callers callers, $batch events a call, $entities
     expect(data.highestSeq).toEqual(bank.seqs);
     expect(data.credited.map((credited, i) => credited - data.debited[i]!)).toEqual(bank.balances);
     expect(data.contradictions).toBe(0);
+    // Half of the events are debits.
+    const debited = data.debited.reduce((sum, amount) => sum + amount, 0);
+    const credited = data.credited.reduce((sum, amount) => sum + amount, 0) - accountCount * openingAmount;
+    expect(debited / credited).toBeCloseTo(1, 1);
     expect(meter.totalEvents).toBe(bank.seqs.reduce((sum, seq) => sum + seq, 0) - accountCount);
   });
 });
@@ -118,15 +122,18 @@ describe("load: what is not acknowledged", () => {
   it("books calls that are under way when it is told to end as unknown, whatever comes later", async () => {
     const bank = new MemoryBank();
     const { load, book } = loadOn(bank, { callers: 3, batch: 2, entities: "one" });
-    const held: (() => void)[] = [];
-    bank.answer = (receipt) => new Promise((resolve) => held.push(() => resolve(receipt)));
+    const held: ((outcome: CallResult | Promise<CallResult>) => void)[] = [];
+    bank.answer = () => new Promise((resolve) => held.push(resolve));
     const running = load.closedLoop();
     load.abandon();
-    for (const release of held) release();
+    held[0]!({ ok: true, seq: 2, firstSeq: 1, count: 2, duplicate: false });
+    held[1]!({ ok: false, code: "OVERLOADED" });
+    held[2]!(Promise.reject(new Error("the connection is gone")));
     await running;
     const data = book.toData();
     expect(data.unknown).toHaveLength(3);
     expect(data.failed).toEqual({ ABANDONED: 3 });
+    expect(data.refused).toEqual({});
     expect(data.events.every((events) => events === 0)).toBe(true);
   });
 
@@ -134,7 +141,7 @@ describe("load: what is not acknowledged", () => {
     const bank = new MemoryBank();
     bank.appendMany = async () => [{ ok: true, seq: 1, firstSeq: 1, count: 1, duplicate: false }];
     const { load, book } = loadOn(bank, { callers: 1, batch: 1_000, entities: "many" });
-    await load.open();
+    expect(await load.open()).toBe(false);
     expect(book.toData().failed).toEqual({ NO_RESULT: 999 });
   });
 });

@@ -37,7 +37,10 @@ async function runLoad(job: LoadJob): Promise<void> {
     writeBook(job.bookFile, book);
     tellLast({ kind: "done", givenUp: false });
   });
-  if (before === undefined) await load.open();
+  if (before === undefined && !(await load.open())) {
+    const { refused, failed } = book.toData();
+    throw new Error(`the accounts could not be opened: ${JSON.stringify({ refused, failed })}`);
+  }
 
   const running = load.closedLoop();
   phase = "warming up";

@@ -43,8 +43,12 @@ const eventOf = (amount: number) => ({
   payload: { amount: Math.abs(amount), currency: "EUR" },
 });
 
-/** Writes appends into the log of one shard of a new data folder, one group each. */
-async function store(appends: readonly Append[], into = newFolder(), shard = 0): Promise<string> {
+/** Writes appends into the log of one shard, one group each. `alterInMemory` flips a bit of the last entry's payload. */
+async function store(
+  appends: readonly Append[],
+  into = newFolder(),
+  { shard = 0, alterInMemory = false } = {},
+): Promise<string> {
   const log = EventLog.open({
     disk: nodeDisk,
     folder: path.join(into, "shards", `000${shard}`, "log"),
@@ -58,7 +62,11 @@ async function store(appends: readonly Append[], into = newFolder(), shard = 0):
     onEntry: () => {},
   });
   for (const [call, { entity, firstSeq, amounts, aggregate = "Account" }] of appends.entries()) {
-    const bytes = writeAppendBody({ entity, aggregate, events: amounts.map(eventOf) }, (wanted) => log.reserve(wanted));
+    let room: { bytes: Uint8Array; at: number } = { bytes: new Uint8Array(), at: 0 };
+    const bytes = writeAppendBody({ entity, aggregate, events: amounts.map(eventOf) }, (wanted) => {
+      room = log.reserve(wanted);
+      return room;
+    });
     log.add(
       {
         flags: 0,
@@ -72,6 +80,8 @@ async function store(appends: readonly Append[], into = newFolder(), shard = 0):
       },
       bytes,
     );
+    // After the entry has its checksum and before the record gets its own, so that only the entry's can tell.
+    if (alterInMemory && call === appends.length - 1) room.bytes[room.at + bytes - 1]! ^= 1;
     await new Promise<void>((resolve) => {
       log.onDurable = () => resolve();
       log.flush();
@@ -166,6 +176,11 @@ describe("referee: a store on disk", () => {
     }
   });
 
+  it("objects to an entry that was altered in memory, before its record was written", async () => {
+    const verdict = verdictOn(await store(history, newFolder(), { alterInMemory: true }), booked);
+    expect(verdict.objections[0]).toContain("the entry's checksum does not match");
+  });
+
   it("objects to one more acknowledgement than there are appends", async () => {
     const claimed = bookOf([...history, { entity: "account/a", firstSeq: 4, amounts: [1] }]);
     const verdict = verdictOn(await store(history), claimed.toData());
@@ -187,7 +202,7 @@ describe("referee: a store on disk", () => {
 
   it("objects to an entity that is in two shards", async () => {
     const data = await store(history);
-    await store([{ entity: "account/a", firstSeq: 4, amounts: [1] }], data, 1);
+    await store([{ entity: "account/a", firstSeq: 4, amounts: [1] }], data, { shard: 1 });
     const told = bookOf([...history, { entity: "account/a", firstSeq: 4, amounts: [1] }]);
     expect(verdictOn(data, told.toData()).objections).toEqual([
       "shards/0001/log: account/a is in the log of another shard too",

@@ -188,6 +188,7 @@ export class Link {
         if (this.#state === link) this.#user.onRoom();
       },
       onClose: (error: Error | undefined) => {
+        this.#alarm.readClock();
         if (this.#state === link) this.#lose(error ?? new Error("the node closed the connection"));
         else if (this.#state.kind === "closing" && this.#state.connection === link.connection) this.#isClosed();
       },

@@ -294,6 +294,6 @@ export function fromWireError(wire: WireError): HeddleError {
     // Facts of another shape than the code has: fall through to the answer for unknown codes.
   }
   return new HeddleError("OUTCOME_UNKNOWN", {
-    problem: `the node answered with an error this client does not know: ${JSON.stringify(wire)}`,
+    problem: `the node answered with an error this client does not know: ${String(wire?.code)}`,
   });
 }

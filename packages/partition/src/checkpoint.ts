@@ -99,6 +99,7 @@ export class TableCheckpoint implements CheckpointWriter {
       await this.#write();
     } finally {
       if (this.#state === "committing") this.#state = "ended";
+      this.#appendIds.length = 0; // The partition keeps its last checkpoint.
     }
   }
 

@@ -1,5 +1,5 @@
 // Goal: a partition that is not what was written is refused with PARTITION_DAMAGED and the advice to rebuild (P5).
-// LMDB keeps no checksums of its tree: garbage in the pages between is not part of what is promised.
+// LMDB keeps no checksums of its tree: garbage in the pages between is for `checkPartitionFile` to find.
 import fs from "node:fs";
 import path from "node:path";
 import { HeddleError } from "@heddle/kernel";
@@ -15,7 +15,7 @@ import {
   openReader,
   snapshotAt,
 } from "../test/partition-under-test.ts";
-import { destroyPartition } from "./internal.ts";
+import { checkPartitionFile, destroyPartition, dumpPartition } from "./internal.ts";
 import { KeyBuilder } from "./keys.ts";
 import { ValueWriter, writeNumber } from "./values.ts";
 
@@ -113,6 +113,48 @@ describe("damage: an environment that is not ours", () => {
   });
 });
 
+describe("damage: a page within the file", () => {
+  it("P5 nothing is found in a file that was written, used and written again", async () => {
+    const { folder } = await filled();
+    expect(checkPartitionFile(folder)).toBeUndefined();
+    const partition = open(folder);
+    for (let round = 1; round <= 5; round++) {
+      const writer = partition.checkpoint(500 + round);
+      for (let i = 0; i < 2_000; i += 7) grow(writer, entityName(i), 3 + round, 3 + round);
+      for (let i = 0; i < 5; i++) writer.putSession(i, round, new Float64Array(2_000 * round).fill(i));
+      writer.dropSession(round);
+      writer.putEntity("account/big", headAt(round), new Float64Array(0), [snapshotAt(round, "s".repeat(100_000))]);
+      await writer.commit();
+    }
+    await partition.close();
+    expect(checkPartitionFile(folder)).toBeUndefined();
+    expect(checkPartitionFile(freshFolder())).toBeUndefined();
+  });
+
+  it.each([
+    { title: "zeros", fill: () => 0 },
+    { title: "ones", fill: () => 0xff },
+    { title: "garbage", fill: (at: number) => Math.imul(at + 1, 0x9e3779b1) >>> 11 },
+  ])("P5 a page of $title is found wherever it lies, unless nobody needs the page", async ({ fill }) => {
+    const { folder, file } = await filled();
+    const before = await dumpOf(folder);
+    const good = fs.readFileSync(file);
+    const pages = good.length / 4_096;
+    const unneeded: number[] = [];
+    for (let page = 2; page < pages; page++) {
+      const bytes = Buffer.from(good);
+      for (let at = page * 4_096; at < (page + 1) * 4_096; at++) bytes[at] = fill(at);
+      fs.writeFileSync(file, bytes);
+      if (checkPartitionFile(folder) === undefined) unneeded.push(page);
+    }
+    expect(unneeded.length).toBeLessThan(pages / 2);
+    // All pages that it let pass are overwritten at once, and LMDB does not miss them.
+    for (const page of unneeded) for (let at = page * 4_096; at < (page + 1) * 4_096; at++) good[at] = fill(at);
+    fs.writeFileSync(file, good);
+    expect(await dumpOf(folder)).toEqual(before);
+  });
+});
+
 describe("damage: within a value", () => {
   it("P5 a flipped bit is found when the value is read, and nothing else is refused", async () => {
     const { folder, file } = await filled();
@@ -168,6 +210,13 @@ function withNumber(at: number, number: number): (bytes: Buffer) => Buffer {
     bytes.writeUInt32LE(number, at);
     return bytes;
   };
+}
+
+async function dumpOf(folder: string): Promise<unknown[]> {
+  const reader = openReader(folder);
+  const dump = [...dumpPartition(reader)];
+  await reader.close();
+  return dump;
 }
 
 async function editMeta(folder: string, edit: (put: (key: string, value: Uint8Array) => void) => void): Promise<void> {

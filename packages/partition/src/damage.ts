@@ -27,8 +27,8 @@ const noRoom: readonly unknown[] = [ENOSPC, EDQUOT, EFBIG];
 const noRight: readonly unknown[] = [EACCES, EPERM, EROFS];
 
 /** LMDB's own codes for pages that make no sense: MDB_PAGE_NOTFOUND, _CORRUPTED, _PANIC, _VERSION_MISMATCH, _INVALID,
- * _INCOMPATIBLE. */
-const lmdbDamage: readonly unknown[] = [-30797, -30796, -30795, -30794, -30793, -30784];
+ * _INCOMPATIBLE, _BAD_TXN (a transaction that met one of the others before). */
+const lmdbDamage: readonly unknown[] = [-30797, -30796, -30795, -30794, -30793, -30784, -30782];
 
 /** Below this much room a failed write is taken to have failed for want of it. */
 const scarceBytes = 64 * 1024 * 1024;
@@ -79,21 +79,28 @@ function diskFull(folder: string, shard: number, cause: unknown): HeddleError<"D
 }
 
 function isFull(folder: string): boolean {
-  const facts = fs.statfsSync(folder);
-  return facts.bavail * facts.bsize < scarceBytes || !canGrow(path.join(folder, dataFile));
+  try {
+    const facts = fs.statfsSync(folder);
+    return facts.bavail * facts.bsize < scarceBytes || !canGrow(path.join(folder, dataFile));
+  } catch {
+    return false;
+  }
 }
 
 // Tries what LMDB tried: a quota or a limit on the size of files does not show in the file system's own figures.
 function canGrow(file: string): boolean {
   const bytes = new Uint8Array(64 * 1024);
   const fd = fs.openSync(file, "r+");
-  const size = fs.fstatSync(fd).size;
   try {
-    return fs.writeSync(fd, bytes, 0, bytes.length, size) === bytes.length;
-  } catch {
-    return false;
+    const size = fs.fstatSync(fd).size;
+    try {
+      return fs.writeSync(fd, bytes, 0, bytes.length, size) === bytes.length;
+    } catch {
+      return false;
+    } finally {
+      fs.ftruncateSync(fd, size);
+    }
   } finally {
-    fs.ftruncateSync(fd, size);
     fs.closeSync(fd);
   }
 }

@@ -7,13 +7,14 @@
 //     a container that keeps its boot id it may open unsynced pages. Checkpoints are rare and off-thread; they can wait.
 // E3. What can be seen to be wrong is refused before LMDB sees it (data-file.ts), because lmdb crashes the process when
 //     an environment does not open.
-// Not promised: to find every damage at the opening. LMDB keeps no checksums of its tree, so a page of garbage in the
-// middle shows when it is read, and some garbage makes LMDB crash the process.
+// Not promised: to find every damage at the opening. LMDB keeps no checksums of its tree: a page of garbage in the middle
+// shows when it is read, or crashes the process, or hides what it held. `checkPartitionFile` finds all of these.
 import fs from "node:fs";
 import path from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { asReadError, damaged, dataFile, type Place } from "./damage.ts";
 import { dataFileProblem } from "./data-file.ts";
+import { treeProblem } from "./tree-check.ts";
 import { openValue, ValueWriter, writeNumber } from "./values.ts";
 
 /** Version of everything in the environment: tables, keys, values. */
@@ -102,6 +103,16 @@ export function openForReading(place: Place): Tables {
  */
 export function destroyPartition(folder: string): void {
   fs.rmSync(folder, { recursive: true, force: true });
+}
+
+/**
+ * What is wrong with a partition's file; undefined when LMDB can read all of it, or when there is none. For a doctor:
+ * LMDB aborts the process on some damage, and passes over other damage without a word. Reads about half a gigabyte a
+ * second, and must not run beside a writer. What it does not look at are the values: reading them checks those.
+ */
+export function checkPartitionFile(folder: string): string | undefined {
+  const file = path.join(folder, dataFile);
+  return fs.existsSync(file) ? treeProblem(file) : undefined;
 }
 
 function openExisting(place: Place, bytesMax: number | undefined): Tables {

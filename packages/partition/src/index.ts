@@ -20,6 +20,6 @@ export type {
   SnapshotRecord,
 } from "./contract.ts";
 export { type DumpEntry, dumpPartition } from "./dump.ts";
-export { destroyPartition } from "./environment.ts";
+export { checkPartitionFile, destroyPartition } from "./environment.ts";
 // Opening and deleting
 export { type DetachedReader, openPartition, openPartitionReadOnly, type PartitionOptions } from "./partition.ts";

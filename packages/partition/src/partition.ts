@@ -29,7 +29,8 @@ export interface PartitionOptions {
 /**
  * Opens the partition of a shard for reading and writing, or makes a new one. One process and one thread at a time: the
  * lock on the data folder sees to the first, the shard to the second. Load this package on the main thread too, before
- * the shards' threads: Node unloads a native library when the last thread that loaded it ends.
+ * the shards' threads: Node unloads a native library when the last thread that loaded it ends. A commit takes one or two
+ * threads of libuv's pool, which all shards share: with N shards, `UV_THREADPOOL_SIZE` should be 2N + 4 or more.
  *
  * Errors: `PARTITION_DAMAGED`; `DATA_FOLDER_UNWRITABLE`; `DISK_FULL`.
  */
@@ -46,7 +47,7 @@ export function openPartition(options: PartitionOptions): Partition {
   }
 }
 
-/** A reader that works beside a node: it sees each transaction as soon as it is committed. */
+/** A reader that works beside a node: in each turn it sees what was committed when the turn's first read began. */
 export interface DetachedReader extends PartitionReader {
   close(): Promise<void>;
 }

@@ -6,10 +6,8 @@
 //     writes something that relies on the earlier puts (the covered position) does not get to.
 // Q3. At most `opsMax` puts and `bytesMax` bytes are on their way. Further ones wait here: lmdb's own bound is a wait
 //     that stops the thread, and a transaction of more pages than LMDB's dirty list spills them, slowly.
-
 import { asWriteError, CeilingReached, causeOfFailedCommit, type Place } from "./damage.ts";
-import type { Table, Tables } from "./environment.ts";
-import { sizeOf } from "./environment.ts";
+import { sizeOf, type Table, type Tables } from "./environment.ts";
 
 /** Half of LMDB's list of dirty pages, if every put were to touch pages of its own at two levels. */
 const opsMax = 32_768;

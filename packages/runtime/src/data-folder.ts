@@ -105,9 +105,13 @@ export function openDataFolder(
  * between containers that share a volume, which a process id in a file does not.
  */
 export function lock(data: string): () => void {
+  const file = path.join(data, "lock");
   let database: DatabaseSync;
   try {
-    database = new DatabaseSync(path.join(data, "lock"));
+    // A file that may not be written SQLite opens for reading only, and then locks nobody out. Not opened to find out:
+    // closing it would drop the lock that this process may have on it already.
+    if (fs.existsSync(file)) fs.accessSync(file, fs.constants.W_OK);
+    database = new DatabaseSync(file);
   } catch (cause) {
     throw unusable(data, cause);
   }

@@ -35,6 +35,8 @@ export class ThreadLink {
   readonly shards: readonly number[];
   readonly #options: ThreadLinkOptions;
   #worker: Worker | undefined;
+  /** Resolves when the newest thread has ended. */
+  #gone: Promise<void> = Promise.resolve();
   #state: "starting" | "ready" | "restarting" | "stopping" | "stopped" = "starting";
   #lostReason = "";
   #restarts = 0;
@@ -132,13 +134,13 @@ export class ThreadLink {
     this.flush();
     const wasReady = this.#state === "ready";
     this.#state = "stopping";
-    const gone = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+    // One that is still starting is told when it is ready; one that has ended already has resolved this.
     if (wasReady) worker.postMessage({ kind: "stop" } satisfies ToThread);
     const deadline = setTimeout(() => {
       this.#options.logger.error({ thread: this.index }, "a shard thread did not end in time; it is terminated");
       void worker.terminate();
     }, stopDeadlineMs);
-    await gone;
+    await this.#gone;
     clearTimeout(deadline);
     this.#state = "stopped";
   }
@@ -152,6 +154,7 @@ export class ThreadLink {
       },
     );
     this.#worker = worker;
+    this.#gone = new Promise((resolve) => worker.once("exit", () => resolve()));
     return new Promise((resolve, reject) => {
       worker.on("message", (message: FromThread | Uint8Array) => {
         if (message instanceof Uint8Array) {
@@ -160,6 +163,10 @@ export class ThreadLink {
         }
         switch (message.kind) {
           case "ready":
+            if (this.#state === "stopping") {
+              worker.postMessage({ kind: "stop" } satisfies ToThread);
+              return;
+            }
             for (const open of this.#options.sessions())
               worker.postMessage({ kind: "connection-opened", ...open } satisfies ToThread);
             this.#state = "ready";

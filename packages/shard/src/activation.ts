@@ -1,4 +1,7 @@
 // Activation: entities come to life from the partition and the log, and go back to sleep when memory has too many.
+//
+// A1. An entity with anything that the partition does not have is never let go.
+// A2. Beyond its bounds memory grows by such entities only, and the log's tail bounds those (see shard.ts, P8).
 import type { CompiledContext } from "@heddle/domain/internal";
 import type { EntryView } from "@heddle/event-log/internal";
 import { type EntityId, HeddleError, hashEntity, parseEntityId } from "@heddle/kernel";
@@ -6,7 +9,7 @@ import { invariant, shardOfHash } from "@heddle/kernel/internal";
 import type { Partition } from "@heddle/partition/internal";
 import { decodeValue } from "@heddle/protocol/internal";
 import { asDomainFailure } from "./decide.ts";
-import { Entity } from "./entity.ts";
+import { Entity, noExtents } from "./entity.ts";
 import { freeze } from "./plain-data.ts";
 import { EntryDecoder } from "./stored-events.ts";
 
@@ -16,15 +19,33 @@ export interface ActivationOptions {
   readonly domain: CompiledContext;
   readonly partition: Partition;
   readonly readEntry: (position: number) => EntryView;
-  /** Active entities beyond this many are passivated after the next checkpoint. */
+  /** Entities beyond this many are let go, as far as A1 allows. */
   readonly activeEntitiesMax: number;
+  /** The same for their states, counted in bytes as encoded. */
+  readonly stateBytesMax: number;
 }
+
+/** An entity's log entry: events `firstSeq` to `firstSeq + count - 1` lie at this position. */
+export interface Extent {
+  readonly firstSeq: number;
+  readonly count: number;
+  readonly position: number;
+}
+
+/** Entities looked at for each one that wakes, while there are too many: enough to catch up. */
+const stepsPerAdd = 8;
+/** Entities looked at in one tick. */
+const stepsPerTick = 10_000;
 
 export class Activation {
   readonly #options: ActivationOptions;
   readonly #active = new Map<string, Entity>();
   readonly #decoder = new EntryDecoder();
   #changed: Entity[] = [];
+  #nextCheckpoint = 1;
+  #stateBytes = 0;
+  /** Goes round and round: whoever was used since it last came by is spared once (second chance). */
+  #hand: Iterator<Entity> | undefined;
 
   constructor(options: ActivationOptions) {
     this.#options = options;
@@ -32,6 +53,11 @@ export class Activation {
 
   get activeCount(): number {
     return this.#active.size;
+  }
+
+  /** Of active entities, as last encoded; states that were never in a checkpoint do not count yet. */
+  get stateBytes(): number {
+    return this.#stateBytes;
   }
 
   /** An entity that exists, woken if it sleeps; undefined for one that was never written. Errors as `activate`. */
@@ -60,8 +86,8 @@ export class Activation {
     return entity.states;
   }
 
-  /** Entries of an entity from a sequence on, as they lie in the log, each once. */
-  *extentsForward(entity: Entity, fromSeq: number): Generator<{ firstSeq: number; count: number; position: number }> {
+  /** Entries of an entity from a sequence on, as they lie in the log, each once. Not to be kept over a turn. */
+  *extentsForward(entity: Entity, fromSeq: number): Generator<Extent> {
     let next = fromSeq;
     for (const extent of this.#options.partition.extents(entity.id, fromSeq, "forward")) {
       if (extent.firstSeq + extent.count <= next) continue;
@@ -80,7 +106,7 @@ export class Activation {
   }
 
   /** The same from a sequence down to 1. */
-  *extentsBackward(entity: Entity, fromSeq: number): Generator<{ firstSeq: number; count: number; position: number }> {
+  *extentsBackward(entity: Entity, fromSeq: number): Generator<Extent> {
     let next = fromSeq;
     for (const triples of [entity.newExtents, entity.flushingExtents]) {
       for (let i = triples.length - 3; i >= 0; i -= 3) {
@@ -99,6 +125,21 @@ export class Activation {
   }
 
   /**
+   * Reads the entry of an extent and opens it in `decoder`.
+   * Errors: `LOG_DAMAGED`; `PARTITION_DAMAGED` when another entry lies there than the partition says, as after a power
+   * cut in mode `os`, when the partition may have outlived the log's tail.
+   */
+  readEntry(entity: Entity, { firstSeq, count, position }: Extent, decoder: EntryDecoder): EntryView {
+    const entry = this.#options.readEntry(position);
+    const view = decoder.open(entry);
+    if (view.entity === entity.id && entry.firstSeq === firstSeq && entry.eventCount === count) return entry;
+    const problem =
+      `it says that events ${firstSeq} to ${firstSeq + count - 1} of ${entity.id} lie at position ${position}, ` +
+      `where the log has event ${entry.firstSeq} of ${view.entity}`;
+    throw new HeddleError("PARTITION_DAMAGED", { folder: `of shard ${this.#options.shard}`, problem });
+  }
+
+  /**
    * Recovery: takes in an entry of the log's tail. What the partition already has is passed over: a checkpoint that was
    * cut short leaves heads newer than the position it covers.
    */
@@ -109,43 +150,80 @@ export class Activation {
     this.extend(entity, count, position, time);
   }
 
+  /** To be called before an entity's states change: what the running checkpoint has still to write is kept (C1). */
+  beforeChange(entity: Entity): void {
+    if (entity.writtenBy < this.#nextCheckpoint && entity.newExtents.length > 0) entity.keepCut();
+  }
+
   /** Moves an entity on by one log entry. */
   extend(entity: Entity, count: number, position: number, time: number): void {
-    if (entity.newExtents.length === 0) this.#changed.push(entity);
+    if (entity.newExtents.length === 0) this.#markChanged(entity);
     entity.newExtents.push(entity.seq + 1, count, position);
     entity.seq += count;
     entity.position = position;
     entity.time = time;
   }
 
-  get changedCount(): number {
-    return this.#changed.length;
-  }
-
-  /** Entities that changed since this was last called, each once. */
+  /** Entities that changed since this was last called, each once: they belong to the checkpoint that begins now. */
   takeChanged(): Entity[] {
     const changed = this.#changed;
     this.#changed = [];
+    this.#nextCheckpoint++;
     return changed;
   }
 
-  /** Lets go of entities that memory need not hold, those not used for longest first (second chance). */
-  passivate(): void {
-    let excess = this.#active.size - this.#options.activeEntitiesMax;
-    for (const [id, entity] of excess > 0 ? this.#active : []) {
-      if (excess <= 0) break;
-      if (entity.dirty || entity.awaitsCheckpoint) continue;
-      this.#active.delete(id);
-      if (entity.touched) {
-        entity.touched = false;
-        this.#active.set(id, entity);
-      } else excess--;
+  /** Takes back what a failed checkpoint had been handed. */
+  giveBack(entities: readonly Entity[]): void {
+    for (const entity of entities) {
+      entity.cut = undefined;
+      const isTakenBack = entity.flushingExtents.length > 0;
+      // One that changed since is in the list already.
+      if (!isTakenBack || entity.newExtents.length === 0) this.#markChanged(entity);
+      if (!isTakenBack) continue;
+      entity.newExtents = entity.flushingExtents.concat(entity.newExtents);
+      entity.flushingExtents = noExtents;
     }
   }
 
+  /** Notes what an entity's states take, encoded. */
+  weigh(entity: Entity, bytes: number): void {
+    this.#stateBytes += bytes - entity.stateBytes;
+    entity.stateBytes = bytes;
+  }
+
+  /** Lets go of entities that memory need not hold, those not used for longest first. To be called every now and then. */
+  passivate(): void {
+    this.#makeRoom(0, stepsPerTick);
+  }
+
+  // Until so many newcomers fit, or the steps are used up.
+  #makeRoom(newcomers: number, steps: number): void {
+    const { activeEntitiesMax, stateBytesMax } = this.#options;
+    for (let left = steps; left > 0; left--) {
+      if (this.#active.size + newcomers <= activeEntitiesMax && this.#stateBytes <= stateBytesMax) return;
+      this.#hand ??= this.#active.values();
+      const { value: entity, done } = this.#hand.next();
+      if (done === true) this.#hand = undefined;
+      else if (entity.touched) entity.touched = false;
+      else if (!entity.dirty) this.#forget(entity);
+    }
+  }
+
+  // The newcomer is not in the map yet when others make room: nobody holds on to one that is no longer there.
   #add(entity: Entity): Entity {
+    this.#makeRoom(1, stepsPerAdd);
     this.#active.set(entity.id, entity);
     return entity;
+  }
+
+  #forget(entity: Entity): void {
+    this.#active.delete(entity.id);
+    this.#stateBytes -= entity.stateBytes;
+  }
+
+  #markChanged(entity: Entity): void {
+    this.#changed.push(entity);
+    entity.writtenBy = this.#nextCheckpoint;
   }
 
   #checkOwned(id: string): void {
@@ -158,39 +236,51 @@ export class Activation {
   }
 
   #load(entity: Entity): unknown[] {
-    const { domain, readEntry } = this.#options;
+    const { domain } = this.#options;
     const states: unknown[] = [];
     const covered: number[] = [];
-    try {
-      for (const aggregate of domain.aggregates.values()) {
-        states[aggregate.index] = aggregate.initial();
-        covered[aggregate.index] = 0;
-      }
-      if (entity.seq > 0) this.#applySnapshots(entity, states, covered);
-      const from = Math.min(...covered) + 1;
-      if (from <= entity.seq) {
-        for (const extent of this.extentsForward(entity, from)) {
-          this.#decoder.foldInto(states, readEntry(extent.position), domain, covered);
-        }
-      }
-    } catch (thrown) {
-      throw asDomainFailure(thrown, () => `the replay of ${entity.id}`);
+    for (const aggregate of domain.aggregates.values()) {
+      states[aggregate.index] = initialState(aggregate);
+      covered[aggregate.index] = 0;
     }
-    for (const state of states) freeze(state);
+    if (entity.seq > 0) this.#applySnapshots(entity, states, covered);
+    let next = Math.min(...covered) + 1;
+    if (next > entity.seq) return states;
+    for (const extent of this.extentsForward(entity, next)) {
+      const entry = this.readEntry(entity, extent, this.#decoder);
+      this.#decoder.foldInto(states, entry, domain, covered);
+      next = extent.firstSeq + extent.count;
+    }
+    invariant(next === entity.seq + 1, "P5/replay-reaches-head", { entity: entity.id, next, seq: entity.seq });
     return states;
   }
 
   // A snapshot of another fold version is stale, one that does not decode is damaged: the log has everything.
   #applySnapshots(entity: Entity, states: unknown[], covered: number[]): void {
+    let bytes = 0;
     for (const snapshot of this.#options.partition.snapshots(entity.id)) {
       const aggregate = this.#options.domain.aggregates.get(snapshot.aggregate);
       if (aggregate === undefined || snapshot.foldVersion !== aggregate.version || snapshot.seq > entity.seq) continue;
       try {
-        states[aggregate.index] = decodeValue(snapshot.state);
+        const state = decodeValue(snapshot.state);
+        freeze(state);
+        states[aggregate.index] = state;
         covered[aggregate.index] = snapshot.seq;
+        bytes += snapshot.state.length;
       } catch {
         // Falls back to folding the whole log.
       }
     }
+    this.weigh(entity, bytes);
+  }
+}
+
+function initialState({ name, initial }: { readonly name: string; readonly initial: () => unknown }): unknown {
+  try {
+    const state = initial();
+    freeze(state);
+    return state;
+  } catch (thrown) {
+    throw asDomainFailure(thrown, () => `initial of ${name}`);
   }
 }

@@ -2,10 +2,16 @@
 // recovery finds them again in the log. An id is scoped to its entity.
 import type { Partition } from "@heddle/partition/internal";
 
+export interface AppendId {
+  readonly entity: string;
+  readonly id: string;
+  readonly position: number;
+}
+
 export class AppendIds {
   readonly #partition: Partition;
   #fresh = new Map<string, number>();
-  #flushing: ReadonlyMap<string, number> = new Map();
+  #flushing = new Map<string, number>();
 
   constructor(partition: Partition) {
     this.#partition = partition;
@@ -21,21 +27,21 @@ export class AppendIds {
     this.#fresh.set(keyOf(entity, id), position);
   }
 
-  get freshCount(): number {
-    return this.#fresh.size;
-  }
-
-  /** Hands what is new to a checkpoint; it stays readable here until `flushed`. */
-  flush(put: (entity: string, id: string, position: number) => void): void {
+  /** Hands what is new to a checkpoint, to be taken up piece by piece; it stays readable here until `flushed`. */
+  flush(): IterableIterator<AppendId> {
     this.#flushing = this.#fresh;
     this.#fresh = new Map();
-    for (const [key, position] of this.#flushing) {
-      const end = key.indexOf("\0");
-      put(key.slice(0, end), key.slice(end + 1), position);
-    }
+    return idsOf(this.#flushing);
   }
 
   flushed(): void {
+    this.#flushing = new Map();
+  }
+
+  /** Takes back what a failed checkpoint had been handed. */
+  giveBack(): void {
+    for (const [key, position] of this.#fresh) this.#flushing.set(key, position);
+    this.#fresh = this.#flushing;
     this.#flushing = new Map();
   }
 }
@@ -43,4 +49,11 @@ export class AppendIds {
 // Entity ids hold no control characters, so the first zero ends the entity.
 function keyOf(entity: string, id: string): string {
   return `${entity}\0${id}`;
+}
+
+function* idsOf(positions: ReadonlyMap<string, number>): IterableIterator<AppendId> {
+  for (const [key, position] of positions) {
+    const end = key.indexOf("\0");
+    yield { entity: key.slice(0, end), id: key.slice(end + 1), position };
+  }
 }

@@ -1,105 +1,187 @@
 // Checkpoint: writes what changed since the last one into the partition, while appends go on.
 //
-// C1. A checkpoint is a consistent cut: it begins when everything decided is durable, and an entity that has still to be
-//     written is written before its next change. So the partition equals a fold of the log up to the covered position.
-// C2. Entities are written in slices over many turns; the covered position comes last. A crash in between leaves heads
-//     newer than the position, which recovery passes over.
+// C1. A checkpoint is a consistent cut: it begins when everything decided is durable, and what changes before it is
+//     written is kept as it was (states are immutable, so keeping one is keeping a reference). The partition then equals
+//     a fold of the log up to the covered position.
+// C2. All is written in pieces over many turns, entities in key order; the covered position comes last. A crash in between
+//     leaves heads, ids and windows newer than the position, which recovery passes over.
+// C3. A checkpoint that fails gives back what it was handed, and the next one writes the same again, in longer extents.
 // Not promised: that it succeeds. Recovery then starts from an older position.
 import type { CompiledContext } from "@heddle/domain/internal";
+import { HeddleError } from "@heddle/kernel";
 import type { CheckpointWriter, Partition, SnapshotRecord } from "@heddle/partition/internal";
 import { encodeValue } from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
-import type { AppendIds } from "./append-ids.ts";
+import type { AppendId, AppendIds } from "./append-ids.ts";
 import { type Entity, noExtents } from "./entity.ts";
-import { type SessionWindow, sessionIdleMsMax } from "./sessions.ts";
+import { isPlainData } from "./plain-data.ts";
+import type { ChangedSessions, Sessions } from "./sessions.ts";
+import { SortInTurns } from "./sort-in-turns.ts";
 
-/** Entities written in one turn: about a millisecond of the shard's thread. */
-const sliceEntitiesMax = 500;
+// What one turn writes: about a millisecond of the shard's thread.
+const sliceEntitiesMax = 250;
+const sliceBytesMax = 256 << 10;
+const sliceIdsMax = 500;
+/** Numbers in windows; a window by itself weighs as much as so many. */
+const sliceCallsMax = 16_384;
+const sessionWeight = 64;
+/** Entities let go in one turn after the commit: that only clears a field. */
+const sliceSettledMax = 20_000;
 
 export interface CheckpointOptions {
+  readonly shard: number;
   readonly partition: Partition;
   readonly domain: CompiledContext;
   readonly activation: Activation;
   readonly appendIds: AppendIds;
-  readonly sessions: Map<number, SessionWindow>;
+  readonly sessions: Sessions;
   readonly covering: number;
-  readonly nowMs: number;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
   readonly crashPoint?: ((name: string) => void) | undefined;
 }
 
 export class Checkpoint {
+  /** Settles when it has ended, well or not; it gave everything back then. */
   readonly done: Promise<void>;
   readonly #options: CheckpointOptions;
   readonly #writer: CheckpointWriter;
-  readonly #cut: Entity[];
-  #next = 0;
+  readonly #entities: readonly Entity[];
+  readonly #ids: IterableIterator<AppendId>;
+  readonly #sessions: ChangedSessions;
+  #cancelled = false;
 
   constructor(options: CheckpointOptions) {
     this.#options = options;
     this.#writer = options.partition.checkpoint(options.covering);
-    this.#cut = options.activation.takeChanged();
-    for (const entity of this.#cut) entity.awaitsCheckpoint = true;
-    this.#cut.sort((a, b) => (a.id < b.id ? -1 : 1));
-    this.#writeSessions();
-    options.appendIds.flush((entity, id, position) => this.#writer.putAppendId(entity, id, position));
+    this.#entities = options.activation.takeChanged();
+    this.#ids = options.appendIds.flush();
+    this.#sessions = options.sessions.takeChanged();
     this.done = this.#run();
   }
 
-  /** Writes one entity as it stands, if it has still to be written. */
-  write(entity: Entity): void {
-    if (!entity.awaitsCheckpoint) return;
-    entity.awaitsCheckpoint = false;
-    entity.flushingExtents = entity.newExtents;
-    entity.newExtents = [];
-    const snapshots = entity.states === undefined ? [] : this.#snapshots(entity, entity.states);
-    this.#writer.putEntity(
-      entity.id,
-      { seq: entity.seq, position: entity.position, time: entity.time },
-      Float64Array.from(entity.flushingExtents),
-      snapshots,
-    );
+  /** Ends it before it commits: for a shard that no longer trusts its memory. */
+  cancel(): void {
+    this.#cancelled = true;
   }
 
   async #run(): Promise<void> {
-    const { schedule, crashPoint, appendIds } = this.#options;
-    crashPoint?.("checkpoint:begun");
-    while (this.#next < this.#cut.length) {
-      await new Promise<void>((resolve) => schedule(resolve));
-      const end = Math.min(this.#next + sliceEntitiesMax, this.#cut.length);
-      for (; this.#next < end; this.#next++) this.write(this.#cut[this.#next]!);
+    const { crashPoint } = this.#options;
+    try {
+      crashPoint?.("checkpoint:begun");
+      await this.#writeEntities();
+      await this.#writeIds();
+      await this.#writeSessions();
+      crashPoint?.("checkpoint:before-commit");
+      await this.#writer.commit();
+    } catch (error) {
+      this.#giveBack();
+      throw error;
     }
-    crashPoint?.("checkpoint:before-commit");
-    await this.#writer.commit();
     crashPoint?.("checkpoint:after-commit");
-    for (const entity of this.#cut) entity.flushingExtents = noExtents;
-    appendIds.flushed();
+    await this.#settle();
   }
 
-  #snapshots(entity: Entity, states: readonly unknown[]): SnapshotRecord[] {
-    const snapshots: SnapshotRecord[] = [];
-    for (const aggregate of this.#options.domain.aggregates.values()) {
-      let state: Uint8Array;
-      try {
-        state = Uint8Array.prototype.slice.call(encodeValue(states[aggregate.index]));
-      } catch {
-        continue; // A state that is no plain data has no snapshot; its entity is folded from the log each time.
+  async #writeEntities(): Promise<void> {
+    const inOrder = new SortInTurns(this.#entities, (entity) => entity.id as string);
+    do await this.#nextTurn();
+    while (inOrder.sortMore());
+    let entity = inOrder.next();
+    while (entity !== undefined) {
+      let bytes = 0;
+      for (let left = sliceEntitiesMax; left > 0 && bytes < sliceBytesMax && entity !== undefined; left--) {
+        bytes += this.#writeEntity(entity);
+        entity = inOrder.next();
       }
-      snapshots.push({ aggregate: aggregate.name, foldVersion: aggregate.version, seq: entity.seq, state });
+      await this.#nextTurn();
+    }
+  }
+
+  // Returns the bytes of its snapshots.
+  #writeEntity(entity: Entity): number {
+    if (entity.cut === undefined) entity.keepCut();
+    const { seq, position, time, states } = entity.cut!;
+    entity.cut = undefined;
+    const snapshots = states === undefined ? [] : this.#snapshots(states, seq);
+    const extents = Float64Array.from(entity.flushingExtents);
+    this.#writer.putEntity(entity.id, { seq, position, time }, extents, snapshots);
+    const bytes = snapshots.reduce((sum, snapshot) => sum + snapshot.state.length, 0);
+    if (states !== undefined) this.#options.activation.weigh(entity, bytes);
+    return bytes;
+  }
+
+  #snapshots(states: readonly unknown[], seq: number): SnapshotRecord[] {
+    const snapshots: SnapshotRecord[] = [];
+    for (const { index, name, version } of this.#options.domain.aggregates.values()) {
+      const state = encodeState(states[index]);
+      if (state !== undefined) snapshots.push({ aggregate: name, foldVersion: version, seq, state });
     }
     return snapshots;
   }
 
-  #writeSessions(): void {
-    for (const [session, window] of this.#options.sessions) {
-      if (this.#options.nowMs - window.lastSeenMs > sessionIdleMsMax) {
-        this.#options.sessions.delete(session);
-        this.#writer.dropSession(session);
-      } else if (window.dirty) {
-        window.dirty = false;
-        this.#writer.putSession(session, window.lastSeenMs, window.calls());
-      }
+  async #writeIds(): Promise<void> {
+    let left = sliceIdsMax;
+    for (const { entity, id, position } of this.#ids) {
+      this.#writer.putAppendId(entity, id, position);
+      if (--left > 0) continue;
+      left = sliceIdsMax;
+      await this.#nextTurn();
     }
+  }
+
+  async #writeSessions(): Promise<void> {
+    const { changed, lapsed } = this.#sessions;
+    let left = sliceCallsMax;
+    for (const window of changed) {
+      // What came after the cut may not be durable yet, and is in the log's tail if it is.
+      const calls = window.calls(this.#options.covering);
+      this.#writer.putSession(window.session, window.lastSeenMs, calls);
+      left -= calls.length + sessionWeight;
+      if (left > 0) continue;
+      left = sliceCallsMax;
+      await this.#nextTurn();
+    }
+    for (const session of lapsed) {
+      this.#writer.dropSession(session);
+      left -= sessionWeight;
+      if (left > 0) continue;
+      left = sliceCallsMax;
+      await this.#nextTurn();
+    }
+  }
+
+  // From here on the partition has everything: memory may let go of it.
+  async #settle(): Promise<void> {
+    for (let at = 0; at < this.#entities.length; at += sliceSettledMax) {
+      if (at > 0) await new Promise<void>((resolve) => this.#options.schedule(resolve));
+      for (const entity of this.#entities.slice(at, at + sliceSettledMax)) entity.flushingExtents = noExtents;
+    }
+    this.#options.appendIds.flushed();
+  }
+
+  #giveBack(): void {
+    const { activation, appendIds, sessions } = this.#options;
+    activation.giveBack(this.#entities);
+    appendIds.giveBack();
+    sessions.giveBack(this.#sessions);
+  }
+
+  // Waits for the partition too: without it a disk slower than the shard would fill memory with what waits to be put.
+  async #nextTurn(): Promise<void> {
+    await new Promise<void>((resolve) => this.#options.schedule(resolve));
+    await this.#writer.drained();
+    if (this.#cancelled) throw new HeddleError("CLOSED", { what: `the checkpoint of shard ${this.#options.shard}` });
+  }
+}
+
+/**
+ * The bytes of a snapshot, or undefined for a state that would not come back from them as it was: it has no snapshot, and
+ * its entity is folded from the log each time.
+ */
+export function encodeState(state: unknown): Uint8Array | undefined {
+  try {
+    return isPlainData(state) ? Uint8Array.prototype.slice.call(encodeValue(state)) : undefined;
+  } catch {
+    return undefined;
   }
 }

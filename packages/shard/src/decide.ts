@@ -2,6 +2,7 @@
 import type { CompiledAggregate, CompiledEvent } from "@heddle/domain/internal";
 import { describeThrown } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
+import { InvariantViolation } from "@heddle/kernel/internal";
 import { type Rejection, rejection } from "@heddle/protocol/internal";
 import { compare, comparison, freeze } from "./plain-data.ts";
 
@@ -69,24 +70,44 @@ export function foldAll(
   into: Folded,
 ): Rejection | undefined {
   const { aggregate } = proposed;
+  const last = payloads.length - 1;
   let state = before;
   let index = 0;
   try {
-    for (; index < payloads.length; index++) {
+    for (; index <= last; index++) {
       state = typeAt(proposed, index).fold(state, payloads[index]);
+      // Before the rules, so that one that changes what it is asked about throws: no replay would repeat the change.
+      if (index === last) settle(state);
       const rule = aggregate.brokenInvariant(state);
       if (rule !== undefined) return rejection("INVARIANT_VIOLATED", { aggregate: aggregate.name, rule, index });
     }
   } catch (thrown) {
     throw asDomainFailure(thrown, () => `${aggregate.name}.${typeAt(proposed, index).type}`);
   }
-  freeze(state);
   into.state = state;
   return undefined;
 }
 
-/** Errors of user code become `DOMAIN_FAILED`; what is a HeddleError already stays as it is. */
-export function asDomainFailure(thrown: unknown, where: () => string): HeddleError {
-  if (thrown instanceof HeddleError) return thrown;
+/**
+ * Ends the folding of one append, live and in a replay alike, so that a fold cannot tell the two apart.
+ * Errors: a `TypeError` for what is no state: nothing, which a fold without `return` gives, or a promise.
+ */
+export function settle(state: unknown): void {
+  if (state === undefined || isPromise(state)) {
+    throw new TypeError(`the fold returned ${state === undefined ? "nothing" : "a promise"}, wanted the new state`);
+  }
+  freeze(state);
+}
+
+// A promise's rejection is taken care of: nobody awaits it, and unhandled it would end the thread.
+function isPromise(state: unknown): boolean {
+  if (!(state instanceof Promise)) return false;
+  state.catch(() => {});
+  return true;
+}
+
+/** Errors of user code become `DOMAIN_FAILED`; Heddle's own stay as they are. */
+export function asDomainFailure(thrown: unknown, where: () => string): HeddleError | InvariantViolation {
+  if (thrown instanceof HeddleError || thrown instanceof InvariantViolation) return thrown;
   return new HeddleError("DOMAIN_FAILED", { where: where(), message: describeThrown(thrown) }, { cause: thrown });
 }

@@ -1,4 +1,5 @@
 // For sibling packages and tests.
+export { encodeState } from "./checkpoint.ts";
 export * from "./index.ts";
 export { compare, comparison, freeze } from "./plain-data.ts";
 export { SessionWindow } from "./sessions.ts";

@@ -20,16 +20,18 @@ export function compare(value: unknown, payload: unknown, levelsLeft: number = l
   if (Object.getPrototypeOf(value) !== Object.prototype) {
     return value === payload ? comparison.same : comparison.different;
   }
+  // An empty list, a date or bytes have no keys, as an empty object has none.
+  if (Object.getPrototypeOf(payload) !== Object.prototype) return depthOnly(value, levelsLeft);
   let result: Comparison = comparison.same;
   let keys = 0;
   for (const key in value) {
-    const found = compare(
-      (value as Record<string, unknown>)[key],
-      (payload as Record<string, unknown>)[key],
-      levelsLeft - 1,
-    );
+    const inner = (value as Record<string, unknown>)[key];
+    const found = compare(inner, (payload as Record<string, unknown>)[key], levelsLeft - 1);
     if (found === comparison.tooDeep) return found;
-    if (found === comparison.different) result = found;
+    // A key that is missing reads as undefined too, and its place in the count may be another's.
+    if (found === comparison.different || (inner === undefined && !Object.hasOwn(payload, key))) {
+      result = comparison.different;
+    }
     keys++;
   }
   for (const _ in payload) keys--;
@@ -48,7 +50,12 @@ function compareArrays(value: readonly unknown[], payload: object, levelsLeft: n
 }
 
 function depthOnly(value: object, levelsLeft: number): Comparison {
-  return compare(value, value, levelsLeft) === comparison.tooDeep ? comparison.tooDeep : comparison.different;
+  return isTooDeep(value, levelsLeft) ? comparison.tooDeep : comparison.different;
+}
+
+/** Whether plain objects and arrays nest deeper than `levels`. */
+export function isTooDeep(value: unknown, levels: number = limits.payloadDepthMax): boolean {
+  return compare(value, value, levels) === comparison.tooDeep;
 }
 
 /**
@@ -60,4 +67,37 @@ export function freeze(state: unknown): void {
   if (typeof state !== "object" || state === null || Object.isFrozen(state) || ArrayBuffer.isView(state)) return;
   Object.freeze(state);
   for (const key in state) freeze((state as Record<string, unknown>)[key]);
+}
+
+/** A snapshot nests no deeper than what a decoder takes. */
+const stateLevelsMax = limits.valueDepthMax - 1;
+
+/**
+ * Whether a value comes back from its bytes as it was. Not so: class instances, maps, sets and functions; objects
+ * without a prototype, which come back with one; minus zero; text with half a surrogate pair.
+ */
+export function isPlainData(value: unknown, levelsLeft: number = stateLevelsMax): boolean {
+  switch (typeof value) {
+    case "string":
+      return value.isWellFormed();
+    case "number":
+      return !Object.is(value, -0);
+    case "object":
+      return value === null || isPlainObject(value, levelsLeft);
+    default:
+      return typeof value !== "function" && typeof value !== "symbol";
+  }
+}
+
+function isPlainObject(value: object, levelsLeft: number): boolean {
+  if (levelsLeft === 0) return false;
+  if (Array.isArray(value)) return value.every((item) => isPlainData(item, levelsLeft - 1));
+  if (value instanceof Date || value instanceof Uint8Array) return true;
+  if (Object.getPrototypeOf(value) !== Object.prototype) return false;
+  for (const key in value) {
+    // The decoder gives this key another name, lest it sets a prototype.
+    if (key === "__proto__" || !key.isWellFormed()) return false;
+    if (!isPlainData((value as Record<string, unknown>)[key], levelsLeft - 1)) return false;
+  }
+  return true;
 }

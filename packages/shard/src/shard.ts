@@ -7,9 +7,19 @@
 // P2. A reply to a write, and to a read that saw it, leaves only when the log says that its group is durable.
 // P3. State changes only after every rule held for every event of the append.
 // P4. A call number or id that took effect gives its first receipt again.
-// P8. The mailbox is bounded by the listener's credit; while a full group waits for the disk, frames wait in the mailbox.
+// P7. What is refused leaves no trace: not in a state, a sequence, a window, or the log.
+// P8. The mailbox is bounded by the listener's credit. Frames wait in it while a full group waits for the disk, while too
+//     many bytes of replies do, and while a checkpoint is too far behind the log.
 // Not promised: that a call answered with a failure did not take effect; its id tells, when it is sent again.
-import type { CompiledAggregate, CompiledContext, CompiledEvent } from "@heddle/domain/internal";
+// Not promised: that waking an entity is quick. One with a million events and no snapshot takes a second or two.
+import {
+  type CompiledAggregate,
+  type CompiledContext,
+  type CompiledEvent,
+  type DecidedEvent,
+  type Decision,
+  describeThrown,
+} from "@heddle/domain/internal";
 import {
   crc32,
   type Disk,
@@ -20,7 +30,7 @@ import {
   EventLog,
   entryFlags,
 } from "@heddle/event-log/internal";
-import { type Clock, HeddleError, type Random } from "@heddle/kernel";
+import { type Clock, HeddleError, limits as kernelLimits, type Random } from "@heddle/kernel";
 import { InvariantViolation } from "@heddle/kernel/internal";
 import type { Partition } from "@heddle/partition/internal";
 import {
@@ -40,7 +50,6 @@ import {
   rejection,
   replyKind,
   requestCall,
-  requestFlags,
   requestKind,
   TextCache,
   writeAppendBody,
@@ -52,8 +61,9 @@ import { AppendIds } from "./append-ids.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { asDomainFailure, type Folded, foldAll, type Proposed, validateAll } from "./decide.ts";
 import type { Entity } from "./entity.ts";
-import { readHistory } from "./history.ts";
-import { SessionWindow } from "./sessions.ts";
+import { HistoryPage } from "./history.ts";
+import { isTooDeep } from "./plain-data.ts";
+import { Sessions, type SessionWindow } from "./sessions.ts";
 import { ShardCounters, type ShardStats } from "./stats.ts";
 import { type ReplySink, WaitingReplies } from "./waiting-replies.ts";
 
@@ -66,7 +76,12 @@ export interface ShardLimits {
   readonly checkpointBytes: number;
   /** … or after this many ms, if anything changed. */
   readonly checkpointIntervalMs: number;
+  /** Entities in memory beyond this many are let go, those that the partition has whole … */
   readonly activeEntitiesMax: number;
+  /** … and also when their states take more than this, as encoded. Objects take three to five times as much. */
+  readonly stateBytesMax: number;
+  /** Memory for the idempotency windows of client sessions: beyond it new ones are refused as OVERLOADED. */
+  readonly sessionBytesMax: number;
   readonly segmentBytes: number;
 }
 
@@ -76,6 +91,8 @@ export const defaultShardLimits: ShardLimits = {
   checkpointBytes: 64 << 20,
   checkpointIntervalMs: 10_000,
   activeEntitiesMax: 200_000,
+  stateBytesMax: 64 << 20,
+  sessionBytesMax: 256 << 20,
   segmentBytes: 64 << 20,
 };
 
@@ -115,10 +132,18 @@ interface MailboxItem {
 /** Bytes that must be free before a full shard takes appends again. */
 const freeBytesWanted = 32 << 20;
 
+/** Replies that wait for a sync may take this much before further frames wait. */
+const heldReplyBytesMax = 16 << 20;
+
+/** The log may be so many checkpoints ahead of the partition: memory and the time of a recovery grow with it. */
+const tailCheckpointsMax = 4;
+
+/** An append's body in the log. Less than a frame, so that any event fits into a reply together with what describes it. */
+const bodyBytesMax = kernelLimits.frameBytesMax - 4_096;
+
 export class Shard {
   readonly #options: ShardOptions;
   readonly #limits: ShardLimits;
-  readonly #sessions = new Map<number, SessionWindow>();
   readonly #texts = new TextCache();
   readonly #counters = new ShardCounters();
   #state: ShardState = "recovering";
@@ -126,15 +151,26 @@ export class Shard {
   #log!: EventLog;
   #activation!: Activation;
   #appendIds!: AppendIds;
+  #sessions!: Sessions;
   #checkpoint: Checkpoint | undefined;
   #checkpointedAt = 0;
+  /** Why the last checkpoint failed, if it did. The next one is due by time then. */
+  #checkpointFailure: HeddleError | undefined;
   #wantsCheckpoint = false;
+  /** A checkpoint is running, and the log is as far ahead of the partition as it may be. */
+  #isBehind = false;
+  #isClosing = false;
+  #closing: Promise<void> | undefined;
+  /** Histories that go on in a later turn. */
+  #historiesUnderWay = 0;
   #mailbox: MailboxItem[] = [];
   #filling = new WaitingReplies();
   #inFlight = new WaitingReplies();
   #now = 0;
   #lingering = false;
   #spaceProbedAt = Number.NEGATIVE_INFINITY;
+  /** Window of the call at hand, if its session has one. */
+  #window: SessionWindow | undefined;
   // Reused from call to call, so that an append allocates nothing of its own.
   readonly #append = newAppendView();
   readonly #execute = newExecuteView();
@@ -151,11 +187,15 @@ export class Shard {
     payloadsOffset: 0,
   };
 
-  /** Opens and recovers a shard. Errors: `LOG_DAMAGED`, `PARTITION_DAMAGED`; whatever the disk throws. */
+  /**
+   * Opens and recovers a shard. Errors: `LOG_DAMAGED`, `PARTITION_DAMAGED`; whatever the disk throws. The partition is
+   * then still the caller's to close.
+   */
   static open(options: ShardOptions): Shard {
     const shard = new Shard(options);
     const startedAt = options.clock.monotonic();
     shard.#openLog(Math.max(options.partition.coveredPosition, options.partition.cleanEnd ?? 0));
+    shard.#enter("open");
     const { recovery } = shard.#log;
     options.report(recovery.cutBytes > 0 ? "warn" : "info", "shard is open", {
       shard: options.shard,
@@ -207,11 +247,12 @@ export class Shard {
 
   /** To be called every now and then: begins checkpoints that are due by time, looks whether a full disk has room. */
   tick(): void {
-    if (this.#state === "full") this.#probeSpace();
-    // Appends that are refused wake entities too, but never lead to a checkpoint, after which the others are let go.
+    const now = this.#options.clock.monotonic();
+    if (this.#state === "full") this.#probeSpace(now);
+    this.#sessions.tick(now);
     this.#activation.passivate();
     if (this.#state !== "open" || this.#checkpoint !== undefined || this.#wantsCheckpoint) return;
-    const due = this.#options.clock.monotonic() - this.#checkpointedAt >= this.#limits.checkpointIntervalMs;
+    const due = now - this.#checkpointedAt >= this.#limits.checkpointIntervalMs;
     if (due && this.#log.durableEnd > this.#options.partition.coveredPosition) this.requestCheckpoint();
   }
 
@@ -232,7 +273,9 @@ export class Shard {
       mailboxDepth: this.#mailbox.length,
       waitingReplies: this.#filling.size + this.#inFlight.size,
       activeEntities: this.#activation.activeCount,
-      sessions: this.#sessions.size,
+      stateBytes: this.#activation.stateBytes,
+      sessions: this.#sessions.count,
+      sessionBytes: this.#sessions.bytes,
       logBytes: this.#log.durableEnd,
       checkpointPosition: this.#options.partition.coveredPosition,
       checkpointAgeMs: this.#options.clock.monotonic() - this.#checkpointedAt,
@@ -240,63 +283,88 @@ export class Shard {
     });
   }
 
-  /** Stops taking frames, commits what was decided, writes a last checkpoint and closes the files. */
-  async close(): Promise<void> {
-    while (this.#state === "recovering") await new Promise<void>((resolve) => this.#options.schedule(resolve, 0));
-    if (this.#state === "closed") return;
-    const working = this.#state === "open" || this.#state === "full";
-    if (this.#state === "open") {
-      await this.#idle();
-      if (this.#state === "open" && this.#log.durableEnd > this.#options.partition.coveredPosition) {
-        this.requestCheckpoint();
-      }
+  /**
+   * Answers further frames with `SHARD_STOPPED`, commits what was decided, writes a last checkpoint and closes the files.
+   * Never fails: what could not be recorded is reported, and the next opening replays the log instead.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { partition, shard, report } = this.#options;
+    this.#isClosing = true;
+    this.#drainMailbox((call) => encodeErrorReply(call, this.#notServing()));
+    await this.#settled();
+    if (this.#state === "open" && this.#log.durableEnd > partition.coveredPosition) {
+      this.requestCheckpoint();
+      await this.#settled();
     }
-    await this.#checkpoint?.done.catch(() => {});
+    const clean = this.#state === "open" || this.#state === "full";
     const end = this.#log.durableEnd;
-    this.#enter("closed");
-    this.#drainMailbox((call) =>
-      encodeErrorReply(call, new HeddleError("CLOSED", { what: `shard ${this.#options.shard}` })),
-    );
-    if (!this.#log.inFlight) this.#log.close();
-    await this.#options.partition.close(working ? { cleanEnd: end } : {});
+    if (this.#state !== "stopped") this.#enter("closed");
+    this.#log.close();
+    try {
+      await partition.close(clean ? { cleanEnd: end } : {});
+    } catch (error) {
+      report("warn", "the clean stop could not be recorded", { shard, error: messageOf(error) });
+    }
   }
 
   /** Closes the partition and nothing else: for a thread whose memory can no longer be trusted. */
   async abandon(): Promise<void> {
+    this.#isClosing = true;
+    this.#checkpoint?.cancel();
+    this.#stopReason = "its thread ends after a fault";
     this.#enter("stopped");
     await this.#options.partition.close({});
   }
 
   #enter(state: ShardState): void {
     this.#state = state;
+    if (state !== "open") {
+      this.#wantsCheckpoint = false;
+      this.#isBehind = false;
+    }
     this.#options.onState?.(state, state === "full" ? "no room on the disk" : this.#stopReason);
   }
 
-  // Waits until nothing is filling or in flight and no checkpoint runs.
-  async #idle(): Promise<void> {
+  // Waits until nothing is under way: no group, checkpoint, recovery or history.
+  async #settled(): Promise<void> {
     while (
-      this.#state === "open" &&
-      (this.#log.inFlight || this.#log.fillingEntries > 0 || this.#mailbox.length > 0 || this.#checkpoint !== undefined)
+      this.#state === "recovering" ||
+      this.#log.inFlight ||
+      (this.#state === "open" && this.#log.fillingEntries > 0) ||
+      this.#wantsCheckpoint ||
+      this.#checkpoint !== undefined ||
+      this.#historiesUnderWay > 0
     ) {
-      if (!this.#log.inFlight && this.#log.fillingEntries > 0) this.#flush();
-      await new Promise<void>((resolve) => this.#options.schedule(resolve, 0));
+      this.#flush();
+      await this.#nextTurn();
     }
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#options.schedule(resolve, 0));
   }
 
   #openLog(knownEnd: number): void {
     const options = this.#options;
     const limits = this.#limits;
     const { partition } = options;
-    this.#sessions.clear();
-    for (const kept of partition.sessions()) this.#session(kept.session).restore(kept.lastSeenMs, kept.calls);
+    const nowMonotonic = options.clock.monotonic();
+    this.#sessions = new Sessions({ bytesMax: limits.sessionBytesMax, nowMonotonic });
+    for (const kept of partition.sessions()) this.#sessions.restore(kept.session, kept.lastSeenMs, kept.calls);
     this.#appendIds = new AppendIds(partition);
     this.#activation = new Activation({
       shard: options.shard,
       shardCount: options.shardCount,
       domain: options.domain,
       partition,
-      readEntry: (position) => this.#log.read(position),
+      readEntry: (position) => this.#readEntry(position),
       activeEntitiesMax: limits.activeEntitiesMax,
+      stateBytesMax: limits.stateBytesMax,
     });
     this.#log = EventLog.open({
       disk: options.disk,
@@ -313,8 +381,7 @@ export class Shard {
     });
     this.#log.onDurable = (group) => this.#onDurable(group);
     this.#log.onFailure = (error) => this.#onLogFailure(error);
-    this.#checkpointedAt = options.clock.monotonic();
-    this.#enter("open");
+    this.#checkpointedAt = nowMonotonic;
   }
 
   #recoverEntry(entry: EntryView): void {
@@ -322,29 +389,36 @@ export class Shard {
     readAppendBody(entry.bytes, entry.bodyFrom, entry.bodyTo, this.#texts, view);
     this.#activation.recover(view.entity, entry.firstSeq, entry.eventCount, entry.position, entry.time);
     if (view.id !== "") this.#appendIds.add(view.entity, view.id, entry.position);
-    const window = this.#session(entry.session);
-    if (!window.mayRepeat(entry.call) || window.find(entry.call) === undefined) {
-      window.add(entry.call, entry.position, entry.time);
-    }
+    this.#sessions.recover(entry.session, entry.call, entry.position, entry.time);
   }
 
-  #session(session: number): SessionWindow {
-    let window = this.#sessions.get(session);
-    if (window === undefined) {
-      window = new SessionWindow();
-      this.#sessions.set(session, window);
+  // A disk that cannot give back a few bytes concerns those who asked for them, not the whole shard.
+  #readEntry(position: number): EntryView {
+    try {
+      return this.#log.read(position);
+    } catch (cause) {
+      if (!isSystemError(cause)) throw cause;
+      const problem = `position ${position} could not be read: ${cause.message}`;
+      throw new HeddleError("LOG_DAMAGED", { file: this.#options.logFolder, offset: 0, problem }, { cause });
     }
-    return window;
   }
 
   // ——— the mailbox
 
+  // Whoever is told to wait is sure to be woken: by the end of a group, a checkpoint, or a recovery.
   #mustWait(): boolean {
+    if (this.#state !== "open") return this.#state === "recovering" && !this.#isClosing;
+    if (this.#mailbox.length > 0 || this.#wantsCheckpoint || this.#isBehind) return !this.#isClosing;
+    if (!this.#hasEnough()) return false;
+    this.#flush();
+    // The flush may have failed, and then a recovery is under way.
+    return this.#hasEnough() || this.#state !== "open";
+  }
+
+  #hasEnough(): boolean {
     return (
-      this.#mailbox.length > 0 ||
-      this.#wantsCheckpoint ||
-      this.#state === "recovering" ||
-      (this.#log.inFlight && this.#log.fillingBytes >= this.#limits.groupBytesMax)
+      this.#log.fillingBytes >= this.#limits.groupBytesMax ||
+      this.#filling.heldBytes + this.#inFlight.heldBytes >= heldReplyBytesMax
     );
   }
 
@@ -373,12 +447,7 @@ export class Shard {
   #handle(connection: number, session: number, bytes: Uint8Array, from: number, to: number): void {
     const call = requestCall(bytes, from);
     try {
-      if (this.#state === "stopped" || this.#state === "closed") {
-        throw new HeddleError("SHARD_STOPPED", {
-          shard: this.#options.shard,
-          reason: this.#state === "closed" ? "it is closing" : this.#stopReason,
-        });
-      }
+      if (this.#isClosing || this.#state === "stopped") throw this.#notServing();
       switch (bytes[from + frameOffset.kind]) {
         case requestKind.append:
           this.#onAppend(connection, session, bytes, from, to, call);
@@ -402,6 +471,11 @@ export class Shard {
     }
   }
 
+  #notServing(): HeddleError {
+    const reason = this.#state === "stopped" ? this.#stopReason : "it is closing";
+    return new HeddleError("SHARD_STOPPED", { shard: this.#options.shard, reason });
+  }
+
   #refuse(connection: number, requestBytes: number, call: number, thrown: unknown): void {
     if (!(thrown instanceof HeddleError)) {
       // Neither input nor user code: a fault of Heddle's own. Nothing that was decided may become durable after it.
@@ -422,16 +496,18 @@ export class Shard {
     const view = this.#append;
     readAppendBody(bytes, body, to, this.#texts, view);
     const entity = this.#activation.activate(view.entity);
-    const retried = (bytes[from + frameOffset.flags]! & requestFlags.retry) !== 0;
-    if (this.#answersRepeat(connection, session, bytes, from, to, call, retried, entity, view.id)) return;
-    this.#checkWritable();
+    if (this.#answersRepeat(connection, session, bytes, from, to, call, entity, view.id)) return;
+    this.#checkWritable(call);
     if (view.expectedSeq >= 0 && view.expectedSeq !== entity.seq) {
       this.#reject(connection, to - from, call, entity, sequenceConflict(view.expectedSeq, entity));
       return;
     }
+    checkBodyBytes(to - body);
     const aggregate = this.#aggregateOf(view.aggregate, view.types[0]!);
     const proposed = this.#propose(aggregate, bytes);
     const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
+    // Decoded even when its bytes are stored as they came: what cannot be decoded would make the history unreadable.
+    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
     const verbatim = validateAll(proposed, payloads) && view.aggregate !== "";
     this.#commit({
       connection,
@@ -447,7 +523,7 @@ export class Shard {
       source: verbatim ? bytes : undefined,
       bodyFrom: body,
       bodyTo: to,
-      metadata: verbatim ? undefined : metadataOf(bytes, view.metadataFrom, view.metadataTo),
+      metadata,
     });
   }
 
@@ -456,9 +532,8 @@ export class Shard {
     const view = this.#execute;
     readExecuteBody(bytes, body, to, this.#texts, view);
     const entity = this.#activation.activate(view.entity);
-    const retried = (bytes[from + frameOffset.flags]! & requestFlags.retry) !== 0;
-    if (this.#answersRepeat(connection, session, bytes, from, to, call, retried, entity, view.id)) return;
-    this.#checkWritable();
+    if (this.#answersRepeat(connection, session, bytes, from, to, call, entity, view.id)) return;
+    this.#checkWritable(call);
     if (view.expectedSeq >= 0 && view.expectedSeq !== entity.seq) {
       this.#reject(connection, to - from, call, entity, sequenceConflict(view.expectedSeq, entity));
       return;
@@ -471,28 +546,33 @@ export class Shard {
     }
     const where = () => `${aggregate.name}.${view.command}`;
     const input = decodeInput(bytes, view.inputFrom, to);
-    let decision: ReturnType<typeof command.decide>;
+    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
+    const states = this.#activation.statesOf(entity);
+    let decision: Decision;
+    let proposed: Proposed | undefined;
+    let payloads: unknown[] = [];
     try {
       const validated = command.validate(input);
       if (validated.issues !== undefined) {
         const issues = validated.issues;
         throw new HeddleError("INVALID_PAYLOAD", { aggregate: aggregate.name, type: view.command, index: 0, issues });
       }
-      const state = this.#activation.statesOf(entity)[aggregate.index];
+      const state = states[aggregate.index];
       decision = command.decide(state, validated.value, { entity: entity.id, now: this.#time(entity) });
+      // What the module decided is its own object, and looking at it may run its code.
+      if (decision.kind === "events") {
+        proposed = proposalOf(aggregate, decision.events);
+        payloads = decision.events.map((event) => event.payload);
+      }
     } catch (thrown) {
       throw asDomainFailure(thrown, where);
     }
-    if (decision.kind === "rejected") {
-      const facts = { command: view.command, reason: decision.code, details: decision.facts };
+    if (proposed === undefined || decision.kind === "rejected") {
+      const { code: reason, facts: details } = decision as Extract<Decision, { kind: "rejected" }>;
+      const facts = { command: view.command, reason, details };
       this.#reject(connection, to - from, call, entity, rejection("COMMAND_REJECTED", facts));
       return;
     }
-    const names = [...new Set(decision.events.map((event) => event.type))];
-    const types = names.map((name) => eventOf(aggregate, name, 0));
-    const indexBytes = Uint8Array.from([0, ...decision.events.map((event) => names.indexOf(event.type))]);
-    const proposed = { aggregate, types, indexFrom: names.length > 1 ? 1 : 0, indexBytes };
-    const payloads = decision.events.map((event) => event.payload);
     try {
       validateAll(proposed, payloads);
     } catch (thrown) {
@@ -517,7 +597,7 @@ export class Shard {
       source: undefined,
       bodyFrom: 0,
       bodyTo: 0,
-      metadata: metadataOf(bytes, view.metadataFrom, view.metadataTo),
+      metadata,
     });
   }
 
@@ -547,7 +627,7 @@ export class Shard {
     if (append.source === undefined) {
       bodyBytes = this.#encodeBody(append);
       // What is folded now must be what a replay will fold: the values as they come back from the log.
-      payloads = this.#storedPayloads(bodyBytes);
+      payloads = this.#storedPayloads(bodyBytes, proposed);
     }
     const rejected = foldAll(proposed, states[aggregate.index], payloads, this.#folded);
     if (rejected !== undefined) {
@@ -566,11 +646,11 @@ export class Shard {
     header.call = append.call;
     header.eventCount = payloads.length;
     header.payloadsOffset = this.#append.payloadsFrom - append.bodyFrom;
-    if (entity.awaitsCheckpoint) this.#checkpoint!.write(entity);
+    this.#activation.beforeChange(entity);
     const position = this.#log.add(header, bodyBytes);
     states[aggregate.index] = this.#folded.state;
     this.#activation.extend(entity, payloads.length, position, time);
-    this.#session(append.session).add(append.call, position, time);
+    this.#sessions.add(this.#window, append.session, append.call, position, time);
     if (append.id !== "") this.#appendIds.add(entity.id, append.id, position);
     this.#counters.appends++;
     this.#filling.addReceipt(
@@ -615,19 +695,31 @@ export class Shard {
           id: append.id === "" ? undefined : append.id,
           metadata: append.metadata,
         },
-        (wanted) => this.#log.reserve(wanted),
+        (wanted) => {
+          // A schema can make much of little.
+          checkBodyBytes(wanted);
+          return this.#log.reserve(wanted);
+        },
       );
     } catch (thrown) {
-      throw asDomainFailure(thrown, () => `${proposed.aggregate.name}: storing what its schemas made of the payloads`);
+      throw asDomainFailure(thrown, () => storing(proposed));
     }
   }
 
-  #storedPayloads(bodyBytes: number): unknown[] {
+  #storedPayloads(bodyBytes: number, proposed: Proposed): unknown[] {
     const { bytes, at } = this.#log.reserve(bodyBytes);
-    readAppendBody(bytes, at, at + bodyBytes, this.#texts, this.#append);
-    const payloads = decodePayloads(bytes, this.#append.payloadsFrom, at + bodyBytes, this.#append.eventCount);
-    this.#append.payloadsFrom -= at; // `#commit` takes it from the body's start, which is 0 for an encoded body.
-    return payloads;
+    const view = this.#append;
+    try {
+      readAppendBody(bytes, at, at + bodyBytes, this.#texts, view);
+      const payloads = decodePayloads(bytes, view.payloadsFrom, at + bodyBytes, view.eventCount);
+      if (isTooDeep(payloads, kernelLimits.payloadDepthMax + 1)) throw new TypeError("it is nested too deeply");
+      view.payloadsFrom -= at; // `#commit` takes it from the body's start, which is 0 for an encoded body.
+      return payloads;
+    } catch (thrown) {
+      // The request was good: what the schemas made of it is not.
+      const message = describeThrown(thrown);
+      throw new HeddleError("DOMAIN_FAILED", { where: storing(proposed), message }, { cause: thrown });
+    }
   }
 
   #propose(aggregate: CompiledAggregate, bytes: Uint8Array): Proposed {
@@ -636,7 +728,7 @@ export class Shard {
     types.length = view.typeCount;
     for (let i = 0; i < view.typeCount; i++) {
       const event = aggregate.events.get(view.types[i]!);
-      types[i] = event ?? eventOf(aggregate, view.types[i]!, firstOfType(bytes, view.typeIndexes, i));
+      types[i] = event ?? eventOf(aggregate, view.types[i]!, firstOfType(bytes, view.typeIndexes, view.eventCount, i));
     }
     return { aggregate, types, indexFrom: view.typeIndexes, indexBytes: bytes };
   }
@@ -658,19 +750,31 @@ export class Shard {
   }
 
   #reject(connection: number, requestBytes: number, call: number, entity: Entity, value: Rejection): void {
+    let frame: Uint8Array;
+    try {
+      frame = encodeRejectionReply(call, value);
+    } catch (thrown) {
+      // Only a command's own facts can be anything.
+      throw asDomainFailure(thrown, () => `the facts of the rejection ${value.message}`);
+    }
     this.#counters.countRejection(value.code);
     // A rejection saw state that may not be durable yet; it must not be heard before that state is.
-    this.#sayWhenDurable(connection, requestBytes, call, this.#isUndurable(entity), encodeRejectionReply(call, value));
+    this.#sayWhenDurable(connection, requestBytes, call, this.#isUndurable(entity), frame);
   }
 
   #isUndurable(entity: Entity): boolean {
     return entity.seq > 0 && entity.position >= this.#log.durableEnd;
   }
 
-  #sayWhenDurable(connection: number, requestBytes: number, call: number, undurable: boolean, frame: Uint8Array): void {
+  #sayWhenDurable(connection: number, requestBytes: number, call: number, undurable: boolean, made: Uint8Array): void {
+    const frame = sized(made, call);
     if (!undurable) this.#options.replies.frame(connection, requestBytes, frame);
-    else if (this.#log.fillingEntries > 0) this.#filling.addOther(connection, requestBytes, call, () => frame);
-    else this.#inFlight.addOther(connection, requestBytes, call, () => frame);
+    else this.#waiting().addOther(connection, requestBytes, call, frame.length, () => frame);
+  }
+
+  // The replies that leave with what was decided last.
+  #waiting(): WaitingReplies {
+    return this.#log.fillingEntries > 0 ? this.#filling : this.#inFlight;
   }
 
   #time(entity: Entity): number {
@@ -678,10 +782,12 @@ export class Shard {
     return Math.max(this.#now, entity.time);
   }
 
-  #checkWritable(): void {
+  #checkWritable(call: number): void {
     if (this.#state === "full") {
       throw new HeddleError("DISK_FULL", { shard: this.#options.shard, path: this.#options.logFolder });
     }
+    if (this.#checkpointFailure !== undefined && this.#tailIsTooLong()) throw this.#checkpointFailure;
+    this.#sessions.checkRoom(this.#window, call);
   }
 
   // ——— repeats (P4)
@@ -694,35 +800,32 @@ export class Shard {
     from: number,
     to: number,
     call: number,
-    retried: boolean,
     entity: Entity,
     id: string,
   ): boolean {
-    const window = this.#session(session);
-    let position: number | undefined;
-    if (retried || window.mayRepeat(call)) {
-      position = window.find(call);
-      if (position === undefined && window.expired(call)) {
-        throw new HeddleError("ID_EXPIRED", {
-          problem: `call ${call} is too old: its session is at ${window.lastCall} and its outcome is no longer known`,
-        });
-      }
-    }
+    const window = this.#sessions.find(session);
+    this.#window = window;
+    let position = window?.find(call);
     if (position === undefined && id !== "") position = this.#appendIds.find(entity.id, id);
+    // An id that is not known says for good that the append did not take effect; a number says so within the window only.
+    else if (position === undefined && window?.expired(call)) {
+      throw new HeddleError("ID_EXPIRED", {
+        problem: `call ${call} is too old: its session is at ${window.lastCall} and its outcome is no longer known`,
+      });
+    }
     if (position === undefined) return false;
     const first = position;
     const fingerprint = crc32(bytes, from + frameOffset.requestBody, to);
     const reply = () => this.#repeatedReceipt(call, first, fingerprint, entity, id);
     this.#counters.duplicates++;
     if (first < this.#log.durableEnd) this.#options.replies.frame(connection, to - from, reply());
-    else if (this.#log.fillingEntries > 0) this.#filling.addOther(connection, to - from, call, reply);
-    else this.#inFlight.addOther(connection, to - from, call, reply);
+    else this.#waiting().addOther(connection, to - from, call, receiptFrameBytes, reply);
     return true;
   }
 
   #repeatedReceipt(call: number, position: number, fingerprint: number, entity: Entity, id: string): Uint8Array {
     try {
-      const entry = this.#log.read(position);
+      const entry = this.#readEntry(position);
       if (entry.fingerprint !== fingerprint) {
         throw new HeddleError("ID_REUSED", { entity: entity.id, id: id === "" ? `call ${call}` : id });
       }
@@ -766,15 +869,37 @@ export class Shard {
     if (fields.aggregate !== "" && !domain.aggregates.has(fields.aggregate)) {
       throw new HeddleError("UNKNOWN_AGGREGATE", { aggregate: fields.aggregate, known: domain.aggregateNames });
     }
-    const entity = this.#activation.find(fields.entity);
-    const events = entity === undefined ? [] : readHistory(this.#activation, this.#log, entity, fields);
-    this.#options.replies.frame(connection, to - from, encodeReply(replyKind.value, call, events));
+    this.#readHistory(connection, to - from, call, fields.entity, new HistoryPage(fields));
+  }
+
+  #readHistory(connection: number, requestBytes: number, call: number, id: string, page: HistoryPage): void {
+    const entity = this.#activation.find(id);
+    if (entity === undefined || page.read(this.#activation, this.#log, entity)) {
+      const frame = sized(encodeReply(replyKind.value, call, page.events), call);
+      this.#options.replies.frame(connection, requestBytes, frame);
+      return;
+    }
+    this.#historiesUnderWay++;
+    const goOn = () => {
+      if (this.#state === "recovering" && !this.#isClosing) {
+        this.#options.schedule(goOn, 0);
+        return;
+      }
+      this.#historiesUnderWay--;
+      try {
+        if (this.#isClosing || this.#state === "stopped") throw this.#notServing();
+        this.#readHistory(connection, requestBytes, call, id, page);
+      } catch (thrown) {
+        this.#refuse(connection, requestBytes, call, thrown);
+      }
+    };
+    this.#options.schedule(goOn, 0);
   }
 
   // ——— durability
 
   #flush(): void {
-    if (this.#log.inFlight || this.#log.fillingEntries === 0) return;
+    if (this.#state !== "open" || this.#log.inFlight || this.#log.fillingEntries === 0) return;
     const filled = this.#filling;
     this.#filling = this.#inFlight;
     this.#inFlight = filled;
@@ -782,91 +907,104 @@ export class Shard {
   }
 
   #onDurable(group: DurableGroup): void {
-    if (this.#state === "closed" || this.#state === "stopped") return;
+    if (this.#state !== "open") return;
     this.#counters.countGroup(group);
     this.#options.crashPoint?.("shard:before-reply");
     this.#inFlight.release(this.#options.shard, this.#options.replies);
     this.#options.crashPoint?.("shard:after-reply");
-    const due = group.end - this.#options.partition.coveredPosition >= this.#limits.checkpointBytes;
-    if (due && this.#checkpoint === undefined) this.#wantsCheckpoint = true;
+    const tailBytes = group.end - this.#options.partition.coveredPosition;
+    if (tailBytes >= this.#limits.checkpointBytes) {
+      if (this.#checkpoint !== undefined) this.#isBehind = this.#tailIsTooLong();
+      else if (this.#checkpointFailure === undefined) this.#wantsCheckpoint = true;
+    }
     if (this.#log.fillingEntries > 0) this.#flush();
     else if (this.#wantsCheckpoint) this.#beginCheckpoint();
     if (this.#mailbox.length > 0) this.#workMailbox();
   }
 
+  #tailIsTooLong(): boolean {
+    const tailBytes = this.#log.durableEnd - this.#options.partition.coveredPosition;
+    return tailBytes >= tailCheckpointsMax * this.#limits.checkpointBytes;
+  }
+
   #beginCheckpoint(): void {
     this.#wantsCheckpoint = false;
-    const { partition, domain, clock, schedule, crashPoint } = this.#options;
+    const { shard, partition, domain, schedule, crashPoint } = this.#options;
     const checkpoint = new Checkpoint({
+      shard,
       partition,
       domain,
       activation: this.#activation,
       appendIds: this.#appendIds,
       sessions: this.#sessions,
       covering: this.#log.durableEnd,
-      nowMs: clock.now(),
       schedule: (task) => schedule(task, 0),
       crashPoint,
     });
     this.#checkpoint = checkpoint;
     checkpoint.done.then(
-      () => this.#onCheckpointEnd(checkpoint),
-      (error: unknown) => this.#onCheckpointEnd(checkpoint, error),
+      () => this.#onCheckpointEnd(undefined),
+      (error: unknown) => this.#onCheckpointEnd(error),
     );
     if (this.#mailbox.length > 0) this.#workMailbox();
   }
 
-  #onCheckpointEnd(checkpoint: Checkpoint, error?: unknown): void {
-    if (this.#checkpoint !== checkpoint) return;
+  #onCheckpointEnd(error: unknown): void {
     this.#checkpoint = undefined;
     this.#checkpointedAt = this.#options.clock.monotonic();
-    if (error === undefined) {
-      this.#counters.checkpoints++;
+    this.#checkpointFailure = undefined;
+    this.#isBehind = false;
+    if (error === undefined) this.#counters.checkpoints++;
+    else if (this.#state !== "stopped") this.#onCheckpointFailure(error);
+    if (this.#mailbox.length > 0) this.#workMailbox();
+  }
+
+  // Memory has everything again, and the log has it anyway: appends go on until the log's tail is too long.
+  #onCheckpointFailure(error: unknown): void {
+    const { shard, report } = this.#options;
+    if (!(error instanceof HeddleError)) {
+      this.#stop(`a checkpoint failed: ${messageOf(error)}`);
       return;
     }
-    // What it had taken over from memory may be neither here nor there: start over from the log, which has everything.
-    this.#options.report("warn", "a checkpoint failed; the shard recovers from its log", {
-      shard: this.#options.shard,
-      error: String((error as Error)?.message ?? error),
-    });
-    if (this.#state === "open" || this.#state === "full") void this.#recoverInPlace(this.#state);
+    this.#checkpointFailure = error;
+    report("warn", "a checkpoint failed; the next one writes the same again", { shard, error: messageOf(error) });
   }
 
   // ——— failure
 
   #onLogFailure(error: HeddleError): void {
-    const full = error.code === "DISK_FULL";
-    this.#options.report("error", "a commit group could not be made durable; none of it was acknowledged", {
-      shard: this.#options.shard,
+    const { shard, report, replies } = this.#options;
+    report("error", "a commit group could not be made durable; none of it was acknowledged", {
+      shard,
       code: error.code,
       error: error.message,
-      cause: String((error.cause as Error)?.message ?? error.cause),
+      cause: messageOf(error.cause),
     });
+    if (this.#state !== "open") return;
     const answer = (call: number) => encodeErrorReply(call, error);
-    this.#inFlight.fail(this.#options.replies, answer);
-    this.#filling.fail(this.#options.replies, answer);
-    void this.#recoverInPlace(full ? "full" : "open");
+    this.#enter("recovering");
+    this.#inFlight.fail(replies, answer);
+    this.#filling.fail(replies, answer);
+    void this.#recoverInPlace(error.code === "DISK_FULL" ? "full" : "open");
   }
 
   // Memory is ahead of the disk: everything is dropped and read again. Frames that come meanwhile wait in the mailbox.
   async #recoverInPlace(next: "open" | "full"): Promise<void> {
-    if (this.#state === "recovering" || this.#state === "closed") return;
-    this.#enter("recovering");
-    this.#wantsCheckpoint = false;
-    while (!this.#log.failed && (this.#log.inFlight || this.#log.fillingEntries > 0)) {
-      this.#flush();
-      await new Promise<void>((resolve) => this.#options.schedule(resolve, 0));
-    }
-    await this.#checkpoint?.done.catch(() => {});
-    this.#checkpoint = undefined;
+    // A checkpoint that runs was cut when all was durable: it may as well end. At least a turn passes in any case, so
+    // that whoever was adding to the log when its write failed comes back first.
+    do await this.#nextTurn();
+    while (this.#checkpoint !== undefined);
+    if (this.#state !== "recovering") return;
     try {
       const durable = this.#log.durableEnd;
       this.#log.close();
       this.#openLog(durable);
-      this.#enter(next);
       this.#spaceProbedAt = this.#options.clock.monotonic();
+      this.#enter(next);
+      const { shard, report } = this.#options;
+      report("info", "the shard has recovered in place", { shard, state: next, logEnd: this.#log.durableEnd });
     } catch (thrown) {
-      this.#stop(`it could not recover: ${String((thrown as Error)?.message ?? thrown)}`);
+      this.#stop(`it could not recover: ${messageOf(thrown)}`);
     }
     this.#workMailbox();
   }
@@ -875,22 +1013,37 @@ export class Shard {
     if (this.#state === "stopped") return;
     this.#stopReason = reason;
     this.#enter("stopped");
+    // What it would still write comes from a memory that is not to be trusted.
+    this.#checkpoint?.cancel();
     this.#options.report("error", "the shard stops", { shard: this.#options.shard, reason });
-    const answer = (call: number) =>
-      encodeErrorReply(call, new HeddleError("SHARD_STOPPED", { shard: this.#options.shard, reason }));
+    const answer = (call: number) => encodeErrorReply(call, this.#notServing());
     this.#inFlight.fail(this.#options.replies, answer);
     this.#filling.fail(this.#options.replies, answer);
     this.#drainMailbox(answer);
   }
 
-  #probeSpace(): void {
-    const now = this.#options.clock.monotonic();
+  #probeSpace(now: number): void {
     if (now - this.#spaceProbedAt < 1_000) return;
     this.#spaceProbedAt = now;
     if (this.#options.disk.freeBytes(this.#options.logFolder) < freeBytesWanted) return;
     this.#enter("open");
     this.#options.report("info", "there is room on the disk again", { shard: this.#options.shard });
   }
+}
+
+// The client would take a longer frame for the end of all sense and connect anew, again and again.
+function sized(frame: Uint8Array, call: number): Uint8Array {
+  const bytes = frame.length - 4;
+  if (bytes <= kernelLimits.frameBytesMax) return frame;
+  return encodeErrorReply(call, new HeddleError("FRAME_TOO_LARGE", { bytes, bytesMax: kernelLimits.frameBytesMax }));
+}
+
+function isSystemError(thrown: unknown): thrown is NodeJS.ErrnoException {
+  return thrown instanceof Error && !(thrown instanceof HeddleError) && "code" in thrown;
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
 function sequenceConflict(expectedSeq: number, entity: Entity): Rejection {
@@ -908,8 +1061,26 @@ function eventOf(aggregate: CompiledAggregate, type: string, index: number): Com
   throw new HeddleError("UNKNOWN_EVENT_TYPE", { aggregate: aggregate.name, type, index, known });
 }
 
-function firstOfType(bytes: Uint8Array, indexFrom: number, type: number): number {
-  return indexFrom === 0 ? 0 : Math.max(0, bytes.indexOf(type, indexFrom) - indexFrom);
+// The first event of a type; 0 for a type that no event has.
+function firstOfType(bytes: Uint8Array, indexFrom: number, eventCount: number, type: number): number {
+  return indexFrom === 0 ? 0 : Math.max(0, bytes.subarray(indexFrom, indexFrom + eventCount).indexOf(type));
+}
+
+// Errors: `DOMAIN_FAILED` for more types than a number of one byte can tell apart.
+function proposalOf(aggregate: CompiledAggregate, events: readonly DecidedEvent[]): Proposed {
+  const names = [...new Set(events.map((event) => event.type))];
+  if (names.length > 255) throw new TypeError("it decided events of more than 255 types");
+  const types = names.map((name) => eventOf(aggregate, name, 0));
+  const indexBytes = Uint8Array.from([0, ...events.map((event) => names.indexOf(event.type))]);
+  return { aggregate, types, indexFrom: names.length > 1 ? 1 : 0, indexBytes };
+}
+
+function storing(proposed: Proposed): string {
+  return `${proposed.aggregate.name}: storing what its schemas made of the payloads`;
+}
+
+function checkBodyBytes(bytes: number): void {
+  if (bytes > bodyBytesMax) throw new HeddleError("FRAME_TOO_LARGE", { bytes, bytesMax: bodyBytesMax });
 }
 
 function decodePayloads(bytes: Uint8Array, from: number, to: number, count: number): unknown[] {
@@ -933,5 +1104,9 @@ function decodeInput(bytes: Uint8Array, from: number, to: number): unknown {
 }
 
 function metadataOf(bytes: Uint8Array, from: number, to: number): unknown {
-  return to > from ? decodeInput(bytes, from, to) : undefined;
+  if (to === from) return undefined;
+  const metadata = decodeInput(bytes, from, to);
+  if (!isTooDeep(metadata)) return metadata;
+  const problem = `it nests deeper than ${kernelLimits.payloadDepthMax} levels`;
+  throw new HeddleError("INVALID_REQUEST", { path: "metadata", problem });
 }

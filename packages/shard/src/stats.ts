@@ -14,7 +14,10 @@ export interface ShardFacts {
   /** Replies that wait for a sync. */
   readonly waitingReplies: number;
   readonly activeEntities: number;
+  /** Of the states of active entities, as encoded. */
+  readonly stateBytes: number;
   readonly sessions: number;
+  readonly sessionBytes: number;
   readonly logBytes: number;
   readonly checkpointPosition: number;
   readonly checkpointAgeMs: number;

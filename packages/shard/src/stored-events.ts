@@ -10,6 +10,7 @@ import {
   readU16,
   TextCache,
 } from "@heddle/protocol/internal";
+import { asDomainFailure, settle } from "./decide.ts";
 
 export interface StoredEvent {
   readonly seq: number;
@@ -38,6 +39,7 @@ export class EntryDecoder {
     return this.view;
   }
 
+  /** The payloads of the entry that was opened last. */
   payloads(entry: EntryView): unknown[] {
     const payloads = decodeValue(entry.bytes.subarray(this.view.payloadsFrom, this.view.end));
     if (!Array.isArray(payloads) || payloads.length !== this.view.eventCount) {
@@ -75,8 +77,8 @@ export class EntryDecoder {
   }
 
   /**
-   * Folds the entry's events with a sequence above `afterSeq` into `states`.
-   * Errors: `DOMAIN_FAILED` when the domain no longer knows the aggregate or type; whatever a fold throws.
+   * Folds the entry's events with a sequence above `afterSeq` into `states`, just as they were folded before.
+   * Errors: `DOMAIN_FAILED` when the domain no longer knows the aggregate or type, or a fold throws.
    */
   foldInto(states: unknown[], entry: EntryView, domain: CompiledContext, afterSeq: readonly number[]): void {
     const view = this.open(entry);
@@ -86,11 +88,24 @@ export class EntryDecoder {
     if (skip >= view.eventCount) return;
     const payloads = this.payloads(entry);
     let state = states[aggregate.index];
-    for (let i = Math.max(0, skip); i < payloads.length; i++) {
-      const type = view.types[view.typeIndexes === 0 ? 0 : entry.bytes[view.typeIndexes + i]!]!;
-      state = eventOf(aggregate, type).fold(state, payloads[i]);
+    const last = payloads.length - 1;
+    let at = Math.max(0, skip);
+    try {
+      for (; at <= last; at++) {
+        state = eventOf(aggregate, this.#typeAt(entry, at)).fold(state, payloads[at]);
+        if (at === last) settle(state);
+      }
+    } catch (thrown) {
+      const where = () =>
+        `${aggregate.name}.${this.#typeAt(entry, at)}, at the replay of sequence ${entry.firstSeq + at}`;
+      throw asDomainFailure(thrown, where);
     }
     states[aggregate.index] = state;
+  }
+
+  #typeAt(entry: EntryView, index: number): string {
+    const { types, typeIndexes } = this.view;
+    return types[typeIndexes === 0 ? 0 : entry.bytes[typeIndexes + index]!]!;
   }
 }
 

@@ -23,6 +23,8 @@ const columns = 7;
 export class WaitingReplies {
   #receipts = new Float64Array(columns * 64);
   #receiptCount = 0;
+  /** Bytes of the replies beside receipts. */
+  heldBytes = 0;
   #others: { connection: number; requestBytes: number; call: number; reply: () => Uint8Array }[] = [];
 
   addReceipt(
@@ -52,7 +54,8 @@ export class WaitingReplies {
   }
 
   /** A reply that is made when the group is durable: a read that saw undurable state, a repeated call. */
-  addOther(connection: number, requestBytes: number, call: number, reply: () => Uint8Array): void {
+  addOther(connection: number, requestBytes: number, call: number, replyBytes: number, reply: () => Uint8Array): void {
+    this.heldBytes += replyBytes;
     this.#others.push({ connection, requestBytes, call, reply });
   }
 
@@ -80,6 +83,7 @@ export class WaitingReplies {
     const others = this.#others;
     if (others.length === 0) return;
     this.#others = [];
+    this.heldBytes = 0;
     for (const other of others) sink.frame(other.connection, other.requestBytes, other.reply());
   }
 
@@ -92,6 +96,7 @@ export class WaitingReplies {
     this.#receiptCount = 0;
     const others = this.#others;
     this.#others = [];
+    this.heldBytes = 0;
     for (const other of others) sink.frame(other.connection, other.requestBytes, failure(other.call));
   }
 }

@@ -78,9 +78,10 @@ describe("index rebuild: what it derives", () => {
     expect(report).toMatchObject({ context: "shop", entities: 90, events: 2_400, snapshots: 180 });
     expect(report.shards.map(({ shard }) => shard)).toEqual([0, 1, 2]);
     const again = await start();
+    // The first round once more: P4, its 67 ids are known, so only the other 133 items are new.
     await fill(again.url.replace("heddle:", "http:"), 1);
     await again.close();
-    expect(await auditFolder({ data, domain: shop })).toMatchObject({ ok: true, problems: [], events: 2_600 });
+    expect(await auditFolder({ data, domain: shop })).toMatchObject({ ok: true, problems: [], events: 2_400 + 133 });
   });
 
   it("is the same whether it is written in one checkpoint or in many", async () => {

@@ -42,7 +42,12 @@ export function browserProblem(
 function isOwnName(host: string, hostNames: readonly string[]): boolean {
   const [, address, name = ""] = hostPattern.exec(host.toLowerCase()) ?? [];
   if (address !== undefined) return isIP(address) === 6;
-  return isIP(name) === 4 || name === "localhost" || name.endsWith(".localhost") || hostNames.includes(name);
+  return (
+    isIP(name) === 4 ||
+    name === "localhost" ||
+    name.endsWith(".localhost") ||
+    hostNames.some((own) => own.toLowerCase() === name)
+  );
 }
 
 // [IPv6] or a name, and a port.

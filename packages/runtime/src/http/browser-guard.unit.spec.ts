@@ -36,7 +36,7 @@ describe("browser guard", () => {
   });
 
   it("answers to the names that the operator lists, and to any when told so", () => {
-    expect(refused("db.internal:9090", undefined, ["db.internal"])).toBeUndefined();
+    expect(refused("db.internal:9090", undefined, ["DB.internal"])).toBeUndefined();
     expect(refused("other.internal", undefined, ["db.internal"])).toBe("Host");
     expect(browserProblem({ host: "any.example" }, "any")).toBeUndefined();
   });

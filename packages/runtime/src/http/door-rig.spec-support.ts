@@ -125,7 +125,10 @@ export class Rig implements AsyncDisposable {
   heldSockets = 0;
   #stop: () => void = () => {};
 
-  static async start(options: Partial<HttpDoorOptions> = {}): Promise<Rig> {
+  static async start(
+    options: Partial<HttpDoorOptions> = {},
+    handOver: (door: HttpDoor, socket: Socket, firstBytes: Buffer) => void = (door, ...bytes) => door.accept(...bytes),
+  ): Promise<Rig> {
     const rig = new Rig();
     rig.door = await openHttpDoor({
       gateway: {
@@ -147,7 +150,7 @@ export class Rig implements AsyncDisposable {
       socket.once("data", (chunk: Buffer) => {
         rig.heldSockets++;
         socket.once("close", () => rig.heldSockets--);
-        rig.door.accept(socket, chunk);
+        handOver(rig.door, socket, chunk);
       });
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

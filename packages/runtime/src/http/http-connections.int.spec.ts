@@ -42,6 +42,32 @@ describe("taking over a connection", () => {
     expect(rig.gateway.appends).toHaveLength(6);
   });
 
+  it("may happen later, if the socket was paused meanwhile", async () => {
+    await using rig = await Rig.start({}, (door, socket, firstBytes) => {
+      socket.pause();
+      setImmediate(() => door.accept(socket, firstBytes));
+    });
+    const text = post(credited);
+    const connection = await rig.raw(text.slice(0, 50));
+    connection.socket.write(text.slice(50));
+    await connection.receives('"ok":true');
+    connection.socket.destroy();
+  });
+
+  it("holds nothing of one that ended before it was handed over", async () => {
+    const handedOver = deferred<void>();
+    await using rig = await Rig.start({ bounds: { closeMsMax: 600_000 } }, (door, socket, firstBytes) => {
+      socket.destroy();
+      socket.once("close", () => {
+        door.accept(socket, firstBytes);
+        handedOver.resolve();
+      });
+    });
+    await rig.raw(get("/livez"));
+    await handedOver.promise;
+    await rig.door.close();
+  });
+
   it("keeps it for further requests", async () => {
     await using rig = await Rig.start();
     const connection = await rig.raw(get("/livez"));

@@ -121,6 +121,8 @@ class Door implements HttpDoor {
   }
 
   accept(socket: Socket, firstBytes: Uint8Array): void {
+    // Gone while the caller held it paused: there will be no event of its end to wait for.
+    if (socket.destroyed) return;
     const problem = this.#connectionProblem();
     if (problem !== undefined) {
       refuseSocket(socket, problem);
@@ -131,11 +133,11 @@ class Door implements HttpDoor {
       this.#sockets.delete(socket);
       if (this.#sockets.size === 0) this.#onLastSocket();
     });
-    // What node sets on the sockets of a server that listens.
+    // As node does for the sockets of an HTTP server that listens.
     socket.setNoDelay(true);
-    socket.allowHalfOpen = true;
     socket.unshift(firstBytes);
     this.#server.emit("connection", socket);
+    // For a caller who paused it.
     socket.resume();
   }
 

@@ -126,7 +126,12 @@ function writeNode(page: MetricsPage, node: NodeMetrics["node"], facts: NodeFact
   page.add("process_resident_memory_bytes", "gauge", "Resident memory of the process.", [[{}, node.residentBytes]]);
   page.add("nodejs_heap_size_used_bytes", "gauge", "Heap in use on the main thread.", [[{}, node.heapUsedBytes]]);
   page.add("heddle_connections", "gauge", "Open connections, of every protocol.", [[{}, node.connections]]);
-  page.add("heddle_in_flight_bytes", "gauge", "Held for clients: requests not answered yet, and replies not taken yet.", [[{}, node.bytesInFlight]]);
+  page.add(
+    "heddle_in_flight_bytes",
+    "gauge",
+    "Held for clients: requests not answered yet, and replies not taken yet.",
+    [[{}, node.bytesInFlight]],
+  );
   writeDelay(page, "heddle_node", "the main thread", [[{}, node.eventLoopDelay]]);
 }
 

@@ -1,0 +1,45 @@
+// heddle bench: the benchmark lives in the repository, beside the servers that it compares with. This only starts it.
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import type { AddCommand } from "../program.ts";
+import { UsageError } from "../report-error.ts";
+
+export const addBench: AddCommand = (program, run) => {
+  program
+    .command("bench")
+    .summary("run the benchmark of this repository")
+    .description(
+      "Runs the benchmark, with its floor and its referee, as npm run bench does. All arguments go to it as they are.\n" +
+        "It is part of Heddle's repository and not of the published package.",
+    )
+    .argument("[arguments...]", "what npm run bench takes; heddle bench -- --help lists it")
+    .allowUnknownOption()
+    .addHelpText(
+      "after",
+      `
+Examples:
+  heddle bench -- --help
+  heddle bench -- --seconds 10`,
+    )
+    .action((args: string[]) => run({}, () => bench(args)));
+};
+
+async function bench(args: readonly string[]): Promise<ExitCode> {
+  const script = fileURLToPath(new URL("../../../../bench/src/main.ts", import.meta.url));
+  if (!fs.existsSync(script)) {
+    throw new UsageError(
+      "the benchmark is not part of the published package",
+      "It is in the bench folder of Heddle's repository: clone it, and run npm run bench there.",
+    );
+  }
+  const child = spawn(process.execPath, [script, ...args], { stdio: "inherit" });
+  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (...ended) => resolve(ended));
+  });
+  // Its verdicts keep their meaning: 0 reached, 1 not reached.
+  if (signal !== null) return exitCodes.failed;
+  return (code ?? exitCodes.failed) as ExitCode;
+}

@@ -1,0 +1,69 @@
+// heddle history: the newest events of an entity, or those from a place on.
+import type { HistoryEvent } from "@heddle/client";
+import { limits } from "@heddle/kernel";
+import { exitCodes } from "../exit-codes.ts";
+import { toJson } from "../json.ts";
+import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
+import { wholeNumber } from "../options.ts";
+import type { AddCommand } from "../program.ts";
+import { shortened, table, time } from "../text.ts";
+
+interface HistoryValues extends NodeOptionValues {
+  readonly aggregate?: string;
+  readonly from?: number;
+  readonly backward?: boolean;
+}
+
+export const addHistory: AddCommand = (program, run) => {
+  withNodeOptions(
+    program
+      .command("history")
+      .summary("print events of an entity")
+      .description(
+        "Prints the newest events of an entity, oldest of them first; with --from or --backward, from a place on.",
+      )
+      .argument("<entity>", "kind/name, such as account/alice")
+      .argument("[limit]", "events at most", wholeNumber(1, limits.historyEventsMax), 20)
+      .option("--aggregate <name>", "only the events of one aggregate")
+      .option("--from <seq>", "begin at this sequence", wholeNumber(1))
+      .option("--backward", "falling sequences, from the end or from --from down"),
+  )
+    .addHelpText(
+      "after",
+      `
+Examples:
+  heddle history account/alice
+  heddle history account/alice 100 --from 1
+  heddle history account/alice 5 --backward --json`,
+    )
+    .action((entity: string, limit: number, values: HistoryValues) =>
+      run(values, async (terminal) => {
+        const events = await withNode(values, (db) => {
+          const { aggregate, from, backward } = values;
+          const one = db.entity(entity);
+          if (from === undefined && backward !== true && aggregate === undefined) return one.history(limit);
+          const newest = from === undefined && backward !== true;
+          const direction = newest || backward === true ? "backward" : "forward";
+          const asked = one.history({ limit, aggregate, from, direction });
+          return newest ? asked.then((found) => found.reverse()) : asked;
+        });
+        if (values.json === true) terminal.out(toJson(events.map((event) => ({ entity, ...event }))));
+        else if (events.length === 0) terminal.say(terminal.sayColours.dim(`${entity} has no such events`));
+        else for (const line of eventTable(events, terminal.outColumns)) terminal.out(line);
+        return exitCodes.ok;
+      }),
+    );
+};
+
+export function eventTable(events: readonly HistoryEvent[], columns: number): string[] {
+  const lines = table(
+    [{ title: "seq", align: "right" }, { title: "time (UTC)" }, { title: "event" }, { title: "payload" }],
+    events.map((event) => [
+      String(event.seq),
+      time(event.time),
+      `${event.aggregate}.${event.type}`,
+      toJson(event.payload),
+    ]),
+  );
+  return lines.map((line) => shortened(line, Math.max(columns, 60)));
+}

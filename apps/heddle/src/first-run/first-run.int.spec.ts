@@ -1,0 +1,152 @@
+// Goal: `npm start` shows the truth about the 20,000 flights, shows it again without importing anything twice, and
+// what it tells the user to try next works as printed.
+// Method: the totals are computed here from the JSON file alone, without the code that made the events.
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { repository, start, temporaryFolder } from "../run-heddle.spec-support.ts";
+import type { NextStep } from "./what-next.ts";
+
+const folders: string[] = [];
+const folder = (): string => {
+  const made = temporaryFolder();
+  folders.push(made);
+  return made;
+};
+afterAll(() => {
+  for (const made of folders) fs.rmSync(made, { recursive: true, force: true });
+});
+
+const main = path.join(repository, "apps/heddle/src/first-run/main.ts");
+const firstRun = (...args: string[]) => start(process.execPath, [main, "--port", "0", ...args]);
+
+interface Result {
+  readonly ok: boolean;
+  readonly url: string;
+  readonly imported: { readonly wasThere: boolean; readonly imported: number; readonly known: number };
+  readonly busiest: readonly unknown[];
+  readonly audit: { readonly aggregates: number; readonly events: number };
+  readonly next: readonly NextStep[];
+}
+
+/** The ten airports that most rows of the file name, straight from the file. */
+function busiestOfTheFile(): readonly unknown[] {
+  const code = createRequire(path.join(repository, "apps/examples/flights/flights.ts")).resolve("vega-datasets");
+  const file = path.join(path.dirname(code), "../data/flights-20k.json");
+  const rows = JSON.parse(fs.readFileSync(file, "utf8")) as { delay: number; origin: string; destination: string }[];
+  expect(rows).toHaveLength(20_000);
+  return [...new Set(rows.flatMap((row) => [row.origin, row.destination]))]
+    .map((airport) => {
+      const departed = rows.filter((row) => row.origin === airport);
+      const arrived = rows.filter((row) => row.destination === airport);
+      const delay = [...departed, ...arrived].reduce((sum, row) => sum + row.delay, 0);
+      const flights = departed.length + arrived.length;
+      return { airport, departures: departed.length, arrivals: arrived.length, meanDelay: delay / flights };
+    })
+    .sort((a, b) => b.departures + b.arrivals - a.departures - a.arrivals || (a.airport < b.airport ? -1 : 1))
+    .slice(0, 10);
+}
+
+describe("npm start", () => {
+  it("imports all flights, holds the file's totals, and the second time finds them there", async () => {
+    const data = folder();
+    const first = await firstRun("--once", "--json", "--data", data).ended;
+    expect(first).toMatchObject({ code: 0, said: "" });
+    const result = JSON.parse(first.out) as Result;
+    expect(result).toMatchObject({
+      ok: true,
+      imported: { wasThere: false, flights: 20_000, airports: 224, imported: 40_000, known: 0 },
+      measured: { durability: "fsync", callers: 1, appendsPerCall: 2_000 },
+      audit: { ok: true, aggregates: 224, events: 40_000, problems: [] },
+    });
+    expect(result.busiest).toEqual(busiestOfTheFile());
+
+    const second = JSON.parse((await firstRun("--once", "--json", "--data", data).ended).out) as Result;
+    expect(second.imported).toMatchObject({ wasThere: true, imported: 0, known: 40_000 });
+    expect(second.busiest).toEqual(result.busiest);
+    expect(second.audit).toMatchObject({ ok: true, aggregates: 224, events: 40_000 });
+  });
+
+  it("P4, P5: completes an import that was killed, and nothing is there twice", async () => {
+    const data = folder();
+    const killed = firstRun("--once", "--data", data);
+    await new Promise<void>((resolve) => {
+      killed.child.stderr!.once("data", () => resolve());
+    });
+    killed.child.kill("SIGKILL");
+    await killed.ended;
+    const next = JSON.parse((await firstRun("--once", "--json", "--data", data).ended).out) as Result;
+    expect(next.imported.wasThere).toBe(false);
+    expect(next.imported.known).toBeGreaterThan(0);
+    expect(next.imported.imported + next.imported.known).toBe(40_000);
+    expect(next.busiest).toEqual(busiestOfTheFile());
+    expect(next.audit).toMatchObject({ ok: true, events: 40_000 });
+  });
+
+  it("says what it does, stays up, and what it says to try next works as printed; Ctrl-C ends it", async () => {
+    const data = folder();
+    const running = firstRun("--data", data);
+    await running.printed(/Ctrl-C stops it; npm start finds its data again\.\n/);
+    const [, text] = await running.printed(/^([\s\S]*)\nThe node is up at/m);
+    expect(
+      text!
+        .replace(/imported in .*/, "imported in …")
+        .replace(/ {2}[\d,]+\/s with/, "  …/s with")
+        .split("\n"),
+    ).toEqual([
+      expect.stringMatching(/^heddle \d+\.\d+\.\d+ starts a node on \//),
+      "20,000 flights between 224 airports: 40,000 events imported in …",
+      "  …/s with durability fsync, 1 caller, 2,000 appends per call, 1 event per append",
+      "",
+      "airport  departures  arrivals  mean delay",
+      "ORD           1,095     1,160     8.4 min",
+      "DFW           1,103     1,027     8.5 min",
+      "ATL             846       825     8.7 min",
+      "LAX             777       782     9.1 min",
+      "PHX             633       647    11.4 min",
+      "STL             550       527     8.6 min",
+      "DTW             458       473     2.3 min",
+      "DEN             452       472     9.6 min",
+      "LAS             464       440    10.4 min",
+      "MSP             458       427     2.7 min",
+      "",
+      "INTEGRITY_OK (224 aggregates)",
+      "",
+    ]);
+    const [, printed] = await running.printed(/try:\n\n([\s\S]*)\n\nCtrl-C/);
+    const commands = new Map(
+      printed!.split(/\n\n/).map((step) => {
+        const [title, ...lines] = step.split("\n");
+        return [title!.replace("# ", ""), lines.join("\n")];
+      }),
+    );
+    const shell = (title: string) => start("sh", ["-c", commands.get(title)!]).ended;
+    expect(JSON.parse((await shell("HTTP")).out)).toMatchObject({ state: { departures: 1_095, arrivals: 1_160 } });
+    expect((await shell("SDK")).out).toMatch(/departures: 1095, arrivals: 1160[\s\S]*seq: 2255/);
+    expect((await shell("CLI")).out.split("\n")[5]).toMatch(/^2255 .*Airport\.(Departed|Arrived) .*"flight":"flight-/);
+    expect((await shell("Audit")).out).toMatch(/^INTEGRITY_OK \(224 aggregates\)\n/);
+    running.child.kill("SIGINT");
+    expect(await running.ended).toMatchObject({ code: 0, signal: null });
+  });
+
+  it("says how to choose another port when its own is taken, and another folder when that is in use", async () => {
+    const data = folder();
+    const running = firstRun("--json", "--data", data);
+    const [, port] = await running.printed(/"port":(\d+)/);
+    const samePort = await start(process.execPath, [main, "--once", "--data", folder(), "--port", port!]).ended;
+    expect(samePort.code).toBe(2);
+    expect(samePort.said).toBe(
+      `heddle: port ${port} is taken: another program listens there, perhaps another npm start\n` +
+        "  Choose another one: npm start -- --port 9191, or PORT=9191 npm start.\n",
+    );
+    const environment = { PORT: port! };
+    const byEnvironment = await start(process.execPath, [main, "--once", "--data", folder()], { environment }).ended;
+    expect(byEnvironment.said).toContain(`port ${port} is taken`);
+    const sameFolder = await firstRun("--once", "--data", data).ended;
+    expect(sameFolder.code).toBe(2);
+    expect(sameFolder.said).toContain("npm start -- --data ./data/other --port 9191");
+    running.child.kill("SIGTERM");
+    expect((await running.ended).code).toBe(0);
+  });
+});

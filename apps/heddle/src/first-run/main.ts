@@ -1,0 +1,213 @@
+// `npm start`: a node on embedded defaults, 20,000 real flights in it, and what there is to see.
+//
+// The node runs in this process, on a data folder that stays: the second start finds its data. The audit is the command
+// that anybody can run, in a process of its own beside the node.
+import { spawn } from "node:child_process";
+import path from "node:path";
+import { text as readAll } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { Heddle, HeddleError, isHeddleError } from "@heddle/client";
+import { type AuditReport, type HeddleNode, startNode, version } from "@heddle/runtime/internal";
+import type flights from "@heddle-examples/flights";
+import { type BusyAirport, busiestAirports, readFlights } from "@heddle-examples/flights/flights";
+import { Command } from "commander";
+import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import { toJson } from "../json.ts";
+import { wholeNumber } from "../options.ts";
+import { silentProgress, startProgress } from "../progress.ts";
+import { reportError, UsageError } from "../report-error.ts";
+import { stopSignal } from "../stop-signal.ts";
+import { type Terminal, terminalOf } from "../terminal.ts";
+import { count, counted, duration, rate, table } from "../text.ts";
+import { airportStates, type FlightsImport, flightsPerCall, importFlights } from "./import-flights.ts";
+import { shellPath, whatNext } from "./what-next.ts";
+
+interface FirstRunValues {
+  readonly data: string;
+  readonly port: number;
+  readonly once?: boolean;
+  readonly json?: boolean;
+}
+
+const repository = fileURLToPath(new URL("../../../../", import.meta.url));
+const domain = fileURLToPath(import.meta.resolve("@heddle-examples/flights"));
+const launcher = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
+
+const terminal = terminalOf(process.stdout, process.stderr, process.env);
+const program = new Command("npm start --")
+  .description("Starts a node, imports 20,000 real flights, audits them, and stays up.")
+  .option("--data <folder>", "data folder; made when it is not there", path.join(repository, "data/flights"))
+  .option("--port <n>", "port; 0 takes any free one (default: 9090, env: PORT)", wholeNumber(0, 65_535))
+  .option("--once", "end after the audit")
+  .option("--json", "print the results as JSON")
+  .exitOverride();
+
+try {
+  const values = program.parse().opts<Omit<FirstRunValues, "port"> & { port?: number }>();
+  process.exitCode = await firstRun({ ...values, port: values.port ?? portOf(process.env["PORT"]) }, terminal);
+} catch (error) {
+  process.exitCode = reportError(error, terminal, process.argv.includes("--json"));
+}
+
+function portOf(environment: string | undefined): number {
+  if (environment === undefined || environment === "") return 9090;
+  try {
+    return wholeNumber(0, 65_535)(environment);
+  } catch {
+    throw new UsageError(`PORT is ${JSON.stringify(environment)}`, "Wanted a whole number from 0 to 65535.");
+  }
+}
+
+async function firstRun(values: FirstRunValues, terminal: Terminal): Promise<ExitCode> {
+  const asJson = values.json === true;
+  const stop = stopSignal();
+  const shownData = shellPath(values.data, process.cwd());
+  if (!asJson) terminal.out(`heddle ${version} starts a node on ${shownData}`);
+  const node = await start(values);
+  try {
+    await using db = new Heddle<typeof flights>(`${node.url}/flights`, { clientName: "heddle-first-run" });
+    const { imported, busiest } = await fill(db, terminal, asJson);
+    if (!asJson) {
+      for (const line of importLines(imported, node, terminal)) terminal.out(line);
+      terminal.out("");
+      for (const line of busiestTable(busiest)) terminal.out(line);
+      terminal.out("");
+    }
+    const audit = await runAudit(values.data);
+    const next = whatNext({
+      url: node.url,
+      data: values.data,
+      domain: path.dirname(domain),
+      entity: `airport/${busiest[0]!.airport}`,
+      cwd: process.cwd(),
+    });
+    if (asJson) {
+      const { url, port, durability, shardCount, threadCount } = node;
+      const eventsPerSecond = imported.wasThere ? undefined : Math.round((1000 * imported.imported) / imported.tookMs);
+      const measured = { durability, appendsPerCall: 2 * flightsPerCall, callers: 1, eventsPerSecond };
+      terminal.out(
+        toJson({
+          ok: audit.ok,
+          url,
+          port,
+          data: values.data,
+          shardCount,
+          threadCount,
+          imported,
+          measured,
+          busiest,
+          audit,
+          next,
+        }),
+      );
+    } else {
+      const { green, red, bold, dim } = terminal.outColours;
+      const verdict = audit.ok ? green("INTEGRITY_OK") : red("INTEGRITY_FAILED");
+      terminal.out(
+        `${verdict} (${audit.ok ? counted(audit.aggregates, "aggregate") : counted(audit.problemTotal, "problem")})`,
+      );
+      if (values.once !== true) {
+        terminal.out("");
+        terminal.out(`${bold(`The node is up at ${node.url}.`)} In another terminal, in this folder, try:`);
+        for (const { title, command } of next) {
+          terminal.out("");
+          terminal.out(dim(`# ${title}`));
+          terminal.out(command);
+        }
+        terminal.out("");
+        terminal.out("Ctrl-C stops it; npm start finds its data again.");
+      }
+    }
+    if (values.once !== true) await stop.asked;
+    return audit.ok ? exitCodes.ok : exitCodes.no;
+  } finally {
+    await node.close();
+    stop.done();
+  }
+}
+
+/** Errors: those of a node, with advice for this command where the usual one would not help. */
+async function start({ data, port }: FirstRunValues): Promise<HeddleNode> {
+  try {
+    return await startNode({ domain, data, port });
+  } catch (error) {
+    if (isHeddleError(error, "CONNECTION_FAILED") && /EADDRINUSE/.test(error.facts.message)) {
+      throw new UsageError(
+        `port ${port} is taken: another program listens there, perhaps another npm start`,
+        "Choose another one: npm start -- --port 9191, or PORT=9191 npm start.",
+      );
+    }
+    if (error instanceof HeddleError && error.code === "DATA_FOLDER_IN_USE") {
+      throw new UsageError(
+        `another process has ${data} open, perhaps another npm start`,
+        "Stop that one, or give this one a folder of its own: npm start -- --data ./data/other --port 9191.",
+      );
+    }
+    throw error;
+  }
+}
+
+async function fill(
+  db: Heddle<typeof flights>,
+  terminal: Terminal,
+  quiet: boolean,
+): Promise<{ imported: FlightsImport; busiest: readonly BusyAirport[] }> {
+  const all = readFlights();
+  let progress = silentProgress;
+  try {
+    const imported = await importFlights(db, all, (done) => {
+      if (quiet) return;
+      if (progress === silentProgress) {
+        progress = startProgress(terminal, { doing: "importing", total: all.length, unit: "flights" });
+      }
+      progress.at(done);
+    });
+    return { imported, busiest: busiestAirports(await airportStates(db, all)) };
+  } finally {
+    progress.stop();
+  }
+}
+
+function importLines(imported: FlightsImport, node: HeddleNode, { outColours }: Terminal): string[] {
+  const { flights, airports, imported: events, known, tookMs, wasThere } = imported;
+  if (wasThere) {
+    return [`${count(flights)} flights of ${counted(airports, "airport")} were there already: nothing was imported.`];
+  }
+  const again = known === 0 ? "" : `; ${count(known)} known already`;
+  return [
+    `${count(flights)} flights between ${counted(airports, "airport")}: ${counted(events, "event")} imported in ${duration(tookMs)}${again}`,
+    outColours.dim(
+      `  ${rate(events, tookMs)} with durability ${node.durability}, 1 caller, ${count(2 * flightsPerCall)} appends per call, 1 event per append`,
+    ),
+  ];
+}
+
+function busiestTable(busiest: readonly BusyAirport[]): string[] {
+  return table(
+    [
+      { title: "airport" },
+      { title: "departures", align: "right" },
+      { title: "arrivals", align: "right" },
+      { title: "mean delay", align: "right" },
+    ],
+    busiest.map(({ airport, departures, arrivals, meanDelay }) => [
+      airport,
+      count(departures),
+      count(arrivals),
+      `${meanDelay.toFixed(1)} min`,
+    ]),
+  );
+}
+
+// A process of its own: what it finds then does not rest on anything in the memory of this one.
+async function runAudit(data: string): Promise<AuditReport> {
+  const child = spawn(process.execPath, [launcher, "audit", "--domain", domain, "--data", data, "--json"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const printed = await readAll(child.stdout);
+  const report = JSON.parse(printed || "{}") as Partial<AuditReport> & { error?: { message: string } };
+  if (report.ok === undefined || report.aggregates === undefined) {
+    throw new Error(`the audit failed: ${report.error?.message ?? "it ended without a word"}`);
+  }
+  return report as AuditReport;
+}

@@ -1,0 +1,80 @@
+// Program: every command of heddle, put together. Builds only; nothing runs before `parseAsync`.
+import { Command } from "commander";
+import { addAppend, addExecute } from "./commands/append.ts";
+import { addAudit } from "./commands/audit.ts";
+import { addBench } from "./commands/bench.ts";
+import { addDoctor } from "./commands/doctor.ts";
+import { addExport } from "./commands/export.ts";
+import { addGet } from "./commands/get.ts";
+import { addHistory } from "./commands/history.ts";
+import { addImport } from "./commands/import.ts";
+import { addIndex } from "./commands/index-rebuild.ts";
+import { addServe } from "./commands/serve.ts";
+import { type ExitCode, exitCodes } from "./exit-codes.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Runs a command's work; what it throws is told, and becomes an exit code. */
+export type Run = (
+  values: { readonly json?: boolean },
+  work: (terminal: Terminal) => ExitCode | Promise<ExitCode>,
+) => Promise<void>;
+
+/** Adds one command to the program. Every file in commands/ has one or two. */
+export type AddCommand = (program: Command, run: Run) => void;
+
+export interface ProgramOptions {
+  readonly version: string;
+  readonly terminal: Terminal;
+  readonly run: Run;
+}
+
+const exitCodeHelp = `
+Exit codes: ${exitCodes.ok} done; ${exitCodes.no} the answer is no (a rejection, a refused line, a fault found);
+            ${exitCodes.usage} the command line makes no sense; ${exitCodes.failed} it could not be done.
+Environment: HEDDLE_URL is the node to talk to, NO_COLOR turns colours off.
+
+First steps:
+  heddle serve --domain ./apps/examples/bank --data ./data
+  heddle append account/alice Credited '{"amount":5000}'
+  heddle get account/alice
+  heddle help append`;
+
+export function buildProgram({ version, terminal, run }: ProgramOptions): Command {
+  const program = new Command("heddle")
+    .description("An actor for every entity, a durable log under every actor.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", exitCodeHelp)
+    .showHelpAfterError("(heddle help lists the commands, heddle help <command> shows one with examples)")
+    .configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.say(text.trimEnd()),
+      outputError: (text, write) => write(text.replace(/^error: /, `${terminal.sayColours.red("heddle:")} `)),
+      // The same text on every screen, as the reference holds it.
+      getOutHelpWidth: () => helpColumns,
+      getErrHelpWidth: () => helpColumns,
+      getOutHasColors: () => terminal.outColours.isColorSupported,
+      getErrHasColors: () => terminal.sayColours.isColorSupported,
+    })
+    .configureHelp({ styleTitle: (title) => terminal.outColours.bold(title) })
+    .exitOverride();
+  for (const add of commands) add(program, run);
+  return program;
+}
+
+const helpColumns = 120;
+
+const commands: readonly AddCommand[] = [
+  addServe,
+  addAppend,
+  addExecute,
+  addGet,
+  addHistory,
+  addExport,
+  addImport,
+  addAudit,
+  addDoctor,
+  addIndex,
+  addBench,
+];

@@ -1,0 +1,112 @@
+// Goal: what is typed is understood or refused with a sentence, and the reference says what the commands say.
+// What commands do is tested in cli.int.spec.ts.
+import fs from "node:fs";
+import { describe, expect, it } from "vitest";
+import { capturedTerminal } from "./captured-terminal.spec-support.ts";
+import { runCommand } from "./cli.ts";
+import { readableLine } from "./log-lines.ts";
+import { cliReference, commandsOf, helpOf, plainProgram } from "./reference.ts";
+
+const read = (file: string) => fs.readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8");
+
+async function typed(...args: string[]): Promise<{ code: number; out: string; said: string }> {
+  const captured = capturedTerminal();
+  const code = await runCommand(args, captured.terminal);
+  return { code, out: captured.out(), said: captured.said() };
+}
+
+describe("command line: what makes no sense", () => {
+  it.each([
+    [["frob"], "heddle: unknown command 'frob'"],
+    [["serv"], "heddle: unknown command 'serv'\n(Did you mean serve?)"],
+    [["get"], "heddle: missing required argument 'entity'"],
+    [["get", "account/alice", "--frob"], "heddle: unknown option '--frob'"],
+    [["serve"], "heddle: required option '--domain <module>' not specified"],
+    [["serve", "--domain", "x", "--port", "70000"], "Wanted a whole number from 0 to 65535."],
+    [["serve", "--domain", "x", "--durability", "maybe"], "Allowed choices are fsync, os."],
+    [["history", "account/alice", "0"], "Wanted a whole number from 1 to 10000."],
+    [["append", "account/alice", "Credited", "{}", "--expected-seq", "-1"], "Wanted a whole number from 0 up."],
+    [["append", "account/alice", "Credited", "{amount"], "heddle: the payload is not JSON:"],
+    [["append", "account/alice", "Credited", "{}", "--metadata", "x"], "heddle: the metadata is not JSON:"],
+    [["export"], "heddle: no entity is named"],
+    [["export", "account/alice", "--data", "x"], "heddle: --data exports every entity: it goes without names"],
+    [["import", "/nowhere.ndjson"], "heddle: there is no file /nowhere.ndjson"],
+  ])("P7: heddle %j gets code 2 and a sentence", async (args, sentence) => {
+    const { code, out, said } = await typed(...args);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(said).toContain(sentence);
+  });
+
+  it.each(["0.0.0.0", "::", "192.168.1.7", "example.org", "127.0.0.1.example.org"])(
+    "P7: serve --host %s is refused, because there are neither tokens nor TLS",
+    async (host) => {
+      const { code, said } = await typed("serve", "--domain", "x", "--host", host);
+      expect(code).toBe(2);
+      expect(said).toBe(
+        `heddle: ${JSON.stringify(host)} is not a loopback address: this version has neither tokens nor TLS, so a node listens to its own machine only\n` +
+          "  Leave --host out, and let other machines in through something that checks who they are, such as an SSH tunnel.\n",
+      );
+    },
+  );
+
+  it("is told as JSON where JSON is asked for", async () => {
+    const { code, out } = await typed("import", "/nowhere.ndjson", "--json");
+    expect(code).toBe(2);
+    expect(JSON.parse(out)).toMatchObject({ ok: false, error: { message: "there is no file /nowhere.ndjson" } });
+  });
+
+  it("P7: an id or a URL that is none is refused before anything is sent", async () => {
+    const noEntity = await typed("get", "alice");
+    expect([noEntity.code, noEntity.said]).toEqual([
+      1,
+      'heddle: "alice" is not an entity id: there is no slash between kind and name\n' +
+        "  Write kind/name, for example account/alice.\n  INVALID_ENTITY_ID\n",
+    ]);
+    const noUrl = await typed("get", "account/alice", "--url", "http://x");
+    expect([noUrl.code, noUrl.said]).toEqual([1, expect.stringContaining("wanted heddle://host:port/context")]);
+  });
+});
+
+describe("command line: help", () => {
+  it("is printed for nothing at all, and for every command with examples", async () => {
+    const { code, out } = await typed();
+    expect(code).toBe(0);
+    expect(out).toContain("Exit codes: 0 done");
+    for (const command of commandsOf(plainProgram()).slice(1)) {
+      expect(helpOf(command), command.name()).toMatch(/\nExamples:\n {2}\S/);
+    }
+    expect((await typed("help", "append")).out).toContain("heddle append account/alice Credited");
+    expect((await typed("append", "--help")).code).toBe(0);
+  });
+
+  it("has --json on every command that has a result", () => {
+    const without = commandsOf(plainProgram())
+      .slice(1)
+      .filter((command) => !command.options.some(({ long }) => long === "--json"));
+    expect(without.map((command) => command.name())).toEqual(["bench"]);
+  });
+
+  it("is what docs/reference/cli.md says", async () => {
+    expect(read("docs/reference/cli.md")).toBe(await cliReference());
+  });
+
+  it("of serve is what docs/reference/configuration.md says, option by option", () => {
+    const page = read("docs/reference/configuration.md");
+    const serve = plainProgram().commands.find((command) => command.name() === "serve")!;
+    for (const { long, defaultValue, argChoices } of serve.options) {
+      const row = page.split("\n").find((line) => line.startsWith(`| \`${long}`));
+      expect(row, `${long} has no row`).toBeDefined();
+      if (defaultValue !== undefined) expect(row).toContain(`\`${defaultValue}\``);
+      for (const choice of argChoices ?? []) expect(row).toContain(`\`${choice}\``);
+    }
+  });
+});
+
+describe("command line: the node's log", () => {
+  it("is a readable line for a person", () => {
+    const { terminal } = capturedTerminal();
+    const line = '{"level":40,"time":1000,"pid":7,"hostname":"vm","shard":1,"reason":"full","msg":"it waits"}\n';
+    expect(readableLine(line, terminal)).toBe("00:00:01.000 warn  it waits shard=1 reason=full");
+    expect(readableLine("not JSON\n", terminal)).toBe("not JSON");
+  });
+});

@@ -1,0 +1,81 @@
+// What a command says when it fails: the message, what to do about it, the code. And the exit code that follows.
+import { type ErrorCode, HeddleError } from "@heddle/kernel";
+import { CommanderError } from "commander";
+import { type ExitCode, exitCodes } from "./exit-codes.ts";
+import { toJson } from "./json.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The command line makes no sense. The message says what was found and what was wanted. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+  readonly advice: string;
+
+  constructor(
+    message: string,
+    advice = "heddle help lists the commands, heddle help <command> shows one with examples.",
+  ) {
+    super(message);
+    this.advice = advice;
+  }
+}
+
+/** Says what went wrong and gives the exit code. In JSON the error is the result, so it goes to standard output. */
+export function reportError(error: unknown, terminal: Terminal, asJson: boolean): ExitCode {
+  // Commander has said it already; help and version end the same way.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  const { code, message, advice, exitCode } = describe(error);
+  if (asJson) {
+    const { retryable, facts } = error instanceof HeddleError ? error : { retryable: false, facts: {} };
+    terminal.out(toJson({ ok: false, error: { code, message, advice, retryable, facts } }));
+    return exitCode;
+  }
+  const { red, bold, dim } = terminal.sayColours;
+  terminal.say(`${red(bold("heddle:"))} ${message}`);
+  if (advice !== "") terminal.say(`  ${advice}`);
+  if (code !== "") terminal.say(`  ${dim(code)}`);
+  return exitCode;
+}
+
+interface Description {
+  readonly code: string;
+  readonly message: string;
+  readonly advice: string;
+  readonly exitCode: ExitCode;
+}
+
+/** Codes that say no to what was sent, where the rest say that nothing could be done about it. */
+const inputCodes: ReadonlySet<string> = new Set<ErrorCode>([
+  "INVALID_ENTITY_ID",
+  "INVALID_REQUEST",
+  "INVALID_PAYLOAD",
+  "UNKNOWN_AGGREGATE",
+  "UNKNOWN_EVENT_TYPE",
+  "UNKNOWN_COMMAND",
+  "ID_REUSED",
+  "ID_EXPIRED",
+  "FRAME_TOO_LARGE",
+  "DOMAIN_FAILED",
+]);
+
+/** Whether a node refused what it was sent, and would refuse it again. */
+export function isRefusal(error: unknown): error is HeddleError {
+  return error instanceof HeddleError && inputCodes.has(error.code);
+}
+
+function describe(error: unknown): Description {
+  if (error instanceof UsageError) {
+    return { code: "", message: error.message, advice: error.advice, exitCode: exitCodes.usage };
+  }
+  if (error instanceof HeddleError) {
+    const { code, advice } = error;
+    const exitCode = isRefusal(error) ? exitCodes.no : exitCodes.failed;
+    return { code, message: withoutAdvice(error), advice, exitCode };
+  }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: "", message, advice: "", exitCode: exitCodes.failed };
+}
+
+/** The message of an error carries its advice at the end; here the two stand apart. */
+export function withoutAdvice({ message, advice }: HeddleError): string {
+  return message.endsWith(`. ${advice}`) ? message.slice(0, -advice.length - 2) : message;
+}

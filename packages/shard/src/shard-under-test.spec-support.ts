@@ -1,0 +1,377 @@
+// What the specs of this package share: a shard over a simulated disk and a real partition, and a client that speaks
+// frames to it. Everything a reply could depend on (disk, clock, turns) is in the test's hands.
+//
+// A crash ends the shard as a killed process ends: its turns stop, its files are dead, nothing that it still says counts.
+// LMDB cannot be killed inside one process; what was committed stays, what was not is closed away.
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { type AnyContext, compileContext } from "@heddle/domain/internal";
+import { type Disk, type Durability, type EntryView, LogReader } from "@heddle/event-log/internal";
+import { type EntityId, type HeddleError, hashEntity } from "@heddle/kernel";
+import { openPartition, type Partition } from "@heddle/partition/internal";
+import {
+  type AppendFields,
+  type ExecuteFields,
+  frameOffset,
+  type GetFields,
+  type HistoryFields,
+  type Receipt,
+  type Rejection,
+  type Reply,
+  readReply,
+  receiptFrameBytes,
+  requestFlags,
+  requestKind,
+  type WireEvent,
+  writeAppendBody,
+  writeExecuteBody,
+  writeGetBody,
+  writeHistoryBody,
+  writeReceiptFrame,
+  writeRequestHeader,
+  writeU32,
+} from "@heddle/protocol/internal";
+import { SimulatedDisk, type Survival, seededRandom } from "@heddle/testkit";
+import { expect } from "vitest";
+import { defaultShardLimits, Shard, type ShardLimits } from "./shard.ts";
+
+/** Where a call comes from. Left out: session 1, the session's next number. Each session has a connection of its own. */
+export interface Caller {
+  readonly session?: number;
+  readonly call?: number;
+  readonly retry?: boolean;
+}
+
+export interface ShardUnderTestOptions {
+  readonly disk?: SimulatedDisk;
+  readonly limits?: Partial<ShardLimits>;
+  readonly durability?: Durability;
+  readonly shard?: number;
+  readonly shardCount?: number;
+  /** Stands between the shard and its partition. */
+  readonly wrapPartition?: (partition: Partition) => Partition;
+}
+
+/** Thrown at a crash point: the code behind it does not run any more. */
+export class Crash extends Error {
+  override readonly name = "Crash";
+}
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-shard-"));
+process.on("exit", () => fs.rmSync(root, { recursive: true, force: true }));
+const logFolder = "/log";
+const opened = new Set<ShardUnderTest>();
+let folders = 0;
+
+/** For `afterEach`: no partition outlives its test. */
+export async function closeAll(): Promise<void> {
+  for (const under of opened) await under.end();
+  opened.clear();
+}
+
+export function openShard(context: AnyContext, options: ShardUnderTestOptions = {}): ShardUnderTest {
+  const under = new ShardUnderTest(context, options);
+  opened.add(under);
+  return under;
+}
+
+interface Waiter {
+  readonly resolve: (reply: Reply) => void;
+  readonly settled: { reply: Reply | undefined };
+}
+
+/** A call under way. Awaiting it gives the reply. */
+export interface Asked extends Promise<Reply> {
+  /** The reply, if it has come. */
+  readonly reply: Reply | undefined;
+}
+
+export class ShardUnderTest {
+  readonly disk: SimulatedDisk;
+  readonly clock = { nowMs: 1_700_000_000_000, monotonicMs: 1_000 };
+  /** Every reply in the order in which they left. */
+  readonly replies: Reply[] = [];
+  readonly reports: { level: string; message: string; facts: Record<string, unknown> }[] = [];
+  readonly states: string[] = [];
+  readonly crashPoints: string[] = [];
+  shard!: Shard;
+  partition!: Partition;
+  readonly #options: ShardUnderTestOptions;
+  readonly #folder: string;
+  #context: AnyContext;
+  #life = 0;
+  #ended = false;
+  readonly #calls = new Map<number, number>();
+  readonly #waiting = new Map<string, Waiter[]>();
+  #turnOpen = false;
+  #crashAt: { name: string; left: number; survival: Survival } | undefined;
+  #crashed: PromiseWithResolvers<void> | undefined;
+
+  constructor(context: AnyContext, options: ShardUnderTestOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.disk = options.disk ?? new SimulatedDisk();
+    this.#folder = path.join(root, String(folders++));
+    this.start();
+  }
+
+  // ——— its life
+
+  /** Opens the shard on what is there. */
+  start(context: AnyContext = this.#context, limits: Partial<ShardLimits> = this.#options.limits ?? {}): void {
+    this.#context = context;
+    const life = ++this.#life;
+    const { shard = 0, shardCount = 1, durability = "fsync", wrapPartition = (partition) => partition } = this.#options;
+    const crashPoint = (name: string) => this.#pass(name, life);
+    this.partition = wrapPartition(openPartition({ folder: this.#folder, shard, crashPoint }));
+    this.shard = Shard.open({
+      shard,
+      shardCount,
+      domain: compileContext(context),
+      logFolder,
+      disk: this.disk as Disk,
+      partition: this.partition,
+      clock: { now: () => this.clock.nowMs, monotonic: () => this.clock.monotonicMs },
+      random: seededRandom(7),
+      durability,
+      limits: { ...defaultShardLimits, ...limits },
+      replies: {
+        receipt: (connection, _requestBytes, call, shardNumber, firstSeq, count, position, time, duplicate) => {
+          const frame = new Uint8Array(receiptFrameBytes);
+          writeReceiptFrame(frame, 0, call, shardNumber, firstSeq, count, position, time, duplicate);
+          this.#hear(life, connection, frame);
+        },
+        frame: (connection, _requestBytes, frame) => this.#hear(life, connection, frame),
+      },
+      schedule: (task, delayMs) => {
+        const run = () => {
+          if (life === this.#life) task();
+        };
+        if (delayMs === 0) setImmediate(run);
+        else setTimeout(run, delayMs);
+      },
+      report: (level, message, facts) => {
+        if (life === this.#life) this.reports.push({ level, message, facts });
+      },
+      onState: (state) => {
+        if (life === this.#life) this.states.push(state);
+      },
+      crashPoint,
+    });
+  }
+
+  /** Stops it cleanly and opens it again. */
+  async restart(context?: AnyContext): Promise<void> {
+    await this.shard.close();
+    this.start(context);
+  }
+
+  /** The power fails. Nothing is open afterwards; `start` opens it again. Calls under way stay unanswered. */
+  async crash(survival: Survival = "nothing"): Promise<void> {
+    this.#die(survival);
+    await this.partition.close();
+  }
+
+  /** Arms a crash at the n-th passing of a crash point; resolves when it has happened and all is closed. */
+  async crashAt(name: string, act: () => unknown, options: { nth?: number; survival?: Survival } = {}): Promise<void> {
+    this.#crashAt = { name, left: options.nth ?? 1, survival: options.survival ?? "nothing" };
+    this.#crashed = Promise.withResolvers();
+    act();
+    await this.#crashed.promise;
+    await this.partition.close();
+  }
+
+  async end(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#life++;
+    this.disk.killProcess();
+    await this.partition.close();
+  }
+
+  // ——— turns
+
+  /** What the callback sends arrives in one turn. */
+  turn<T>(send: () => T): T {
+    this.#turnOpen = true;
+    try {
+      return send();
+    } finally {
+      this.#turnOpen = false;
+      this.shard.endTurn();
+    }
+  }
+
+  /** Lets turns of the event loop pass: all that can happen without a sync or the clock happens. */
+  async turns(count = 5): Promise<void> {
+    for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** A checkpoint, from its beginning to its end. */
+  async checkpoint(): Promise<void> {
+    const { checkpoints } = this.shard.stats();
+    this.shard.requestCheckpoint();
+    await this.until(() => this.shard.stats().checkpoints > checkpoints);
+  }
+
+  /** Waits, turn by turn, until something holds. */
+  async until(holds: () => boolean): Promise<void> {
+    for (let turns = 0; !holds(); turns++) {
+      expect(turns, `turns until ${holds}; states ${this.states}; ${JSON.stringify(this.reports.at(-1))}`).toBeLessThan(
+        100_000,
+      );
+      await this.turns(1);
+    }
+  }
+
+  advance(ms: number): void {
+    this.clock.nowMs += ms;
+    this.clock.monotonicMs += ms;
+  }
+
+  // ——— calls
+
+  append(fields: AppendFields, caller: Caller = {}): Asked {
+    return this.ask(requestKind.append, fields.entity, (reserve) => writeAppendBody(fields, reserve), caller);
+  }
+
+  execute(fields: ExecuteFields, caller: Caller = {}): Asked {
+    return this.ask(requestKind.execute, fields.entity, (reserve) => writeExecuteBody(fields, reserve), caller);
+  }
+
+  get(entity: string, aggregate: string, caller: Caller = {}): Asked {
+    const fields: GetFields = { entity, aggregate };
+    return this.ask(requestKind.get, entity, (reserve) => writeGetBody(fields, reserve), caller);
+  }
+
+  history(entity: string, options: Partial<HistoryFields> = {}, caller: Caller = {}): Asked {
+    const fields: HistoryFields = { entity, aggregate: "", from: 0, limit: 10_000, direction: "forward", ...options };
+    return this.ask(requestKind.history, entity, (reserve) => writeHistoryBody(fields, reserve), caller);
+  }
+
+  /** The state that a read gives, and the sequence it is of. */
+  async state(entity: string, aggregate: string): Promise<{ state: unknown; seq: number }> {
+    return value(await this.get(entity, aggregate)) as { state: unknown; seq: number };
+  }
+
+  /** All events of an entity, page after page. */
+  async events(entity: string, options: Partial<HistoryFields> = {}): Promise<WireEvent[]> {
+    const events: WireEvent[] = [];
+    for (;;) {
+      const from = events.length === 0 ? (options.from ?? 0) : events.at(-1)![0] + 1;
+      const page = value(await this.history(entity, { ...options, from })) as WireEvent[];
+      if (page.length === 0) return events;
+      events.push(...page);
+    }
+  }
+
+  ask(
+    kind: number,
+    entity: string,
+    write: (reserve: (bytes: number) => { bytes: Uint8Array; at: number }) => number,
+    caller: Caller = {},
+  ): Asked {
+    let bytes = new Uint8Array();
+    const used = write((wanted) => {
+      bytes = new Uint8Array(frameOffset.requestBody + wanted);
+      return { bytes, at: frameOffset.requestBody };
+    });
+    return this.send(kind, entity, bytes.subarray(frameOffset.requestBody, frameOffset.requestBody + used), caller);
+  }
+
+  /** Sends a body as it is, whatever it is. */
+  send(kind: number, entity: string, body: Uint8Array, { session = 1, call, retry = false }: Caller = {}): Asked {
+    const number = call ?? (this.#calls.get(session) ?? 0) + 1;
+    this.#calls.set(session, Math.max(number, this.#calls.get(session) ?? 0));
+    const frame = new Uint8Array(frameOffset.requestBody + body.length);
+    writeU32(frame, 0, frame.length - 4);
+    const flags = retry ? requestFlags.retry : 0;
+    writeRequestHeader(frame, 0, { kind, flags, hash: hashEntity(entity as EntityId), call: number });
+    frame.set(body, frameOffset.requestBody);
+    const settled: Waiter["settled"] = { reply: undefined };
+    const promise = new Promise<Reply>((resolve) => {
+      const key = `${session} ${number}`;
+      this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { resolve, settled }]);
+    });
+    this.shard.receive(session, session, frame, 0, frame.length);
+    if (!this.#turnOpen) this.shard.endTurn();
+    return Object.defineProperty(promise, "reply", { get: () => settled.reply }) as Asked;
+  }
+
+  /** Everything in the log, as an independent reader finds it; payloads are left encoded. */
+  logEntries(): { firstSeq: number; eventCount: number; position: number; session: number; call: number }[] {
+    const entries: { firstSeq: number; eventCount: number; position: number; session: number; call: number }[] = [];
+    const reader = new LogReader(this.disk as Disk, logFolder);
+    reader.scan(0, ({ firstSeq, eventCount, position, session, call }: EntryView) =>
+      entries.push({ firstSeq, eventCount, position, session, call }),
+    );
+    reader.close();
+    return entries;
+  }
+
+  /** Bytes in the log's files. */
+  logBytes(): number {
+    const files = this.disk.list(logFolder);
+    return files.reduce((sum, file) => sum + this.disk.readFile(path.join(logFolder, file)).length, 0);
+  }
+
+  #hear(life: number, connection: number, frame: Uint8Array): void {
+    if (life !== this.#life) return;
+    const reply = readReply(frame, 0, frame.length);
+    this.replies.push(reply);
+    const waiters = this.#waiting.get(`${connection} ${reply.call}`) ?? [];
+    const waiter = waiters.shift();
+    expect(waiter, `a reply that nobody waits for: ${JSON.stringify(reply)}`).toBeDefined();
+    waiter!.settled.reply = reply;
+    waiter!.resolve(reply);
+  }
+
+  #pass(name: string, life: number): void {
+    if (life !== this.#life) return;
+    this.crashPoints.push(name);
+    if (this.#crashAt?.name !== name || --this.#crashAt.left > 0) return;
+    this.#die(this.#crashAt.survival);
+    // The log finds its files dead, and comes from a place where nobody would catch this. LMDB is alive.
+    if (!name.startsWith("log:") && !name.startsWith("shard:")) throw new Crash(name);
+  }
+
+  #die(survival: Survival): void {
+    this.#life++;
+    this.#crashAt = undefined;
+    this.#waiting.clear();
+    this.disk.crash(survival);
+    this.#crashed?.resolve();
+  }
+}
+
+// ——— reading replies
+
+export function receipt(reply: Reply): Receipt {
+  expect(reply.kind, describeReply(reply)).toBe("receipt");
+  return (reply as Extract<Reply, { kind: "receipt" }>).receipt;
+}
+
+export function rejected(reply: Reply): Rejection {
+  expect(reply.kind, describeReply(reply)).toBe("rejected");
+  return (reply as Extract<Reply, { kind: "rejected" }>).rejection;
+}
+
+export function failure(reply: Reply): HeddleError {
+  expect(reply.kind, describeReply(reply)).toBe("error");
+  return (reply as Extract<Reply, { kind: "error" }>).error;
+}
+
+export function value(reply: Reply): unknown {
+  expect(reply.kind, describeReply(reply)).toBe("value");
+  return (reply as Extract<Reply, { kind: "value" }>).value;
+}
+
+function describeReply(reply: Reply): string {
+  return reply.kind === "error" ? reply.error.message : JSON.stringify(reply);
+}
+
+/** Sequence, type and payload of each event: what most tests care about. */
+export function brief(events: readonly WireEvent[]): [seq: number, type: string, payload: unknown][] {
+  return events.map(([seq, , , type, payload]) => [seq, type, payload]);
+}

@@ -1,0 +1,12 @@
+import { startNode } from "@heddle/runtime";
+import { pino } from "pino";
+import { Heddle } from "@heddle/client";
+import fs from "node:fs";
+fs.rmSync("/tmp/lab/data-s",{recursive:true,force:true});
+const node = await startNode({ domain: "/work/main/apps/examples/bank", data: "/tmp/lab/data-s", port: 0, shards: 3, threads: 2, logger: pino({level:"debug"}) });
+console.log("up");
+const db = new Heddle({ port: node.port });
+console.log(await db.ready());
+console.log(await db.entity("account/alice").append("Credited", { amount: 5 }));
+await db.close(); console.log("client closed");
+await node.close(); console.log("closed");
