@@ -224,6 +224,13 @@ describe("crash checker: a planted fault is found", () => {
       ["state"],
     ],
     [
+      "a state at another sequence",
+      (w) => {
+        w.store[0]!.state = { ...w.store[0]!.state!, seq: 9 };
+      },
+      ["state"],
+    ],
+    [
       "a state with another sum",
       (w) => {
         w.store[0]!.state = { balance: 1, seq: 10 };

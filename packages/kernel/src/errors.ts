@@ -294,6 +294,10 @@ export function fromWireError(wire: WireError): HeddleError {
     // Facts of another shape than the code has: fall through to the answer for unknown codes.
   }
   return new HeddleError("OUTCOME_UNKNOWN", {
-    problem: `the node answered with an error this client does not know: ${String(wire?.code)}`,
+    problem: `the node answered with an error this client does not know: ${shown(wire)}`,
   });
+}
+
+function shown(wire: unknown): string {
+  return JSON.stringify(wire, (_, value) => (typeof value === "bigint" ? String(value) : value));
 }
