@@ -13,7 +13,7 @@ import type { Durability } from "@heddle/event-log";
 import type { ShardLimits } from "@heddle/shard/internal";
 import { check, describeFaults, type StoredEntity } from "./checker.ts";
 import type { Dice } from "./dice.ts";
-import { Ledger } from "./ledger.ts";
+import { isRefused, Ledger, type SentAppend } from "./ledger.ts";
 import { Load } from "./load.ts";
 import { freePort, NodeProcess } from "./node-process.ts";
 import { countSegments, readFiles, readOverHttp, readOverSdk } from "./read-store.ts";
@@ -60,14 +60,23 @@ export interface CrashRunOptions {
 }
 
 export interface CrashTotals {
-  kills: number;
-  appends: number;
-  events: number;
-  acknowledged: number;
-  unanswered: number;
-  cutTails: number;
-  segments: number;
-  readonly answers: Record<string, number>;
+  readonly kills: number;
+  readonly appends: number;
+  readonly events: number;
+  /** Sendings that were acknowledged, and among them those that had taken effect before. */
+  readonly acknowledged: number;
+  readonly duplicates: number;
+  /** Appends that were refused by a rule, an expected sequence, a command or an id. */
+  readonly refused: number;
+  /** Appends of which no client knows what became of them. */
+  readonly unanswered: number;
+  readonly cutTails: number;
+  readonly segments: number;
+}
+
+export function addTotals(a: CrashTotals, b: CrashTotals): CrashTotals {
+  const keys = Object.keys(a) as (keyof CrashTotals)[];
+  return Object.fromEntries(keys.map((key) => [key, a[key] + b[key]])) as unknown as CrashTotals;
 }
 
 /** Segments and checkpoints so small that both come many times in a second. */
@@ -83,6 +92,7 @@ export function randomShape(dice: Dice): Shape {
       checkpointBytes: dice.pick([16, 64, 256]) * 1024,
       checkpointIntervalMs: 50,
       activeEntitiesMax: dice.pick([5, 1_000]),
+      stateBytesMax: dice.pick([100, 64 << 20]),
       groupBytesMax: dice.pick([2 * 1024, 4 << 20]),
       lingerMs: dice.pick([0, 0, 2]),
     },
@@ -152,11 +162,12 @@ class CrashRun {
       await load.abandon();
       throw new Error(`${(error as Error).message}\nin ${this.#phase}; data: ${this.#data}`, { cause: error });
     }
+    const totals = this.#totals();
     fs.rmSync(this.#data, { recursive: true, force: true });
-    return this.#totals();
+    return totals;
   }
 
-  async #start(crashAt?: string): Promise<NodeProcess> {
+  #start(crashAt?: string): NodeProcess {
     const { shape } = this.#options;
     const node = new NodeProcess({ data: this.#data, port: this.#port, ...shape, ...(crashAt && { crashAt }) });
     this.#node = node;
@@ -167,7 +178,7 @@ class CrashRun {
   }
 
   async #startAndKill(kill: Kill): Promise<void> {
-    const node = await this.#start(kill.kind === "at-point" ? `${kill.point}:${kill.passing}` : undefined);
+    const node = this.#start(kill.kind === "at-point" ? `${kill.point}:${kill.passing}` : undefined);
     if (kill.kind === "while-recovering") {
       const enough = Promise.withResolvers<void>();
       let left = kill.shards;
@@ -196,7 +207,7 @@ class CrashRun {
 
   async #startAndAsk(load: Load): Promise<void> {
     this.#phase = `asking the node, after ${this.#phase}`;
-    const node = await this.#start();
+    const node = this.#start();
     await this.#ready(node);
     await this.#within("new acknowledgments", this.#ledger.whenAcknowledged(1));
     await this.#within("the clients' pause", load.pause());
@@ -210,7 +221,7 @@ class CrashRun {
 
   async #finish(load: Load): Promise<void> {
     this.#phase = "the last start";
-    await this.#ready(await this.#start());
+    await this.#ready(this.#start());
     await this.#within("new acknowledgments", this.#ledger.whenAcknowledged(1));
     await this.#within("the clients' end", load.stop());
     await this.#ask();
@@ -218,7 +229,7 @@ class CrashRun {
     if (code !== 0) throw new Error(`the node was stopped in order and ended with code ${code}`);
     this.#checkFiles();
     this.#phase = "the start after a stop in order";
-    await this.#ready(await this.#start());
+    await this.#ready(this.#start());
     await this.#ask();
     await this.#within("the node's end", this.#node!.close());
   }
@@ -261,17 +272,18 @@ class CrashRun {
 
   #totals(): CrashTotals {
     const { appends, answers, acknowledged } = this.#ledger;
+    const lacksAnswer = ({ sendings }: SentAppend) =>
+      sendings.every(({ answer }) => answer === undefined || answer.kind === "unknown");
     return {
       kills: this.#options.kills.length,
       appends: appends.length,
       events: appends.reduce((sum, append) => sum + append.events.length, 0),
       acknowledged,
-      unanswered: appends.filter(({ sendings }) =>
-        sendings.every(({ answer }) => answer === undefined || answer.kind === "unknown"),
-      ).length,
+      duplicates: answers["duplicate"] ?? 0,
+      refused: appends.filter(isRefused).length,
+      unanswered: appends.filter(lacksAnswer).length,
       cutTails: this.#cutTails,
-      segments: fs.existsSync(this.#data) ? countSegments(this.#data, this.#options.shape.shards) : 0,
-      answers,
+      segments: countSegments(this.#data, this.#options.shape.shards),
     };
   }
 }

@@ -310,7 +310,7 @@ describe("heddle audit, doctor, index rebuild", () => {
         },
       ],
     });
-    const refused = await heddle(["serve", "--domain", bank, "--data", data, "--port", "0"]);
+    const refused = await heddle(["index", "rebuild", "--domain", bank, "--data", data]);
     expect(refused).toMatchObject({ code: 3, said: expect.stringContaining("LOG_DAMAGED") });
   });
 });

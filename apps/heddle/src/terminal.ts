@@ -44,8 +44,8 @@ export function terminalOf(
     drained: () =>
       stdout.writableNeedDrain === true ? new Promise((resolve) => stdout.once("drain", resolve)) : Promise.resolve(),
     interactive: stderr.isTTY === true && environment["TERM"] !== "dumb",
-    columns: stderr.columns ?? 80,
-    outColumns: stdout.isTTY === true ? (stdout.columns ?? 80) : Number.POSITIVE_INFINITY,
+    columns: stderr.columns || 80,
+    outColumns: stdout.isTTY === true ? stdout.columns || 80 : Number.POSITIVE_INFINITY,
     outColours: colours(stdout),
     sayColours: colours(stderr),
   };

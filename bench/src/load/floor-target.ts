@@ -9,13 +9,14 @@ export async function floorTarget(port: number, connections: number): Promise<Ta
   let lastId = 0;
   return {
     append: (caller, account, events) =>
-      lanes[caller % lanes.length]!.send({ id: ++lastId, entity: accountNames[account]!, events }, (reply, at) =>
-        receiptOf(reply.readUInt32LE(at), events.length),
+      lanes[caller % lanes.length]!.send(
+        { id: ++lastId, entity: accountNames[account]!, events },
+        receiptReader(events.length),
       ),
     appendMany: (items) =>
       lanes[0]!.send(
         { id: ++lastId, items: items.map(({ account, event }) => ({ entity: accountNames[account]!, ...event })) },
-        (reply, at) => items.map((_, i) => receiptOf(reply.readUInt32LE(at + 4 * i), 1)),
+        receiptsReader(items.length),
       ),
     state() {
       throw new Error("the floor answers no reads");
@@ -24,6 +25,15 @@ export async function floorTarget(port: number, connections: number): Promise<Ta
       for (const lane of lanes) lane.close();
     },
   };
+}
+
+// Made apart from the calls, so that a reader that waits for its answer does not keep the call's events alive.
+function receiptReader(count: number): ReadSequences<CallResult> {
+  return (reply, at) => receiptOf(reply.readUInt32LE(at), count);
+}
+
+function receiptsReader(items: number): ReadSequences<CallResult[]> {
+  return (reply, at) => Array.from({ length: items }, (_, i) => receiptOf(reply.readUInt32LE(at + 4 * i), 1));
 }
 
 function receiptOf(seq: number, count: number): CallResult {

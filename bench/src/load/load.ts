@@ -6,6 +6,7 @@
 import {
   accountCount,
   type CallTotals,
+  type LoadEvent,
   loadEvent,
   loadEvents,
   openingEvent,
@@ -41,7 +42,7 @@ export class Load {
   #stopped = false;
   #failures = 0;
   /** Calls made and not answered yet: their outcome is unknown if the client ends now. */
-  readonly #underWay = new Map<number, PlannedCall>();
+  readonly #underWay = new Map<number, SentCall>();
   #lastCall = 0;
 
   constructor(target: Target, shape: LoadShape, book: Book, meter: Meter) {
@@ -58,14 +59,15 @@ export class Load {
   /** Credits every account with more than all later debits together. False when a call failed or was refused. */
   async open(): Promise<boolean> {
     const event = openingEvent();
-    const totals: CallTotals = { events: 1, credited: event.payload.amount, debited: 0 };
+    const totals = totalsOf(event);
     if (this.#shape.entities === "many") {
-      const items = Array.from({ length: accountCount }, (_, account) => ({ account, event }));
-      return this.#make({ kind: "many", items });
+      const accounts = Uint16Array.from({ length: accountCount }, (_, account) => account);
+      const items = Array.from(accounts, (account) => ({ account, event }));
+      return this.#await({ kind: "many", accounts, totalsAt: () => totals }, this.#target.appendMany(items));
     }
-    for (let from = 0; from < accountCount; from += 100) {
-      const calls = Array.from({ length: 100 }, (_, i) =>
-        this.#make({ kind: "one", caller: i, account: from + i, events: [event], totals }),
+    for (let from = 0; from < accountCount; from += openingCalls) {
+      const calls = Array.from({ length: openingCalls }, (_, i) =>
+        this.#await({ kind: "one", account: from + i, totals }, this.#target.append(i, from + i, [event])),
       );
       const done = await Promise.all(calls);
       if (done.includes(false)) return false;
@@ -95,9 +97,11 @@ export class Load {
         const due = Math.floor(((performance.now() - startedAt) / 1000) * callsPerSecond);
         while (made < due && this.#underWay.size < openCallsMax) {
           const dueAt = startedAt + (made / callsPerSecond) * 1000;
-          const call = planners[made % planners.length]!.next();
+          const planner = planners[made % planners.length]!;
           made++;
-          this.#make(call).then(() => this.#meter.call(performance.now() - dueAt, this.#shape.batch));
+          this.#make(planner).then((done) => {
+            if (done) this.#meter.call(performance.now() - dueAt, this.#shape.batch);
+          });
         }
         setTimeout(tick, openTickMs);
       };
@@ -117,32 +121,48 @@ export class Load {
   async #caller(caller: number): Promise<void> {
     const planner = new Planner(this.#shape, caller);
     while (!this.#stopped && !this.givenUp) {
-      const call = planner.next();
       const startedAt = performance.now();
-      const done = await this.#make(call);
+      const done = await this.#make(planner);
       if (done) this.#meter.call(performance.now() - startedAt, this.#shape.batch);
       else await new Promise((resolve) => setTimeout(resolve, failurePauseMs));
     }
   }
 
-  /** Makes a call and books its outcome. False when it was refused or failed, or its client has given it up. */
-  async #make(call: PlannedCall): Promise<boolean> {
+  // What is kept until the answer comes is only what the book needs. Events that stayed alive as long would be copied by
+  // the garbage collector again and again, at the cost of a third of the client's time.
+  #make(planner: Planner): Promise<boolean> {
+    if (this.#shape.entities === "many") {
+      const { sent, items } = planner.forMany();
+      return this.#await(sent, this.#target.appendMany(items));
+    }
+    const { sent, events } = planner.forOne();
+    return this.#await(sent, this.#target.append(planner.caller, sent.account, events));
+  }
+
+  /** Books the outcome of a call. False when it was refused or failed, or its client has given it up. */
+  async #await(sent: SentCall, answer: Promise<CallResult | readonly CallResult[]>): Promise<boolean> {
     const number = ++this.#lastCall;
-    this.#underWay.set(number, call);
+    this.#underWay.set(number, sent);
     try {
-      if (call.kind === "one") {
-        const result = await this.#target.append(call.caller, call.account, call.events);
-        return this.#underWay.delete(number) && this.#settle(call.account, call.totals, result);
-      }
-      const results = await this.#target.appendMany(call.items);
-      return this.#underWay.delete(number) && this.#settleMany(call.items, results);
+      const result = await answer;
+      return this.#underWay.delete(number) && this.#settle(sent, result);
     } catch (error) {
-      if (this.#underWay.delete(number)) this.#failed(call, codeOf(error));
+      if (this.#underWay.delete(number)) this.#failed(sent, codeOf(error));
       return false;
     }
   }
 
-  #settle(account: number, totals: CallTotals, result: CallResult): boolean {
+  #settle(sent: SentCall, result: CallResult | readonly CallResult[]): boolean {
+    if (sent.kind === "one") return this.#settleOne(sent.account, sent.totals, result as CallResult);
+    const results = result as readonly CallResult[];
+    let done = true;
+    for (let i = 0; i < sent.accounts.length; i++) {
+      if (!this.#settleOne(sent.accounts[i]!, sent.totalsAt(i), results[i] ?? noResult)) done = false;
+    }
+    return done;
+  }
+
+  #settleOne(account: number, totals: CallTotals, result: CallResult): boolean {
     if (result.ok) {
       this.#book.acknowledged(account, totals, result);
       return true;
@@ -154,42 +174,29 @@ export class Load {
     return false;
   }
 
-  #settleMany(items: readonly ManyItem[], results: readonly CallResult[]): boolean {
-    let done = true;
-    for (let i = 0; i < items.length; i++) {
-      const { account, event } = items[i]!;
-      const result = results[i] ?? noAnswer;
-      if (!this.#settle(account, totalsOf(event), result)) done = false;
-    }
-    return done;
-  }
-
-  #failed(call: PlannedCall, code: string): void {
+  #failed(sent: SentCall, code: string): void {
     this.#failures++;
     if (isRefusal(code)) this.#book.refused(code);
-    else this.#unknown(call, code);
+    else this.#unknown(sent, code);
   }
 
-  #unknown(call: PlannedCall, code: string): void {
-    if (call.kind === "one") this.#book.outcomeUnknown(call.account, call.totals, code);
-    else for (const { account, event } of call.items) this.#book.outcomeUnknown(account, totalsOf(event), code);
+  #unknown(sent: SentCall, code: string): void {
+    if (sent.kind === "one") this.#book.outcomeUnknown(sent.account, sent.totals, code);
+    else for (const [i, account] of sent.accounts.entries()) this.#book.outcomeUnknown(account, sent.totalsAt(i), code);
   }
 }
 
 const rejections: ReadonlySet<string> = new Set(["INVARIANT_VIOLATED", "SEQUENCE_CONFLICT", "COMMAND_REJECTED"]);
-const noAnswer: CallResult = { ok: false, code: "NO_RESULT" };
+const noResult: CallResult = { ok: false, code: "NO_RESULT" };
+/** Accounts that are opened at a time. */
+const openingCalls = 100;
 
-type PlannedCall =
-  | {
-      readonly kind: "one";
-      readonly caller: number;
-      readonly account: number;
-      readonly events: ManyItem["event"][];
-      readonly totals: CallTotals;
-    }
-  | { readonly kind: "many"; readonly items: readonly ManyItem[] };
+/** What the book needs to know of a call. */
+type SentCall =
+  | { readonly kind: "one"; readonly account: number; readonly totals: CallTotals }
+  | { readonly kind: "many"; readonly accounts: Uint16Array; readonly totalsAt: (item: number) => CallTotals };
 
-function totalsOf({ type, payload }: ManyItem["event"]): CallTotals {
+function totalsOf({ type, payload }: LoadEvent): CallTotals {
   const { amount } = payload;
   return type === "Credited"
     ? { events: 1, credited: amount, debited: 0 }
@@ -198,29 +205,29 @@ function totalsOf({ type, payload }: ManyItem["event"]): CallTotals {
 
 /** What one caller sends next. */
 class Planner {
-  readonly #shape: LoadShape;
-  readonly #caller: number;
+  readonly caller: number;
+  readonly #batch: number;
   readonly #order: Uint16Array;
   #n = 0;
 
-  constructor(shape: LoadShape, caller: number) {
-    this.#shape = shape;
-    this.#caller = caller;
-    this.#order = Uint16Array.from({ length: shape.entities === "many" ? accountCount : 0 }, (_, account) => account);
+  constructor({ batch, entities }: LoadShape, caller: number) {
+    this.caller = caller;
+    this.#batch = batch;
+    this.#order = Uint16Array.from({ length: entities === "many" ? accountCount : 0 }, (_, account) => account);
   }
 
-  next(): PlannedCall {
-    const { batch, entities } = this.#shape;
-    const n = this.#n;
-    this.#n += batch;
-    if (entities === "many") {
-      const order = shuffledAccounts(this.#order);
-      const items = new Array<ManyItem>(batch);
-      for (let i = 0; i < batch; i++) items[i] = { account: order[i]!, event: loadEvent(n + i, i) };
-      return { kind: "many", items };
-    }
+  forOne(): { readonly sent: SentCall & { readonly kind: "one" }; readonly events: LoadEvent[] } {
     const totals: CallTotals = { events: 0, credited: 0, debited: 0 };
-    const events = loadEvents(n, batch, totals);
-    return { kind: "one", caller: this.#caller, account: randomAccount(), events, totals };
+    const events = loadEvents(this.#n, this.#batch, totals);
+    this.#n += this.#batch;
+    return { sent: { kind: "one", account: randomAccount(), totals }, events };
+  }
+
+  forMany(): { readonly sent: SentCall; readonly items: ManyItem[] } {
+    const n = this.#n;
+    this.#n += this.#batch;
+    const accounts = shuffledAccounts(this.#order).slice(0, this.#batch);
+    const items = Array.from(accounts, (account, i): ManyItem => ({ account, event: loadEvent(n + i, i) }));
+    return { sent: { kind: "many", accounts, totalsAt: (i) => totalsOf(loadEvent(n + i, i)) }, items };
   }
 }

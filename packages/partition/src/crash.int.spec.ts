@@ -21,7 +21,7 @@ import { dumpPartition, type Partition } from "./internal.ts";
 
 afterEach(cleanUp);
 
-const entities = 2_500;
+const entities = 1_500;
 
 /** Each entity as the first checkpoint left it or as the second would have, never a mixture. Returns how many are new. */
 function checkEntities(partition: Partition): number {

@@ -143,6 +143,7 @@ function openTables({ folder }: Place, access: { readonly bytesMax: number } | "
     // Whole from the start, with room for the transaction that goes beyond the bound: lmdb grows a map that is too
     // small by itself, while readers use it, and keeps the old ones.
     ...(readOnly ? {} : { mapSize: pageAligned(access.bytesMax + 4 * 2 ** 30) }),
+    // LMDB's 126 reader slots are plenty: the shard takes one, a doctor or an audit beside it another.
     // The kernel's read-ahead stays on. It wastes reads once a partition is larger than memory, and it makes the first
     // minutes after a start on a cold cache many times faster, which more users will see.
   });

@@ -17,7 +17,7 @@ afterEach(cleanUp);
 describe("full disk", () => {
   it("P8 a checkpoint beyond the partition's own bound is refused, and the one before stays", async () => {
     const folder = freshFolder();
-    const partition = open(folder, { mapSizeBytes: 400_000 });
+    const partition = open(folder, { mapSizeBytes: 1_000_000 });
     let covering = 0;
     const checkpoint = async (): Promise<void> => {
       covering++;
@@ -45,7 +45,7 @@ describe("full disk", () => {
 
     // More room: the same checkpoint again succeeds.
     await partition.close();
-    const roomier = open(folder, { mapSizeBytes: 4_000_000 });
+    const roomier = open(folder, { mapSizeBytes: 10_000_000 });
     const again = roomier.checkpoint(covering);
     for (let i = 0; i < 500; i++) grow(again, entityName(i), covering, covering);
     await again.commit();

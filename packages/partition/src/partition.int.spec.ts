@@ -374,6 +374,19 @@ describe("partition: the end of its use", () => {
     }
   });
 
+  it("P5 with puts still waiting for their turn writes them whole, or not at all", async () => {
+    const folder = freshFolder();
+    const partition = open(folder);
+    const writer = partition.checkpoint(500);
+    for (let i = 0; i < 20_000; i++) grow(writer, entityName(i), 1, 2);
+    await partition.close();
+    const again = open(folder);
+    expect(again.coveredPosition).toBe(0);
+    for (const { entity, head } of again.entities()) {
+      if (seqs(again.extents(entity, 1, "forward")).length !== head.seq) expect.fail(`${entity} is not whole`);
+    }
+  });
+
   it("a destroyed partition is new the next time", async () => {
     const folder = freshFolder();
     const partition = open(folder);

@@ -1,11 +1,10 @@
 // For sibling packages, apps and tests.
 
-export { lock, logFolderOf, openDataFolder, partitionFolderOf, readDataFolder } from "./data-folder.ts";
-export * from "./index.ts";
 export {
   type AuditProblem,
   type AuditReport,
   auditFolder,
+  auditRules,
   type DoctorReport,
   doctorFolder,
   type ExaminedShard,
@@ -15,4 +14,6 @@ export {
   type RebuildReport,
   rebuildIndex,
 } from "./admin/index.ts";
+export { lock, logFolderOf, openDataFolder, partitionFolderOf, readDataFolder } from "./data-folder.ts";
+export * from "./index.ts";
 export type { NodeControls } from "./start-node.ts";

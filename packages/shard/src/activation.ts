@@ -126,8 +126,8 @@ export class Activation {
 
   /**
    * Reads the entry of an extent and opens it in `decoder`.
-   * Errors: `LOG_DAMAGED`; `PARTITION_DAMAGED` when another entry lies there than the partition says, as after a power
-   * cut in mode `os`, when the partition may have outlived the log's tail.
+   * Errors: `LOG_DAMAGED`; `PARTITION_DAMAGED` when another entry lies there than the partition says, as in one that was
+   * put beside another log.
    */
   readEntry(entity: Entity, { firstSeq, count, position }: Extent, decoder: EntryDecoder): EntryView {
     const entry = this.#options.readEntry(position);

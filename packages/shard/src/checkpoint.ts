@@ -36,6 +36,8 @@ export interface CheckpointOptions {
   readonly appendIds: AppendIds;
   readonly sessions: Sessions;
   readonly covering: number;
+  /** Resolves when the log is on disk up to `covering`; left out where it is anyway. */
+  readonly syncLog?: (() => Promise<void>) | undefined;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
   readonly crashPoint?: ((name: string) => void) | undefined;
@@ -66,9 +68,11 @@ export class Checkpoint {
   }
 
   async #run(): Promise<void> {
-    const { crashPoint } = this.#options;
+    const { crashPoint, syncLog } = this.#options;
     try {
       crashPoint?.("checkpoint:begun");
+      // The partition must never outlive the log that it points to.
+      await syncLog?.();
       await this.#writeEntities();
       await this.#writeIds();
       await this.#writeSessions();

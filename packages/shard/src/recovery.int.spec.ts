@@ -4,9 +4,11 @@
 // of a checkpoint, with everything, some, or nothing of what was unsynced surviving. Afterwards every unanswered call
 // is sent again, as the SDK does, and all is held against a list kept by the test. Torn and damaged logs are tested in
 // event-log, kills of real processes in test/crash, and random orders of all of this in model.int.spec.ts.
+import { defineAggregate, defineContext, event } from "@heddle/domain";
 import type { AppendFields, Receipt } from "@heddle/protocol/internal";
 import type { Survival } from "@heddle/testkit";
 import { afterEach, describe, expect, it } from "vitest";
+import { z } from "zod";
 import { alice, bank, bob, credit, debit, note } from "./bank.spec-support.ts";
 import {
   type Asked,
@@ -20,6 +22,19 @@ import {
 } from "./shard-under-test.spec-support.ts";
 
 afterEach(closeAll);
+
+const bankWithNewFolds = defineContext("bank", {
+  aggregates: [
+    defineAggregate("Account", {
+      version: 2,
+      initial: () => ({ balance: 0 }),
+      events: {
+        Credited: event(z.object({ amount: z.number() }), (s, e) => ({ balance: s.balance + e.amount })),
+        Debited: event(z.object({ amount: z.number() }), (s, e) => ({ balance: s.balance - e.amount })),
+      },
+    }),
+  ],
+});
 
 const entities = [alice, bob, "account/carol", "account/dave"];
 
@@ -210,20 +225,46 @@ describe("P5: a crash at any instruction", () => {
   });
 
   it("P5: a partition that points to another entity's events is refused for that entity, never read as its own", async () => {
-    // As after a power cut in mode os: the checkpoint was synced, the log's tail was not, and others came to stand there.
     const under = openShard(bank);
     receipt(await under.append(credit(bob, 1)));
     await under.checkpoint();
-    const lost = under.disk.copy();
+    const earlier = under.disk.copy();
     receipt(await under.append(credit(alice, 5)));
     await under.crashAt("partition:ids-durable", () => under.shard.requestCheckpoint());
-    for (const file of lost.list("/log")) under.disk.writeFile(`/log/${file}`, lost.readFile(`/log/${file}`));
-    under.start();
+    // The log of before the crash is put beside the partition of after it, and others write where alice's event stood.
+    for (const file of earlier.list("/log")) under.disk.writeFile(`/log/${file}`, earlier.readFile(`/log/${file}`));
+    under.start(bankWithNewFolds);
     receipt(await under.append(credit(bob, 7)));
     expect(failure(await under.append(debit(alice, 1))).code).toBe("PARTITION_DAMAGED");
+    expect(failure(await under.get(alice, "Account")).code).toBe("PARTITION_DAMAGED");
     expect(failure(await under.history(alice)).code).toBe("PARTITION_DAMAGED");
+    expect(failure(await under.history(alice, { direction: "backward" })).code).toBe("PARTITION_DAMAGED");
     expect(under.shard.state).toBe("open");
-    expect(await under.state(bob, "Account")).toEqual({ state: { balance: 8, events: 2 }, seq: 2 });
+    expect(await under.state(bob, "Account")).toEqual({ state: { balance: 8 }, seq: 2 });
+  });
+
+  it("P5: in mode os a checkpoint writes nothing before the log is synced, so that it never outlives it", async () => {
+    const under = openShard(bank, { durability: "os" });
+    receipt(await under.append(credit(alice, 5)));
+    under.disk.holdSyncs();
+    under.shard.requestCheckpoint();
+    await under.until(() => under.disk.syncsWaiting === 1);
+    await under.turns(50);
+    expect(under.partition.head(alice)).toBeUndefined();
+    under.disk.releaseSyncs();
+    await under.until(() => under.shard.stats().checkpoints === 1);
+    await under.crash("nothing");
+    under.start();
+    expect(await under.state(alice, "Account")).toMatchObject({ seq: 1 });
+  });
+
+  it("P5: in mode os a failed sync stops the shard rather than letting the partition outlive the log", async () => {
+    const under = openShard(bank, { durability: "os" });
+    receipt(await under.append(credit(alice, 5)));
+    under.disk.failNextSync();
+    under.shard.requestCheckpoint();
+    await under.until(() => under.shard.state === "stopped");
+    expect(under.partition.head(alice)).toBeUndefined();
   });
 });
 

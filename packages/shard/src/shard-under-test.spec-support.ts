@@ -102,11 +102,14 @@ export class ShardUnderTest {
   #context: AnyContext;
   #life = 0;
   #ended = false;
+  /** The process is dead: what is sent to it is never answered. */
+  #dead = false;
   readonly #calls = new Map<number, number>();
   readonly #waiting = new Map<string, Waiter[]>();
   #turnOpen = false;
   #crashAt: { name: string; left: number; survival: Survival } | undefined;
   #crashed: PromiseWithResolvers<void> | undefined;
+  #failAt: { name: string; error: Error } | undefined;
 
   constructor(context: AnyContext, options: ShardUnderTestOptions) {
     this.#context = context;
@@ -122,6 +125,7 @@ export class ShardUnderTest {
   start(context: AnyContext = this.#context, limits: Partial<ShardLimits> = this.#options.limits ?? {}): void {
     this.#context = context;
     const life = ++this.#life;
+    this.#dead = false;
     const { shard = 0, shardCount = 1, durability = "fsync", wrapPartition = (partition) => partition } = this.#options;
     const crashPoint = (name: string) => this.#pass(name, life);
     this.partition = wrapPartition(openPartition({ folder: this.#folder, shard, crashPoint }));
@@ -177,9 +181,19 @@ export class ShardUnderTest {
   async crashAt(name: string, act: () => unknown, options: { nth?: number; survival?: Survival } = {}): Promise<void> {
     this.#crashAt = { name, left: options.nth ?? 1, survival: options.survival ?? "nothing" };
     this.#crashed = Promise.withResolvers();
-    act();
+    try {
+      act();
+    } catch (error) {
+      // The log meets its dead files.
+      if (!this.#dead) throw error;
+    }
     await this.#crashed.promise;
     await this.partition.close();
+  }
+
+  /** The code at a named place fails once with this error, and the process lives on. */
+  failAt(name: string, error: Error): void {
+    this.#failAt = { name, error };
   }
 
   async end(): Promise<void> {
@@ -199,7 +213,7 @@ export class ShardUnderTest {
       return send();
     } finally {
       this.#turnOpen = false;
-      this.shard.endTurn();
+      if (!this.#dead) this.shard.endTurn();
     }
   }
 
@@ -291,11 +305,12 @@ export class ShardUnderTest {
     frame.set(body, frameOffset.requestBody);
     const settled: Waiter["settled"] = { reply: undefined };
     const promise = new Promise<Reply>((resolve) => {
+      if (this.#dead) return;
       const key = `${session} ${number}`;
       this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { resolve, settled }]);
     });
-    this.shard.receive(session, session, frame, 0, frame.length);
-    if (!this.#turnOpen) this.shard.endTurn();
+    if (!this.#dead) this.shard.receive(session, session, frame, 0, frame.length);
+    if (!this.#dead && !this.#turnOpen) this.shard.endTurn();
     return Object.defineProperty(promise, "reply", { get: () => settled.reply }) as Asked;
   }
 
@@ -330,6 +345,11 @@ export class ShardUnderTest {
   #pass(name: string, life: number): void {
     if (life !== this.#life) return;
     this.crashPoints.push(name);
+    if (this.#failAt?.name === name) {
+      const { error } = this.#failAt;
+      this.#failAt = undefined;
+      throw error;
+    }
     if (this.#crashAt?.name !== name || --this.#crashAt.left > 0) return;
     this.#die(this.#crashAt.survival);
     // The log finds its files dead, and comes from a place where nobody would catch this. LMDB is alive.
@@ -338,6 +358,7 @@ export class ShardUnderTest {
 
   #die(survival: Survival): void {
     this.#life++;
+    this.#dead = true;
     this.#crashAt = undefined;
     this.#waiting.clear();
     this.disk.crash(survival);

@@ -1,6 +1,7 @@
 // heddle bench: the benchmark lives in the repository, beside the servers that it compares with. This only starts it.
 import { spawn } from "node:child_process";
 import fs from "node:fs";
+import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import type { AddCommand } from "../program.ts";
@@ -27,8 +28,8 @@ Examples:
 };
 
 async function bench(args: readonly string[]): Promise<ExitCode> {
-  const script = fileURLToPath(new URL("../../../../bench/src/main.ts", import.meta.url));
-  if (!fs.existsSync(script)) {
+  const script = benchmarkScript();
+  if (script === undefined) {
     throw new UsageError(
       "the benchmark is not part of the published package",
       "It is in the bench folder of Heddle's repository: clone it, and run npm run bench there.",
@@ -42,4 +43,14 @@ async function bench(args: readonly string[]): Promise<ExitCode> {
   // Its verdicts keep their meaning: 0 reached, 1 not reached.
   if (signal !== null) return exitCodes.failed;
   return (code ?? exitCodes.failed) as ExitCode;
+}
+
+/** From the published package the same path leads into the user's own project, whose files are not ours to run. */
+function benchmarkScript(): string | undefined {
+  const root = fileURLToPath(new URL("../../../../", import.meta.url));
+  const manifest = path.join(root, "package.json");
+  if (!fs.existsSync(manifest)) return undefined;
+  const { name } = JSON.parse(fs.readFileSync(manifest, "utf8")) as { name?: string };
+  const script = path.join(root, "bench/src/main.ts");
+  return name === "heddle-workspace" && fs.existsSync(script) ? script : undefined;
 }

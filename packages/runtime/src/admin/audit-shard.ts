@@ -296,6 +296,10 @@ class Refolder {
         this.#foldEvent(entity, type.event, payloads[i], aggregate, entry, view, i);
       }
     }
+    if (entity.states[index] === undefined) {
+      this.#say(view, entry, payloads.length - 1, "domain/fold", "a fold that returned nothing", "a state");
+      entity.states[index] = unfoldable;
+    }
     freeze(entity.states[index]);
   }
 

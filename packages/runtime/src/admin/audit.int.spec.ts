@@ -1,11 +1,12 @@
 // Goal: an audit says OK of what a node leaves behind, and names every kind of fault: a fault is planted for each rule.
 // Method: logs are written entry by entry and partitions altered through their own writer, so that nothing but the
-// planted fault is wrong. That an audit beside a running node is right stands in apps/heddle.
+// planted fault is wrong. Only the audit beside a node needs a node.
 import fs from "node:fs";
 import { type EntityId, HeddleError, shardOf } from "@heddle/kernel";
 import { openPartitionReadOnly } from "@heddle/partition/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { partitionFolderOf } from "../data-folder.ts";
+import { startNode } from "../start-node.ts";
 import { type AuditReport, auditFolder } from "./audit.ts";
 import { type AuditProblem, type AuditRule, auditRules } from "./audit-problems.ts";
 import { auditShard } from "./audit-shard.ts";
@@ -246,10 +247,55 @@ describe("audit: a healthy folder", () => {
     const report = await audit(await crafted([...healthy.slice(0, 3), price]));
     expect(report).toMatchObject({ ok: true, problems: [] });
     expect(report.notes).toEqual([
-      "1 payloads of Price.Set could not be checked: its schema takes none that it made itself",
+      "Price.Set: 1 payloads could not be checked, because its schema takes none that it made itself",
     ]);
   });
 });
+
+describe("audit: beside a running node", () => {
+  it("is OK again and again while the node takes appends and writes checkpoints, and sees more each time", async () => {
+    const data = temporaryFolder();
+    folders.push(data);
+    // A checkpoint every few milliseconds, so that the partition moves on under the audit.
+    const node = await startNode({ domain: shop, data, port: 0, shards: 2, limits: { checkpointBytes: 8_192 } });
+    const stop = new AbortController();
+    const load = keepAppending(node.url.replace("heddle:", "http:"), stop.signal);
+    const events: number[] = [];
+    try {
+      for (let i = 0; i < 3; i++) {
+        const report = await audit(data);
+        expect(report.problems).toEqual([]);
+        events.push(report.events);
+      }
+    } finally {
+      stop.abort();
+      await load;
+      await node.close();
+    }
+    expect(events).toEqual(events.toSorted((a, b) => a - b));
+    const last = await audit(data);
+    expect(last).toMatchObject({ ok: true, notes: [] });
+    expect(last.events).toBeGreaterThan(events[0]!);
+  });
+});
+
+async function keepAppending(url: string, stop: AbortSignal): Promise<void> {
+  for (let round = 0; !stop.aborted; round++) {
+    const items = Array.from({ length: 100 }, (_, i) => ({
+      entity: `item/${(round * 31 + i * 7) % 400}`,
+      aggregate: "Stock",
+      type: "Received",
+      payload: { quantity: 1 + (i % 5) },
+      ...(i % 3 === 0 ? { id: `round-${round}-${i}` } : {}),
+    }));
+    const answer = await fetch(`${url}/v1/append-many`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ items }),
+    });
+    await answer.arrayBuffer();
+  }
+}
 
 describe("audit: it can fail", () => {
   it("has a planted fault for each of its rules", () => {

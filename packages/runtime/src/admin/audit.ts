@@ -99,7 +99,7 @@ function judgeRefused(shards: readonly ShardAudit[]): { problems: AuditProblem[]
       problems.push(...refused.flatMap((one) => one.problems));
       total += count;
     } else {
-      notes.push(`${count} payloads of ${name} could not be checked: its schema takes none that it made itself`);
+      notes.push(`${name}: ${count} payloads could not be checked, because its schema takes none that it made itself`);
     }
   }
   return { problems, total, notes };

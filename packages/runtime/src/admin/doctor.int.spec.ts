@@ -112,8 +112,8 @@ describe("doctor: the log (P5)", () => {
       missing: [{ entity: "item/a", fromSeq: 2, toSeq: 2 }],
     });
     expect(faults(report)[0]!.problem).toBe(
-      `damaged at ${file}, offset ${offset}: a record's checksum does not match. Can be saved: 1 entries (1 events) before it, ` +
-        "2 entries (2 events) from there on. Known to be missing: 1 events (item/a 2 to 2)",
+      `damaged at ${file}, offset ${offset}: a record's checksum does not match. Can be saved: 1 entry (1 event) before it, ` +
+        "2 entries (2 events) from there on. Known to be missing: 1 event (item/a 2 to 2)",
     );
   });
 

@@ -214,16 +214,17 @@ function examineShard(data: string, shard: number, inUse: boolean, findings: Fin
 
 function describeDamage(damage: NonNullable<LogExamination["damage"]>): { problem: string; advice: string } {
   const { file, offset, problem, before, after, missingEvents, missing } = damage;
-  const side = (count: { entries: number; events: number }) => `${count.entries} entries (${count.events} events)`;
+  const side = (found: { entries: number; events: number }) =>
+    `${counted(found.entries, "entry", "entries")} (${counted(found.events, "event", "events")})`;
   const gaps = missing.map(({ entity, fromSeq, toSeq }) => `${entity} ${fromSeq} to ${toSeq}`).join(", ");
   return {
     problem:
       `damaged at ${file}, offset ${offset}: ${problem}. Can be saved: ${side(before)} before it, ${side(after)} from there on` +
       (missingEvents === 0
         ? ""
-        : `. Known to be missing: ${missingEvents} events (${gaps}${missing.length < 10 ? "" : ", …"})`),
+        : `. Known to be missing: ${counted(missingEvents, "event", "events")} (${gaps}${missing.length < 10 ? "" : ", …"})`),
     advice:
-      "A node does not start on it. Restore the file from a backup; a sealed segment never changes, so any copy will do.",
+      "A node refuses to read it. Restore the file from a backup; a sealed segment never changes, so any copy will do.",
   };
 }
 
@@ -256,4 +257,8 @@ function probePartition(folder: string, shard: number): ProbeAnswer {
 
 function withoutAdvice(message: string, advice: string): string {
   return message.endsWith(advice) ? message.slice(0, -advice.length).trimEnd().replace(/\.$/, "") : message;
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
 }

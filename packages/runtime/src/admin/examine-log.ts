@@ -14,7 +14,7 @@ export interface SegmentFacts {
   readonly events: number;
 }
 
-/** The first place where a log does not hold. A node that meets it refuses to start. */
+/** The first place where a log does not hold. A node refuses to read it, and does not start if it has to. */
 export interface LogDamage {
   readonly file: string;
   readonly offset: number;

@@ -93,7 +93,7 @@ describe("index rebuild: what it derives", () => {
   });
 
   it("keeps windows of sessions that may still retry, and drops those that were silent for longer by the log's time", async () => {
-    const late = 20 * 60_000;
+    const late = 61 * 60_000;
     const data = keep(
       await craftFolder(
         [
@@ -116,7 +116,9 @@ describe("index rebuild: what it derives", () => {
       }),
     );
     const built = await rebuildShard({ data, shard: 0, domain: shopDomain }, () => {});
-    expect(built.unfolded).toEqual([{ entity: "item/a", problem: "thirteen cannot be sold" }]);
+    expect(built.unfolded).toEqual([
+      { entity: "item/a", problem: "Stock.Sold, at the replay of sequence 2: thirteen cannot be sold" },
+    ]);
     const [entries] = await dump(data);
     expect(entries).toContainEqual(expect.objectContaining({ table: "head", entity: "item/a", seq: 2 }));
     expect(entries!.filter(({ table }) => table === "snapshot")).toHaveLength(2);

@@ -9,7 +9,7 @@
 // Memory: the states of all entities of the shard.
 import { type CompiledContext, describeThrown } from "@heddle/domain/internal";
 import { type EntryView, EventLog, entryHeaderBytes, LogReader, nodeDisk } from "@heddle/event-log/internal";
-import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
+import { HeddleError, isHeddleError, systemClock, systemRandom } from "@heddle/kernel";
 import {
   type CheckpointWriter,
   destroyPartition,
@@ -18,8 +18,7 @@ import {
   type Partition,
   type SnapshotRecord,
 } from "@heddle/partition/internal";
-import { encodeValue } from "@heddle/protocol/internal";
-import { EntryDecoder, freeze, SessionWindow } from "@heddle/shard/internal";
+import { EntryDecoder, encodeState, SessionWindow } from "@heddle/shard/internal";
 import { logFolderOf, partitionFolderOf } from "../data-folder.ts";
 import { scanInSlices } from "./scan-slices.ts";
 import { sessionSilenceMsMax } from "./session-calls.ts";
@@ -190,27 +189,26 @@ class Rebuild {
     return entity;
   }
 
-  // As the shard's recovery does it.
-  #addCall(entry: EntryView): void {
-    let window = this.#sessions.get(entry.session);
+  #addCall({ session, call, position, time }: EntryView): void {
+    let window = this.#sessions.get(session);
     if (window === undefined) {
-      window = new SessionWindow();
-      this.#sessions.set(entry.session, window);
+      window = new SessionWindow(session);
+      this.#sessions.set(session, window);
     }
-    if (!window.mayRepeat(entry.call) || window.find(entry.call) === undefined) {
-      window.add(entry.call, entry.position, entry.time);
-    }
+    window.add(call, position, time);
   }
 
   #fold(entity: RebuiltEntity, entry: EntryView): void {
     if (entity.states === undefined) return;
     try {
       this.#decoder.foldInto(entity.states, entry, this.#domain, this.#nothingFolded);
-      for (const state of entity.states) freeze(state);
     } catch (error) {
       entity.states = undefined;
       if (this.#unfolded.length < unfoldedToldMax) {
-        this.#unfolded.push({ entity: entity.id, problem: describeThrown(error) });
+        const problem = isHeddleError(error, "DOMAIN_FAILED")
+          ? `${error.facts.where}: ${error.facts.message}`
+          : describeThrown(error);
+        this.#unfolded.push({ entity: entity.id, problem });
       }
     }
   }
@@ -219,12 +217,8 @@ class Rebuild {
     if (states === undefined) return [];
     const snapshots: SnapshotRecord[] = [];
     for (const { name, version, index } of this.#domain.aggregates.values()) {
-      try {
-        const state = Uint8Array.prototype.slice.call(encodeValue(states[index]));
-        snapshots.push({ aggregate: name, foldVersion: version, seq, state });
-      } catch {
-        // A state that is no plain data has no snapshot, here as in a shard.
-      }
+      const state = encodeState(states[index]);
+      if (state !== undefined) snapshots.push({ aggregate: name, foldVersion: version, seq, state });
     }
     return snapshots;
   }

@@ -5,8 +5,11 @@ import { limits } from "@heddle/kernel";
 
 const windowCalls = limits.sessionCallsMax;
 
-/** As long as a shard keeps the window of a session that is silent: the SDK's longest time-out is shorter. */
-export const sessionSilenceMsMax = 15 * 60_000;
+/**
+ * A session that was silent for this long, by the times in the log, brings no retry any more. A shard waits a quarter of an
+ * hour by a clock that cannot jump; the log has wall time only, which can, so it is four times as much here.
+ */
+export const sessionSilenceMsMax = 60 * 60_000;
 
 interface Seen {
   lastCall: number;

@@ -1,0 +1,264 @@
+// Failing disks: a write or sync that fails (P2, P5) and a disk that runs full (P8). The shard recovers in place.
+//
+// Method: the simulated disk fails once, or has no room; calls that were answered with a failure are sent again as the
+// SDK does. What a failed sync leaves on the platter is varied by a power cut afterwards.
+import { afterEach, describe, expect, it } from "vitest";
+import { alice, bank, bob, credit, debit } from "./bank.spec-support.ts";
+import {
+  brief,
+  closeAll,
+  failure,
+  openShard,
+  receipt,
+  rejected,
+  type ShardUnderTest,
+  value,
+} from "./shard-under-test.spec-support.ts";
+
+afterEach(closeAll);
+
+const recovered = (under: ShardUnderTest) => under.until(() => under.shard.state === "open");
+
+describe("P2: a sync or write that fails", () => {
+  for (const [what, fail] of Object.entries({
+    "a failed sync": (under: ShardUnderTest) => under.disk.failNextSync(),
+    "a failed write": (under: ShardUnderTest) => under.disk.failNextWrite(),
+  })) {
+    it(`P2: ${what} acknowledges nothing of its group, nor of the one that fills behind it`, async () => {
+      const under = openShard(bank);
+      receipt(await under.append(credit(alice, 10)));
+      fail(under);
+      under.disk.holdSyncs();
+      const asked = [
+        ...under.turn(() => [
+          under.append(credit(alice, 1)),
+          under.append(debit(alice, 99)),
+          under.get(alice, "Account"),
+        ]),
+        under.append(credit(alice, 2)),
+        under.append(credit(alice, 1), { call: 2, retry: true }),
+      ];
+      under.disk.releaseSyncs();
+      for (const one of asked.slice(0, 3)) {
+        expect(failure(await one)).toMatchObject({ code: "SHARD_STOPPED", retryable: true });
+      }
+      if (what === "a failed sync")
+        for (const one of asked.slice(3)) expect(failure(await one).code).toBe("SHARD_STOPPED");
+      else {
+        // A write fails at once: what comes next waits for the recovery, and is answered from what is durable.
+        expect(receipt(await asked[3]!)).toMatchObject({ seq: 2, duplicate: false });
+        expect(receipt(await asked[4]!)).toMatchObject({ seq: 3, duplicate: false });
+      }
+      await recovered(under);
+      expect(under.states).toEqual(["open", "recovering", "open"]);
+    });
+
+    it(`P4: after ${what} the same calls take effect once, whether the group had reached the disk or not`, async () => {
+      for (const survival of [undefined, "nothing", "some", "everything"] as const) {
+        const under = openShard(bank);
+        receipt(await under.append(credit(alice, 10), { call: 1 }));
+        fail(under);
+        const asked = under.turn(() => [
+          under.append(credit(alice, 1), { call: 2 }),
+          under.append({ ...credit(bob, 5), id: "bob-5" }, { call: 3 }),
+        ]);
+        for (const one of asked) failure(await one);
+        await recovered(under);
+        if (survival !== undefined) {
+          await under.crash(survival);
+          under.start();
+        }
+        const again = receipt(await under.append(credit(alice, 1), { call: 2, retry: true }));
+        expect(again.seq).toBe(2);
+        receipt(await under.append({ ...credit(bob, 5), id: "bob-5" }, { call: 3, retry: true }));
+        expect(receipt(await under.append({ ...credit(bob, 5), id: "bob-5" }, { session: 2 })).duplicate).toBe(true);
+        expect(await under.state(alice, "Account")).toEqual({ state: { balance: 11, events: 2 }, seq: 2 });
+        expect(await under.state(bob, "Account")).toEqual({ state: { balance: 5, events: 1 }, seq: 1 });
+        expect(under.logEntries()).toHaveLength(3);
+      }
+    });
+  }
+
+  it("P2: what the failed group had decided is seen by nobody: reads during the recovery wait and tell what is durable", async () => {
+    const under = openShard(bank);
+    receipt(await under.append(credit(alice, 10)));
+    under.disk.failNextWrite();
+    const lost = under.append(debit(alice, 10));
+    expect(failure(lost.reply!).code).toBe("SHARD_STOPPED");
+    expect(under.shard.state).toBe("recovering");
+    const read = under.get(alice, "Account");
+    const append = under.append(debit(alice, 10));
+    expect(read.reply).toBeUndefined();
+    expect(value(await read)).toEqual({ state: { balance: 10, events: 1 }, seq: 1 });
+    expect(receipt(await append).seq).toBe(2);
+  });
+
+  it("P5: it recovers in place from its last checkpoint, with sessions and ids, while the partition stays open", async () => {
+    const under = openShard(bank);
+    receipt(await under.append({ ...credit(alice, 10), id: "first" }, { session: 4, call: 1 }));
+    await under.checkpoint();
+    receipt(await under.append({ ...credit(alice, 1), id: "second" }, { session: 4, call: 2 }));
+    under.disk.failNextSync();
+    failure(await under.append(credit(bob, 1)));
+    await recovered(under);
+    expect(await under.state(alice, "Account")).toEqual({ state: { balance: 11, events: 2 }, seq: 2 });
+    expect(receipt(await under.append({ ...credit(alice, 10), id: "first" }, { session: 5 })).duplicate).toBe(true);
+    expect(receipt(await under.append({ ...credit(alice, 1), id: "second" }, { session: 4, call: 2 })).duplicate).toBe(
+      true,
+    );
+    await under.checkpoint();
+    await under.restart();
+    expect(brief(await under.events(alice))).toHaveLength(2);
+  });
+
+  it("P5: a failure while a checkpoint runs lets the checkpoint end before the shard recovers", async () => {
+    const under = openShard(bank);
+    for (let i = 0; i < 20; i++) receipt(await under.append(credit(`account/user-${i}`, 1)));
+    under.shard.requestCheckpoint();
+    under.disk.failNextSync();
+    failure(await under.append(credit(alice, 1)));
+    await recovered(under);
+    expect(under.shard.stats().checkpoints).toBe(1);
+    for (let i = 0; i < 20; i++) expect(await under.state(`account/user-${i}`, "Account")).toMatchObject({ seq: 1 });
+  });
+
+  it("a shard that cannot recover stops, answers everything, and says why", async () => {
+    const under = openShard(bank);
+    receipt(await under.append(credit(alice, 1)));
+    under.disk.failNextSync();
+    under.disk.holdSyncs();
+    const asked = under.append(credit(alice, 2));
+    under.disk.returnNextSync();
+    failure(await asked);
+    // The recovery's own sync fails too.
+    under.disk.failNextSync();
+    const waiting = under.get(alice, "Account");
+    expect(failure(await waiting)).toMatchObject({ code: "SHARD_STOPPED", retryable: true });
+    expect(under.shard.stopReason).toContain("could not recover");
+    expect(failure(await under.append(credit(alice, 2))).code).toBe("SHARD_STOPPED");
+    await under.shard.close();
+    under.start();
+    expect(await under.state(alice, "Account")).toMatchObject({ seq: expect.any(Number) });
+  });
+
+  it("P2: a failure while it closes is recovered from first: the clean end is true", async () => {
+    const under = openShard(bank);
+    receipt(await under.append(credit(alice, 1)));
+    under.disk.holdSyncs();
+    under.disk.failNextSync();
+    const asked = under.append(credit(alice, 2));
+    const closing = under.shard.close();
+    under.disk.releaseSyncs();
+    failure(await asked);
+    await closing;
+    under.start();
+    expect(receipt(await under.append(credit(alice, 2), { call: 2, retry: true })).seq).toBe(2);
+    expect(brief(await under.events(alice))).toHaveLength(2);
+  });
+});
+
+describe("P8: a full disk", () => {
+  it("P8: refuses appends with DISK_FULL, serves reads of what is durable, and goes on when there is room", async () => {
+    const under = openShard(bank);
+    receipt(await under.append(credit(alice, 10), { call: 1 }));
+    receipt(await under.append({ ...credit(bob, 3), id: "bob-3" }, { call: 2 }));
+    under.disk.setFreeBytes(100);
+    const [first, second] = under.turn(() => [
+      under.append(debit(alice, 10), { call: 3 }),
+      under.append(debit(alice, 10), { call: 4 }),
+    ]);
+    expect(failure(await first)).toMatchObject({
+      code: "DISK_FULL",
+      retryable: true,
+      facts: { shard: 0, path: "/log" },
+    });
+    // The second was a rejection that had seen the first: it cannot be told either.
+    expect(failure(await second).code).toBe("DISK_FULL");
+    await under.until(() => under.shard.state === "full");
+    const log = under.logEntries();
+
+    expect(failure(await under.append(credit(alice, 1))).code).toBe("DISK_FULL");
+    expect(await under.state(alice, "Account")).toEqual({ state: { balance: 10, events: 1 }, seq: 1 });
+    expect(brief(await under.events(alice))).toHaveLength(1);
+    expect(receipt(await under.append(credit(alice, 10), { call: 1, retry: true })).duplicate).toBe(true);
+    expect(receipt(await under.append({ ...credit(bob, 3), id: "bob-3" }, { session: 3 })).duplicate).toBe(true);
+    expect(under.logEntries()).toEqual(log);
+
+    // Looked for once a second; not taken for room before there is a good deal of it.
+    under.advance(1_000);
+    under.shard.tick();
+    expect(under.shard.state).toBe("full");
+    under.disk.setFreeBytes(1 << 30);
+    under.shard.tick();
+    expect(under.shard.state).toBe("full");
+    under.advance(1_000);
+    under.shard.tick();
+    expect(under.shard.state).toBe("open");
+    expect(receipt(await under.append(debit(alice, 10), { call: 3, retry: true }))).toMatchObject({
+      seq: 2,
+      duplicate: false,
+    });
+    expect(rejected(await under.append(debit(alice, 10), { call: 4, retry: true })).code).toBe("INVARIANT_VIOLATED");
+    await under.restart();
+    expect(brief(await under.events(alice))).toHaveLength(2);
+  });
+
+  it.each(["nothing", "some", "everything"] as const)(
+    "P8: runs full at any byte of a group, and with %s unsynced surviving loses nothing that it acknowledged",
+    async (survival) => {
+      for (const room of [0, 1, 23, 24, 60, 64, 65, 100, 200, 400, 1_000]) {
+        const under = openShard(bank, { limits: { segmentBytes: 1_024 } });
+        const acknowledged: number[] = [];
+        for (let call = 1; call <= 10; call++)
+          acknowledged.push(receipt(await under.append(credit(alice, call), { call })).seq);
+        under.disk.setFreeBytes(room);
+        let call = 11;
+        for (; under.shard.state === "open" && call < 40; call++) {
+          const reply = await under.append(credit(alice, call), { call });
+          if (reply.kind !== "receipt") break;
+          acknowledged.push(receipt(reply).seq);
+        }
+        await under.until(() => under.shard.state === "full");
+        await under.crash(survival);
+        under.disk.setFreeBytes(1 << 30);
+        under.start();
+        expect(receipt(await under.append(credit(alice, call), { call, retry: true })).seq).toBe(
+          acknowledged.length + 1,
+        );
+        const amounts = brief(await under.events(alice)).map(([, , payload]) => (payload as { amount: number }).amount);
+        expect(amounts).toEqual([...acknowledged.map((_, i) => i + 1), call]);
+      }
+    },
+  );
+
+  it("P8: closes cleanly while it is full, and opens again", async () => {
+    const under = openShard(bank);
+    receipt(await under.append(credit(alice, 10)));
+    under.disk.setFreeBytes(0);
+    failure(await under.append(credit(alice, 10)));
+    await under.until(() => under.shard.state === "full");
+    await under.restart();
+    expect(await under.state(alice, "Account")).toMatchObject({ seq: 1 });
+    under.disk.setFreeBytes(1 << 30);
+    expect(receipt(await under.append(credit(alice, 10))).seq).toBe(2);
+  });
+});
+
+describe("a disk that cannot be read at one place", () => {
+  it("P7: refuses the calls that need that place, and goes on with others", async () => {
+    const under = openShard(bank);
+    receipt(await under.append(credit(alice, 10)));
+    receipt(await under.append(credit(bob, 10)));
+    await under.crash("everything");
+    const [file] = under.disk.list("/log");
+    // Behind the header of alice's entry: its own checksum finds it, the record's is not looked at by a single read.
+    under.start();
+    under.disk.flipBit(`/log/${file}`, 64 + 24 + 60, 3);
+    expect(failure(await under.get(alice, "Account")).code).toBe("LOG_DAMAGED");
+    expect(failure(await under.append(credit(alice, 1))).code).toBe("LOG_DAMAGED");
+    expect(failure(await under.history(alice)).code).toBe("LOG_DAMAGED");
+    expect(await under.state(bob, "Account")).toMatchObject({ seq: 1 });
+    expect(receipt(await under.append(credit(bob, 1))).seq).toBe(2);
+    expect(under.shard.state).toBe("open");
+  });
+});
