@@ -33,7 +33,8 @@ for (const folder of folders) {
   const manifest = JSON.parse(fs.readFileSync(path.join(root, folder, "package.json"), "utf8")) as Manifest;
   const target = path.join(staged, manifest.name.replace("@", "").replace("/", "-"));
   fs.cpSync(path.join(compiled, folder, "src"), path.join(target, "dist"), { recursive: true });
-  if (manifest.bin !== undefined) fs.cpSync(path.join(root, folder, "bin"), path.join(target, "bin"), { recursive: true });
+  if (manifest.bin !== undefined)
+    fs.cpSync(path.join(root, folder, "bin"), path.join(target, "bin"), { recursive: true });
   fs.copyFileSync(path.join(root, "LICENSE"), path.join(target, "LICENSE"));
   const readme = path.join(root, folder, "README.md");
   if (fs.existsSync(readme)) fs.copyFileSync(readme, path.join(target, "README.md"));

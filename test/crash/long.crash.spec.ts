@@ -5,6 +5,8 @@
 // Every stretch visits every crash point. The header of that file says what SIGKILL cannot show.
 import { describe, expect, it } from "vitest";
 import {
+  addTotals,
+  type CrashTotals,
   crashPoints,
   crashRun,
   type Kill,

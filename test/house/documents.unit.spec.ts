@@ -9,9 +9,12 @@ import { documents, refreshed } from "./snippets.ts";
 const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8");
 
 describe("documents", () => {
-  it.each(documents())("%s shows its snippets as the tested files have them (node test/house/snippets.ts mends it)", (file) => {
-    expect(read(file)).toBe(refreshed(read(file)));
-  });
+  it.each(documents())(
+    "%s shows its snippets as the tested files have them (node test/house/snippets.ts mends it)",
+    (file) => {
+      expect(read(file)).toBe(refreshed(read(file)));
+    },
+  );
 
   it.each(documents())("%s links to files that exist", (file) => {
     const links = [...read(file).matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)].map((match) => match[1]!);

@@ -31,9 +31,16 @@ beforeAll(() => {
     ) as [{ filename: string }];
     return `file:./${filename}`;
   });
-  fs.writeFileSync(path.join(project, "package.json"), JSON.stringify({ name: "my-bank", private: true, type: "module" }));
+  fs.writeFileSync(
+    path.join(project, "package.json"),
+    JSON.stringify({ name: "my-bank", private: true, type: "module" }),
+  );
   const { devDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
-  run("npm", ["install", "--no-fund", "--no-audit", "--prefer-offline", `zod@${devDependencies.zod}`, ...tarballs], project);
+  run(
+    "npm",
+    ["install", "--no-fund", "--no-audit", "--prefer-offline", `zod@${devDependencies.zod}`, ...tarballs],
+    project,
+  );
   for (const file of ["bank.ts", "client.ts"]) fs.copyFileSync(path.join(tutorial, file), path.join(project, file));
 }, 300_000);
 
@@ -49,7 +56,10 @@ describe("packing", () => {
 
   it("the client brings no native code and no server package along", () => {
     const alone = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-client-"));
-    fs.writeFileSync(path.join(alone, "package.json"), JSON.stringify({ name: "alone", private: true, type: "module" }));
+    fs.writeFileSync(
+      path.join(alone, "package.json"),
+      JSON.stringify({ name: "alone", private: true, type: "module" }),
+    );
     const needed = ["kernel", "domain", "protocol", "client"].map((name) => {
       const file = fs.readdirSync(project).find((found) => found.startsWith(`heddle-${name}-`));
       return `file:${path.join(project, file!)}`;
@@ -57,16 +67,25 @@ describe("packing", () => {
     run("npm", ["install", "--no-fund", "--no-audit", "--prefer-offline", "--omit=optional", ...needed], alone);
     const installed = fs.readdirSync(path.join(alone, "node_modules"), { recursive: true, encoding: "utf8" });
     expect(installed.filter((file) => file.endsWith(".node"))).toEqual([]);
-    expect(fs.readdirSync(path.join(alone, "node_modules/@heddle")).sort()).toEqual(["client", "domain", "kernel", "protocol"]);
+    expect(fs.readdirSync(path.join(alone, "node_modules/@heddle")).sort()).toEqual([
+      "client",
+      "domain",
+      "kernel",
+      "protocol",
+    ]);
     fs.rmSync(alone, { recursive: true, force: true });
   });
 
   it("the tutorial runs as it is written, and prints what it says", async () => {
-    const server = spawn(process.execPath, ["node_modules/.bin/heddle", "serve", "--domain", "./bank.ts", "--data", "./data", "--port", "0", "--json"], {
-      cwd: project,
-      env,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const server = spawn(
+      process.execPath,
+      ["node_modules/.bin/heddle", "serve", "--domain", "./bank.ts", "--data", "./data", "--port", "0", "--json"],
+      {
+        cwd: project,
+        env,
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     let said = "";
     const port = await new Promise<number>((resolve, reject) => {
       const look = (chunk: Buffer) => {
@@ -78,7 +97,11 @@ describe("packing", () => {
       server.stderr.on("data", look);
       server.once("exit", () => reject(new Error(`heddle serve ended: ${said}`)));
     });
-    const client = spawnSync(process.execPath, ["client.ts"], { cwd: project, env: { ...env, PORT: String(port) }, encoding: "utf8" });
+    const client = spawnSync(process.execPath, ["client.ts"], {
+      cwd: project,
+      env: { ...env, PORT: String(port) },
+      encoding: "utf8",
+    });
     expect(client.stderr).toBe("");
     expect(client.stdout).toBe(fs.readFileSync(path.join(tutorial, "output.txt"), "utf8"));
     const ended = new Promise((resolve) => server.once("exit", resolve));

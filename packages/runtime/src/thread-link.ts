@@ -2,6 +2,8 @@
 import { Worker } from "node:worker_threads";
 import { HeddleError } from "@heddle/kernel";
 import { fromWireError } from "@heddle/kernel/internal";
+// For its native library alone: Node unloads one when the last thread that has it ends, under those still ending.
+import "@heddle/partition/internal";
 import { writeU32 } from "@heddle/protocol/internal";
 import type { ShardState } from "@heddle/shard";
 import type { Logger } from "pino";
