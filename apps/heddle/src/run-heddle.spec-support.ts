@@ -35,8 +35,16 @@ function environmentOf(more: Readonly<Record<string, string>> = {}): NodeJS.Proc
   return { ...inherited, PATH: `${bin}${path.delimiter}${inherited["PATH"] ?? ""}`, ...more };
 }
 
+/** A test that fails leaves nothing running behind. */
+const children = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
 export function start(program: string, args: readonly string[], { input = "", environment }: RunOptions = {}): Running {
   const child = spawn(program, args, { cwd: repository, env: environmentOf(environment), stdio: "pipe" });
+  children.add(child);
+  child.once("close", () => children.delete(child));
   let out = "";
   let said = "";
   const waiting = new Set<() => void>();

@@ -18,14 +18,15 @@ export async function startHttpFloor(file: string, durability: "fsync" | "os"): 
     request.on("end", () => {
       const body = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
       const { items } = JSON.parse(body.toString()) as { items: readonly (FloorEvent & { entity: string })[] };
-      let text = '{"results":[';
-      for (const item of items) {
-        const state = states.of(item.entity);
-        floorFold[item.type](state, item.payload);
+      const results = new Array<string>(items.length);
+      for (let i = 0; i < items.length; i++) {
+        const { entity, type, payload } = items[i]!;
+        const state = states.of(entity);
+        floorFold[type](state, payload);
         const seq = ++state.seq;
-        text += `${text.endsWith("[") ? "" : ","}{"ok":true,"seq":${seq},"firstSeq":${seq},"count":1,"duplicate":false}`;
+        results[i] = `{"ok":true,"seq":${seq},"firstSeq":${seq},"count":1,"duplicate":false}`;
       }
-      text += "]}";
+      const text = `{"results":[${results.join(",")}]}`;
       fs.writeSync(descriptor, body);
       const durable = (error: Error | null) => {
         if (error !== null) throw error;

@@ -147,7 +147,6 @@ describe("P8: pages of large events", () => {
       events: texts.map((text) => ({ type: "Written", payload: { text } })),
       metadata,
     });
-  const wholeFrame = limits.frameBytesMax + 4;
 
   async function pages(under: ShardUnderTest, direction: "forward" | "backward"): Promise<WireEvent[][]> {
     const found: WireEvent[][] = [];
@@ -233,6 +232,5 @@ describe("P8: pages of large events", () => {
     }
     const error = failure(await under.get(entity, "Growing"));
     expect(error).toMatchObject({ code: "FRAME_TOO_LARGE", facts: { bytesMax: limits.frameBytesMax } });
-    expect(wholeFrame).toBeGreaterThan(limits.frameBytesMax);
   });
 });

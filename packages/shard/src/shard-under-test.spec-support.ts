@@ -181,6 +181,7 @@ export class ShardUnderTest {
   async crashAt(name: string, act: () => unknown, options: { nth?: number; survival?: Survival } = {}): Promise<void> {
     this.#crashAt = { name, left: options.nth ?? 1, survival: options.survival ?? "nothing" };
     this.#crashed = Promise.withResolvers();
+    this.#failAt = undefined;
     try {
       act();
     } catch (error) {

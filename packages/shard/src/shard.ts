@@ -279,6 +279,7 @@ export class Shard {
       logBytes: this.#log.durableEnd,
       checkpointPosition: this.#options.partition.coveredPosition,
       checkpointAgeMs: this.#options.clock.monotonic() - this.#checkpointedAt,
+      isCheckpointing: this.#checkpoint !== undefined,
       partitionReads: this.#options.partition.counters.reads,
     });
   }
@@ -645,7 +646,8 @@ export class Shard {
     header.session = append.session;
     header.call = append.call;
     header.eventCount = payloads.length;
-    header.payloadsOffset = this.#append.payloadsFrom - append.bodyFrom;
+    // An encoded body was made relative to its own start by `#storedPayloads`.
+    header.payloadsOffset = this.#append.payloadsFrom - (append.source === undefined ? 0 : append.bodyFrom);
     this.#activation.beforeChange(entity);
     const position = this.#log.add(header, bodyBytes);
     states[aggregate.index] = this.#folded.state;

@@ -21,6 +21,7 @@ export interface ShardFacts {
   readonly logBytes: number;
   readonly checkpointPosition: number;
   readonly checkpointAgeMs: number;
+  readonly isCheckpointing: boolean;
   readonly partitionReads: number;
 }
 
