@@ -22,7 +22,8 @@ function bench(...args: string[]) {
   return { status: done.status, out: done.stdout, err: done.stderr };
 }
 
-describe("bench: end to end", () => {
+// A dozen processes start one after another, each with the whole of Heddle to load.
+describe("bench: end to end", { timeout: 180_000 }, () => {
   it("P2, P4: measures single against the floor, and the referee finds every acknowledged event once", () => {
     const out = path.join(data, "result.json");
     const { status, out: printed, err } = bench("--scenario", "single", "--json", "--out", out);

@@ -82,7 +82,7 @@ export function problemOf({ file, specifier, typeOnly }: Import): string | undef
   if (door !== "" && door !== "/internal")
     return `${door.slice(1)} is no door: a package has two, its name and its name/internal`;
   if (from === undefined) return undefined;
-  if (target === from) return "a package does not import itself by name";
+  if (target === from) return isSpec ? undefined : "a package does not import itself by name";
   if (isSpec && target === "testkit") return undefined;
   const here = order.indexOf(from as (typeof order)[number]);
   const there = order.indexOf(target as (typeof order)[number]);

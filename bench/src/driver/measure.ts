@@ -22,12 +22,17 @@ export async function measure(
   progress: Progress,
   what: string,
 ): Promise<Measured> {
+  let rate = "";
+  let measuringSince: number | undefined;
   const load = startLoad(job, ({ phase, events, sample }) => {
-    const rate = sample === undefined ? "" : `, ${sample.eventsPerSecond.toLocaleString("en-GB")} events/s`;
-    const share = sample === undefined ? undefined : Math.min(1, sample.atS / job.seconds);
+    if (sample !== undefined) rate = `, ${sample.eventsPerSecond.toLocaleString("en-GB")} events/s`;
+    const elapsed = measuringSince === undefined ? undefined : (performance.now() - measuringSince) / 1000;
+    const byTime = elapsed === undefined ? undefined : Math.min(1, elapsed / job.seconds);
+    const share = job.eventsMax === undefined ? byTime : Math.min(1, events / job.eventsMax);
     progress.step(`${what}: ${phase}`, `${events.toLocaleString("en-GB")} events${rate}`, share);
   });
   await load.measuring;
+  measuringSince = performance.now();
   const before = await server.usage();
   const { measurement, cpuMs, rssBytes } = await load.measured;
   const after = await server.usage();

@@ -29,7 +29,7 @@ function terminalProgress(stream: ProgressStream): Progress {
     step(what, detail = "", share) {
       const line = [what, share === undefined ? "" : bar(share), detail].filter((part) => part !== "").join("  ");
       clear();
-      stream.write(line.slice(0, Math.max(20, (stream.columns ?? 80) - 1)));
+      stream.write(line.slice(0, Math.max(20, (stream.columns || 80) - 1)));
     },
     note(text) {
       clear();

@@ -3,6 +3,9 @@ import http from "node:http";
 import { accountNames, aggregate } from "./accounts.ts";
 import type { CallResult, Target } from "./target.ts";
 
+/** As long as the SDK waits for an answer. */
+const timeoutMs = 30_000;
+
 export function httpTarget(port: number): Target {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const ask = (method: string, path: string, body?: string) => request(agent, port, method, path, body);
@@ -53,6 +56,7 @@ function request(agent: http.Agent, port: number, method: string, path: string, 
         else reject(answerError(answer.statusCode!, text));
       });
     });
+    sent.setTimeout(timeoutMs, () => sent.destroy(Object.assign(new Error("no answer"), { code: "TIMEOUT" })));
     sent.on("error", reject);
     sent.end(body);
   });
