@@ -158,7 +158,7 @@ export class Load {
     else if (choice <= 55) await this.#append(client, this.#newAppend(client, entity, dice, dice.between(2, 40)), dice);
     else if (choice <= 60) await this.#pair(client, entity, dice);
     else if (choice <= 75) await this.#execute(client, this.#newAppend(client, entity, dice, 1, "as command"), dice);
-    else if (choice <= 80) await this.#append(client, this.#newBadAppend(client, entity, dice), dice);
+    else if (choice <= 80) await this.#append(client, this.#newBadAppend(entity, dice), dice);
     else if (choice <= 87) await this.#readState(client, entity);
     else if (choice <= 91) await this.#readPage(client, entity);
     else if (choice <= 98) await this.#sendAgain(client, dice);
@@ -317,10 +317,10 @@ export class Load {
   }
 
   /** Its last event takes more than there can be. */
-  #newBadAppend({ lane }: Client, entity: string, dice: Dice): SentAppend {
+  #newBadAppend(entity: string, dice: Dice): SentAppend {
     const events = this.#newEvents(dice, dice.between(1, 10));
     events.push({ type: "Debited", amount: 1_000_000_000, reference: this.#ledger.newReference() });
-    return this.#ledger.enter({ entity, events, id: undefined, expectedSeq: undefined, lane });
+    return this.#ledger.enter({ entity, events, id: undefined, expectedSeq: undefined, lane: undefined });
   }
 
   #newEvents(dice: Dice, count: number): SentEvent[] {

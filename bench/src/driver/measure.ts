@@ -29,7 +29,11 @@ export async function measure(
     const elapsed = measuringSince === undefined ? undefined : (performance.now() - measuringSince) / 1000;
     const byTime = elapsed === undefined ? undefined : Math.min(1, elapsed / job.seconds);
     const share = job.eventsMax === undefined ? byTime : Math.min(1, events / job.eventsMax);
-    progress.step(`${what}: ${phase}`, `${events.toLocaleString("en-GB")} events${rate}`, share);
+    progress.step(
+      `${what}: ${phase}`,
+      `${events.toLocaleString("en-GB")} events${rate}`,
+      phase === "measuring" ? share : undefined,
+    );
   });
   await load.measuring;
   measuringSince = performance.now();

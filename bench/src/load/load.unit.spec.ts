@@ -146,6 +146,16 @@ describe("load: what is not acknowledged", () => {
   });
 });
 
+describe("load: opening the accounts", () => {
+  it("says so when one of them could not be credited: the run would end in rejections", async () => {
+    const bank = new MemoryBank();
+    bank.answer = (receipt) => (bank.calls === 500 ? { ok: false, code: "OVERLOADED" } : receipt);
+    const { load } = loadOn(bank, { callers: 1, batch: 1, entities: "one" });
+    expect(await load.open()).toBe(false);
+    expect(bank.calls).toBeLessThan(accountCount);
+  });
+});
+
 describe("load: open loop", () => {
   it("makes calls when they are due though none has been answered, and then waits for all answers", async () => {
     const bank = new MemoryBank();

@@ -1,19 +1,41 @@
 // CRC-32 (the polynomial of zlib and PNG), the same value by two roads.
 import { crc32 as nativeCrc32 } from "node:zlib";
 
-const nativeFromBytes = 256; // Below this the call into zlib costs more than the table: 308 ns against 1 ns a byte.
+/** Below this many bytes the call into zlib costs more than the tables: about 300 ns against 0.7 ns a byte. */
+const nativeBytesMin = 320;
 
-const table = new Int32Array(256);
-for (let n = 0; n < 256; n++) {
-  let c = n;
-  for (let k = 0; k < 8; k++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
-  table[n] = c;
-}
+// Four tables, for four bytes at a time: the bytes of a step do not wait for each other, so an entry of 110 bytes takes
+// half the time that one table would.
+const [table0, table1, table2, table3] = makeTables();
 
 /** CRC-32 of `bytes[from, to)`, continued from `seed` (0 to start). Unsigned. */
 export function crc32(bytes: Uint8Array, from = 0, to = bytes.length, seed = 0): number {
-  if (to - from >= nativeFromBytes) return nativeCrc32(bytes.subarray(from, to), seed);
+  if (to - from >= nativeBytesMin) return nativeCrc32(bytes.subarray(from, to), seed);
   let crc = ~seed;
-  for (let i = from; i < to; i++) crc = table[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
+  let i = from;
+  for (; i + 4 <= to; i += 4) {
+    crc =
+      table3![(crc ^ bytes[i]!) & 0xff]! ^
+      table2![((crc >>> 8) ^ bytes[i + 1]!) & 0xff]! ^
+      table1![((crc >>> 16) ^ bytes[i + 2]!) & 0xff]! ^
+      table0![(crc >>> 24) ^ bytes[i + 3]!]!;
+  }
+  for (; i < to; i++) crc = table0![(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
   return ~crc >>> 0;
+}
+
+function makeTables(): Int32Array[] {
+  const tables = [0, 1, 2, 3].map(() => new Int32Array(256));
+  for (let byte = 0; byte < 256; byte++) {
+    let crc = byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1;
+    tables[0]![byte] = crc;
+  }
+  for (let byte = 0; byte < 256; byte++) {
+    for (let step = 1; step < 4; step++) {
+      const before = tables[step - 1]![byte]!;
+      tables[step]![byte] = tables[0]![before & 0xff]! ^ (before >>> 8);
+    }
+  }
+  return tables;
 }

@@ -219,7 +219,7 @@ export function readAppendBody(bytes: Uint8Array, from: number, to: number, text
   if (typeCount === 0) throw badFrame("an append names no event type");
   into.typeCount = typeCount;
   for (let i = 0; i < typeCount; i++) {
-    into.types[i] = cursor.name();
+    into.types[i] = cursor.name(into.types[i]);
     into.versionOffsets[i] = cursor.skip(2);
   }
   const eventCount = cursor.u32();
@@ -253,7 +253,7 @@ export class BodyCursor {
 
   start(into: { entity: string; aggregate: string; expectedSeq: number; id: string }): number {
     into.entity = this.entity();
-    into.aggregate = this.name();
+    into.aggregate = this.name(into.aggregate);
     const flags = this.u8();
     into.expectedSeq = flags & appendFlags.expectedSeq ? readU48(this.#bytes, this.skip(6)) : -1;
     const idFrom = this.at + 1;
@@ -282,8 +282,9 @@ export class BodyCursor {
     return this.#text(length);
   }
 
-  name(): string {
-    return this.#text(this.u8());
+  /** `likely`: what the last body had in this place. */
+  name(likely?: string): string {
+    return this.#text(this.u8(), likely);
   }
 
   u8(): number {
@@ -306,10 +307,10 @@ export class BodyCursor {
     return start;
   }
 
-  #text(length: number): string {
+  #text(length: number, likely?: string): string {
     const start = this.skip(length);
     try {
-      return this.#texts.read(this.#bytes, start, this.at);
+      return this.#texts.read(this.#bytes, start, this.at, likely);
     } catch (cause) {
       throw badFrame("a name is not UTF-8", cause);
     }

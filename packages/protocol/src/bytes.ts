@@ -64,7 +64,9 @@ export class TextCache {
     this.#mask = slotCount - 1;
   }
 
-  read(bytes: Uint8Array, from: number, to: number): string {
+  /** `likely` is tried first: what stood in the same place the last time, for names that seldom change. */
+  read(bytes: Uint8Array, from: number, to: number, likely = ""): string {
+    if (likely !== "" && holds(bytes, from, to, likely)) return likely;
     let hash = 0x811c9dc5;
     let ascii = 0;
     for (let i = from; i < to; i++) {
@@ -75,13 +77,19 @@ export class TextCache {
     if (ascii >= 0x80 || to - from > 128) return readText(bytes, from, to);
     const slot = (hash ^ (hash >>> 15)) & this.#mask;
     const known = this.#slots[slot];
-    if (known !== undefined && known.length === to - from) {
-      let i = 0;
-      while (i < known.length && known.charCodeAt(i) === bytes[from + i]) i++;
-      if (i === known.length) return known;
-    }
+    if (known !== undefined && holds(bytes, from, to, known)) return known;
     const text = readText(bytes, from, to);
     this.#slots[slot] = text;
     return text;
   }
+}
+
+// Whether the bytes are this text and ASCII only. A byte from 0x80 on is never equal to a character of the same number.
+function holds(bytes: Uint8Array, from: number, to: number, text: string): boolean {
+  if (text.length !== to - from) return false;
+  for (let i = 0; i < text.length; i++) {
+    const byte = bytes[from + i]!;
+    if (byte !== text.charCodeAt(i) || byte >= 0x80) return false;
+  }
+  return true;
 }

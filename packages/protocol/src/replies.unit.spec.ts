@@ -105,6 +105,10 @@ describe("replies: P7 refuses", () => {
     for (const value of wrong) isBadFrame(encodeReply(replyKind.rejected, 1, value));
     isBadFrame(encodeReply(replyKind.error, 1, null));
     isBadFrame(encodeReply(replyKind.error, 1, { code: { toString: 1 }, facts: {} }));
-    isBadFrame(encodeReply(replyKind.error, 1, { code: "FROM_THE_FUTURE", facts: 10n }));
+  });
+
+  it("no error of a later version: it becomes OUTCOME_UNKNOWN, whatever its facts are", () => {
+    const frame = encodeReply(replyKind.error, 1, { code: "FROM_THE_FUTURE", facts: 10n });
+    expect(readReply(frame, 0, frame.length)).toMatchObject({ kind: "error", error: { code: "OUTCOME_UNKNOWN" } });
   });
 });

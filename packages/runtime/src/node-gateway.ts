@@ -116,7 +116,7 @@ export class NodeGateway implements Gateway {
         } catch (error) {
           settleMany(many, i, asHeddleError(error));
         }
-        if (i % itemsPerMessage === itemsPerMessage - 1) for (const link of this.#router.links) link.flush();
+        if (i % itemsPerMessage === itemsPerMessage - 1) for (const link of this.#router.links) link.flushPart();
       }
       if (items.length === 0) many.done();
     });

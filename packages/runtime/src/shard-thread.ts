@@ -12,7 +12,14 @@ import { openPartition } from "@heddle/partition/internal";
 import { Shard } from "@heddle/shard/internal";
 import { logFolderOf, partitionFolderOf } from "./data-folder.ts";
 import { delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
-import { type FromThread, ReplyBatch, type ThreadStart, type ToThread, visitRequests } from "./thread-messages.ts";
+import {
+  type FromThread,
+  moreFollows,
+  ReplyBatch,
+  type ThreadStart,
+  type ToThread,
+  visitRequests,
+} from "./thread-messages.ts";
 
 /** How often shards look whether a checkpoint is due by time, or a full disk has room. */
 const tickMs = 250;
@@ -83,7 +90,7 @@ function onFrames(packed: Uint8Array): void {
   visitRequests(packed, (connection, shard, from, to) => {
     shards[shard]!.receive(connection, sessions.get(connection) ?? 0, packed, from, to);
   });
-  for (const shard of shards) shard?.endTurn();
+  if (!moreFollows(packed)) for (const shard of shards) shard?.endTurn();
 }
 
 function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {

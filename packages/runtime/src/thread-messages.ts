@@ -2,7 +2,8 @@
 //
 // Frames travel packed, one message per turn, in buffers that are transferred. Everything rare is an object.
 //
-//   to a shard thread    blocks of  u32 connection | u32 shard | one request frame
+//   to a shard thread    u32 1 when more of the same turn follows, else 0, then blocks of
+//                        u32 connection | u32 shard | one request frame
 //   to the listener      blocks of  u32 connection | u32 calls answered | u32 their request bytes | u32 length | reply frames
 
 import type { Durability } from "@heddle/event-log";
@@ -50,15 +51,21 @@ export interface ThreadStats {
   readonly eventLoopDelayMs: { readonly mean: number; readonly p99: number; readonly max: number };
 }
 
+export const requestMessageHeaderBytes = 4;
 export const requestBlockHeaderBytes = 8;
 export const replyBlockHeaderBytes = 16;
+
+/** Whether the sender has more for this turn: a group need not go on its way before that has come. */
+export function moreFollows(packed: Uint8Array): boolean {
+  return packed[0] === 1;
+}
 
 /** Visits each block that came to a shard thread; `from` is where its frame starts. */
 export function visitRequests(
   packed: Uint8Array,
   visit: (connection: number, shard: number, from: number, to: number) => void,
 ): void {
-  for (let at = 0; at < packed.length; ) {
+  for (let at = requestMessageHeaderBytes; at < packed.length; ) {
     const from = at + requestBlockHeaderBytes;
     const to = from + 4 + readU32(packed, from);
     visit(readU32(packed, at), readU32(packed, at + 4), from, to);

@@ -2,6 +2,7 @@
 //
 // Method: the simulated disk fails once, or has no room; calls that were answered with a failure are sent again as the
 // SDK does. What a failed sync leaves on the platter is varied by a power cut afterwards.
+import { HeddleError } from "@heddle/kernel";
 import { afterEach, describe, expect, it } from "vitest";
 import { alice, bank, bob, credit, debit } from "./bank.spec-support.ts";
 import {
@@ -9,6 +10,7 @@ import {
   closeAll,
   failure,
   openShard,
+  overridden,
   receipt,
   rejected,
   type ShardUnderTest,
@@ -260,5 +262,96 @@ describe("a disk that cannot be read at one place", () => {
     expect(await under.state(bob, "Account")).toMatchObject({ seq: 1 });
     expect(receipt(await under.append(credit(bob, 1))).seq).toBe(2);
     expect(under.shard.state).toBe("open");
+  });
+});
+
+describe("a fault of the shard's own", () => {
+  it("P5: stops it: nothing decided becomes durable, no checkpoint is written from its memory, everything is answered", async () => {
+    let isFaulty = false;
+    const under = openShard(bank, {
+      wrapPartition: (partition) =>
+        overridden(partition, "head", (entity: string) => {
+          if (isFaulty) throw new TypeError("a fault");
+          return partition.head(entity);
+        }),
+    });
+    const users = under.turn(() => Array.from({ length: 600 }, (_, i) => under.append(credit(`account/user-${i}`, 1))));
+    for (const reply of users) receipt(await reply);
+    const log = under.logEntries();
+    under.shard.requestCheckpoint();
+    under.disk.holdSyncs();
+    const asked = [under.append(credit(bob, 1)), under.append(credit(alice, 1))];
+    isFaulty = true;
+    const faulty = under.append(credit("account/new", 1));
+    const after = [under.append(credit(bob, 1)), under.get(bob, "Account"), under.history(bob)];
+    for (const one of [...asked, faulty, ...after]) {
+      expect(failure(await one)).toMatchObject({ code: "SHARD_STOPPED", retryable: true });
+    }
+    expect(under.shard.stopReason).toContain("a fault");
+    isFaulty = false;
+    under.disk.releaseSyncs();
+    await under.shard.close();
+    expect(under.states.at(-1)).toBe("stopped");
+    // The group that was on its way when the fault came arrives; the one that filled does not.
+    expect(under.logEntries()).toHaveLength(log.length + 1);
+    await under.crash("nothing");
+    under.start();
+    expect(under.partition.coveredPosition).toBe(0);
+    expect(under.partition.cleanEnd).toBeUndefined();
+    expect(await under.state("account/user-5", "Account")).toMatchObject({ seq: 1 });
+    expect(await under.state(alice, "Account")).toMatchObject({ seq: 0 });
+  });
+
+  it("P8: stops it with frames in its mailbox: they are answered too", async () => {
+    let isFaulty = false;
+    const under = openShard(bank, {
+      limits: { groupBytesMax: 1 },
+      wrapPartition: (partition) =>
+        overridden(partition, "head", (entity: string) => {
+          if (isFaulty) throw new TypeError("a fault");
+          return partition.head(entity);
+        }),
+    });
+    under.disk.holdSyncs();
+    const asked = ["a", "b", "c", "d", "e"].map((name) => under.append(credit(`account/${name}`, 1)));
+    expect(under.shard.stats().mailboxDepth).toBe(3);
+    isFaulty = true;
+    under.disk.releaseSyncs();
+    const replies = await Promise.all(asked);
+    expect(replies.map(({ kind }) => kind)).toEqual(["receipt", "error", "error", "error", "error"]);
+    expect(under.shard.state).toBe("stopped");
+    expect(failure(await under.get(alice, "Account")).code).toBe("SHARD_STOPPED");
+  });
+});
+
+describe("what cannot be read or recorded", () => {
+  it("P7: a disk that gives back nothing at one place concerns those who ask for it", async () => {
+    let isUnreadable = false;
+    const under = openShard(bank, { isUnreadable: () => isUnreadable });
+    receipt(await under.append(credit(alice, 10), { call: 1 }));
+    await under.crash("everything");
+    under.start();
+    isUnreadable = true;
+    expect(failure(await under.get(alice, "Account")).code).toBe("LOG_DAMAGED");
+    expect(failure(await under.append(credit(alice, 10), { call: 1, retry: true })).code).toBe("LOG_DAMAGED");
+    expect(receipt(await under.append(credit(bob, 10))).seq).toBe(1);
+    isUnreadable = false;
+    expect(await under.state(alice, "Account")).toMatchObject({ seq: 1 });
+  });
+
+  it("P5: a clean stop that cannot be recorded is reported, and the next start replays", async () => {
+    const under = openShard(bank, {
+      wrapPartition: (partition) =>
+        overridden(partition, "close", async (options?: { cleanEnd?: number }) => {
+          await partition.close();
+          if (options?.cleanEnd !== undefined) throw new HeddleError("DISK_FULL", { shard: 0, path: "/partition" });
+        }),
+    });
+    receipt(await under.append(credit(alice, 10)));
+    await under.shard.close();
+    expect(under.reports.at(-1)).toMatchObject({ level: "warn", message: "the clean stop could not be recorded" });
+    under.start();
+    expect(under.partition.cleanEnd).toBeUndefined();
+    expect(await under.state(alice, "Account")).toMatchObject({ seq: 1 });
   });
 });

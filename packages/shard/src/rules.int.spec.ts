@@ -337,6 +337,25 @@ describe("P3: what is stored is what the schema returned", () => {
     },
   );
 
+  it("P3: a fold gets what a replay will give it, not what the schema made: a map comes as the object that is stored", async () => {
+    const Maps = defineAggregate("Maps", {
+      version: 1,
+      initial: () => ({ maps: 0, objects: 0 }),
+      events: {
+        Came: event(
+          z.number().transform((n) => new Map([["n", n]])),
+          (s, e) => (e instanceof Map ? { ...s, maps: s.maps + 1 } : { ...s, objects: s.objects + 1 }),
+        ),
+      },
+    });
+    const under = openShard(defineContext("maps", { aggregates: [Maps] }));
+    receipt(await under.append({ entity: alice, aggregate: "Maps", events: [{ type: "Came", payload: 1 }] }));
+    expect(await under.state(alice, "Maps")).toEqual({ state: { maps: 0, objects: 1 }, seq: 1 });
+    await under.crash();
+    under.start();
+    expect(await under.state(alice, "Maps")).toEqual({ state: { maps: 0, objects: 1 }, seq: 1 });
+  });
+
   it("P3: a state that is no plain data survives a checkpoint, because it is folded anew", async () => {
     const Tags = defineAggregate("Tags", {
       version: 1,

@@ -51,6 +51,8 @@ export interface ShardUnderTestOptions {
   readonly shardCount?: number;
   /** Stands between the shard and its partition. */
   readonly wrapPartition?: (partition: Partition) => Partition;
+  /** Whether the disk fails to give back what was written. */
+  readonly isUnreadable?: () => boolean;
 }
 
 /** Thrown at a crash point: the code behind it does not run any more. */
@@ -134,7 +136,7 @@ export class ShardUnderTest {
       shardCount,
       domain: compileContext(context),
       logFolder,
-      disk: this.disk as Disk,
+      disk: this.#diskOfShard(),
       partition: this.partition,
       clock: { now: () => this.clock.nowMs, monotonic: () => this.clock.monotonicMs },
       random: seededRandom(7),
@@ -318,7 +320,7 @@ export class ShardUnderTest {
   /** Everything in the log, as an independent reader finds it; payloads are left encoded. */
   logEntries(): { firstSeq: number; eventCount: number; position: number; session: number; call: number }[] {
     const entries: { firstSeq: number; eventCount: number; position: number; session: number; call: number }[] = [];
-    const reader = new LogReader(this.disk as Disk, logFolder);
+    const reader = new LogReader(this.disk, logFolder);
     reader.scan(0, ({ firstSeq, eventCount, position, session, call }: EntryView) =>
       entries.push({ firstSeq, eventCount, position, session, call }),
     );
@@ -330,6 +332,18 @@ export class ShardUnderTest {
   logBytes(): number {
     const files = this.disk.list(logFolder);
     return files.reduce((sum, file) => sum + this.disk.readFile(path.join(logFolder, file)).length, 0);
+  }
+
+  #diskOfShard(): Disk {
+    const { isUnreadable } = this.#options;
+    if (isUnreadable === undefined) return this.disk;
+    return overridden<Disk>(this.disk, "open", (file: string, mode: "read" | "write" | "create") => {
+      const opened = this.disk.open(file, mode);
+      return overridden(opened, "read", (into: Uint8Array, at: number) => {
+        if (isUnreadable()) throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+        return opened.read(into, at);
+      });
+    });
   }
 
   #hear(life: number, connection: number, frame: Uint8Array): void {
@@ -365,6 +379,17 @@ export class ShardUnderTest {
     this.disk.crash(survival);
     this.#crashed?.resolve();
   }
+}
+
+/** The same object with one method replaced. */
+export function overridden<T extends object>(target: T, name: keyof T, method: unknown): T {
+  return new Proxy(target, {
+    get: (_, wanted) => {
+      if (wanted === name) return method;
+      const found: unknown = Reflect.get(target, wanted, target);
+      return typeof found === "function" ? found.bind(target) : found;
+    },
+  });
 }
 
 // ——— reading replies

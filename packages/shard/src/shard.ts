@@ -316,7 +316,6 @@ export class Shard {
   /** Closes the partition and nothing else: for a thread whose memory can no longer be trusted. */
   async abandon(): Promise<void> {
     this.#isClosing = true;
-    this.#checkpoint?.cancel();
     this.#stopReason = "its thread ends after a fault";
     this.#enter("stopped");
     await this.#options.partition.close({});
