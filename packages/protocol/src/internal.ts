@@ -39,6 +39,7 @@ export {
   encodeRejectionReply,
   encodeReply,
   type Reply,
+  readReceipt,
   readReply,
   receiptFrameBytes,
   rejection,

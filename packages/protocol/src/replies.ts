@@ -172,7 +172,8 @@ function readError({ code, facts }: Record<string, unknown>): HeddleError {
   return fromWireError({ code, facts });
 }
 
-function readReceipt(bytes: Uint8Array, from: number, to: number): Receipt {
+/** The receipt in a whole receipt frame. Errors: `BAD_FRAME` for another length. */
+export function readReceipt(bytes: Uint8Array, from: number, to: number): Receipt {
   if (to - from !== receiptFrameBytes) throw badFrame("a receipt has the wrong length");
   const firstSeq = readU48(bytes, from + 13);
   const count = readU32(bytes, from + 19);

@@ -1,6 +1,6 @@
 // NodeGateway: the HTTP side's way to the shards, as a client without a socket. Its connection has the number 0 and its
 // session is the node's own, so appends over HTTP have their place in an idempotency window like any others.
-import { HeddleError, hashEntity, parseEntityId, type Random } from "@heddle/kernel";
+import { type EntityId, HeddleError, hashEntity, type Random } from "@heddle/kernel";
 import type { AppendResult } from "@heddle/protocol";
 import {
   type AppendFields,
@@ -9,8 +9,11 @@ import {
   type GetFields,
   type HistoryFields,
   type Reply,
+  readReceipt,
   readReply,
   readU32,
+  readU48,
+  replyKind,
   requestKind,
   u48Max,
   type WireEvent,
@@ -45,7 +48,7 @@ interface PendingMany {
 }
 
 /** Items encoded before the shards are given a first part to work on. */
-const itemsPerMessage = 256;
+const itemsPerMessage = 512;
 
 export class NodeGateway implements Gateway {
   readonly session: number;
@@ -126,15 +129,15 @@ export class NodeGateway implements Gateway {
   deliver(frames: Uint8Array): void {
     for (let at = 0; at < frames.length; ) {
       const to = at + 4 + readU32(frames, at);
-      const reply = readReply(frames, at, to);
-      at = to;
-      const many = this.#manyOf(reply.call);
-      if (many !== undefined) settleMany(many, reply.call - many.firstCall, resultOf(reply));
+      const call = readU48(frames, at + frameOffset.replyCall);
+      const many = this.#manyOf(call);
+      if (many !== undefined) settleMany(many, call - many.firstCall, readResult(frames, at, to));
       else {
-        const pending = this.#pending.get(reply.call);
-        this.#pending.delete(reply.call);
-        pending?.settle(reply);
+        const pending = this.#pending.get(call);
+        this.#pending.delete(call);
+        pending?.settle(readReply(frames, at, to));
       }
+      at = to;
     }
   }
 
@@ -172,7 +175,7 @@ export class NodeGateway implements Gateway {
 
   // Encodes a request straight into the thread's outgoing message.
   #send(kind: number, entity: string, call: number, write: WriteBody): ThreadLink {
-    const hash = hashEntity(parseEntityId(entity));
+    const hash = hashEntity(entity as EntityId); // Checked at the door, and by the shard when it first meets the entity.
     const shard = this.#router.shardOf(hash);
     const link = this.#router.linkOf(shard);
     const refusal = this.#router.refusal(shard, link);
@@ -200,6 +203,12 @@ export class NodeGateway implements Gateway {
 function settleMany(many: PendingMany, index: number, result: AppendResult | HeddleError): void {
   many.results[index] = result;
   if (--many.left === 0) many.done();
+}
+
+// A receipt, which nearly every reply is, without the wrapping of other replies.
+function readResult(frames: Uint8Array, from: number, to: number): AppendResult | HeddleError {
+  if (frames[from + frameOffset.kind] === replyKind.receipt) return readReceipt(frames, from, to);
+  return resultOf(readReply(frames, from, to));
 }
 
 function resultOf(reply: Reply): AppendResult | HeddleError {

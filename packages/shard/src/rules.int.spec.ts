@@ -322,6 +322,7 @@ describe("P3: what is stored is what the schema returned", () => {
       if (how === "alone")
         for (const one of events) receipt(await under.append({ entity, aggregate: "Shapes", events: [one] }));
       else receipt(await under.append({ entity, aggregate: "Shapes", events }));
+      under.logEntries();
       const stored = cases.map(([, , payload]) => payload);
       const expected = { state: { seen: stored }, seq: cases.length };
       expect(await under.state(entity, "Shapes")).toEqual(expected);

@@ -73,19 +73,24 @@ export class SessionWindow {
     return undefined;
   }
 
-  /** Notes a call that took effect; one that has expired has no place here and changes nothing. */
-  add(call: number, position: number, nowMs: number): void {
+  /**
+   * Notes a call that took effect; one that has expired has no place here and changes nothing.
+   * Returns the bytes by which the window has grown, mostly none.
+   */
+  add(call: number, position: number, nowMs: number): number {
     this.lastSeenMs = nowMs;
     this.dirty = true;
     if (call > this.lastCall) this.lastCall = call;
-    else if (this.expired(call)) return;
+    else if (this.expired(call)) return 0;
     let mask = this.#ring.length - 1;
     const oldest = this.lastCall - window;
     while (this.#count > 0 && this.#ring[this.#first]! <= oldest) {
       this.#first = (this.#first + 2) & mask;
       this.#count--;
     }
+    let grown = 0;
     if (2 * this.#count === this.#ring.length) {
+      grown = this.#ring.byteLength;
       const calls = this.calls();
       this.#ring = new Float64Array(calls.length * 2);
       this.#ring.set(calls);
@@ -96,6 +101,7 @@ export class SessionWindow {
     this.#ring[at] = call;
     this.#ring[at + 1] = position;
     this.#count++;
+    return grown;
   }
 
   /** The pairs, oldest first, as the partition keeps them; only those whose position lies before one, if it is given. */
@@ -165,9 +171,7 @@ export class Sessions {
     const found = known ?? this.#open(session);
     found.usedAt = this.#nowMonotonic;
     if (!found.dirty) this.#changed.push(found);
-    this.#bytes -= found.bytes;
-    found.add(call, position, nowMs);
-    this.#bytes += found.bytes;
+    this.#bytes += found.add(call, position, nowMs);
   }
 
   /** Recovery: what a checkpoint wrote. Its session counts as just seen, because the wall clock may have jumped (W1). */

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { type AnyContext, compileContext } from "@heddle/domain/internal";
-import { type Disk, type Durability, type EntryView, LogReader } from "@heddle/event-log/internal";
+import { type Disk, type Durability, entryChecksumHolds, LogReader } from "@heddle/event-log/internal";
 import { type EntityId, type HeddleError, hashEntity } from "@heddle/kernel";
 import { openPartition, type Partition } from "@heddle/partition/internal";
 import {
@@ -35,6 +35,7 @@ import {
 import { SimulatedDisk, type Survival, seededRandom } from "@heddle/testkit";
 import { expect } from "vitest";
 import { defaultShardLimits, Shard, type ShardLimits } from "./shard.ts";
+import { EntryDecoder } from "./stored-events.ts";
 
 /** Where a call comes from. Left out: session 1, the session's next number. Each session has a connection of its own. */
 export interface Caller {
@@ -317,13 +318,18 @@ export class ShardUnderTest {
     return Object.defineProperty(promise, "reply", { get: () => settled.reply }) as Asked;
   }
 
-  /** Everything in the log, as an independent reader finds it; payloads are left encoded. */
-  logEntries(): { firstSeq: number; eventCount: number; position: number; session: number; call: number }[] {
-    const entries: { firstSeq: number; eventCount: number; position: number; session: number; call: number }[] = [];
+  /** Everything in the log, as an independent reader finds it; what stands in headers is held against the bodies. */
+  logEntries(): { entity: string; firstSeq: number; eventCount: number; position: number }[] {
+    const entries: { entity: string; firstSeq: number; eventCount: number; position: number }[] = [];
+    const decoder = new EntryDecoder();
     const reader = new LogReader(this.disk, logFolder);
-    reader.scan(0, ({ firstSeq, eventCount, position, session, call }: EntryView) =>
-      entries.push({ firstSeq, eventCount, position, session, call }),
-    );
+    reader.scan(0, (entry) => {
+      const { entity, eventCount, payloadsFrom } = decoder.open(entry);
+      expect([entry.eventCount, entry.payloadsOffset]).toEqual([eventCount, payloadsFrom - entry.bodyFrom]);
+      expect(decoder.payloads(entry)).toHaveLength(eventCount);
+      expect(entryChecksumHolds(entry)).toBe(true);
+      entries.push({ entity, firstSeq: entry.firstSeq, eventCount, position: entry.position });
+    });
     reader.close();
     return entries;
   }
