@@ -4,7 +4,7 @@
 // take the process with it. A fault that nobody caught ends the thread in the same order.
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { compileContext, loadContext } from "@heddle/domain/internal";
+import { type CompiledContext, compileContext, loadContext } from "@heddle/domain/internal";
 import { nodeDisk } from "@heddle/event-log/internal";
 import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
 import { toWireError } from "@heddle/kernel/internal";
@@ -51,9 +51,23 @@ try {
 async function openShards(): Promise<void> {
   const domain = compileContext(await loadContext(start.domain));
   const crashPoint = crashPointOf(start.crashAt);
-  for (const shard of start.shards) {
-    const partition = openPartition({ folder: partitionFolderOf(start.data, shard), shard, crashPoint });
-    shards[shard] = Shard.open({
+  for (const shard of start.shards) shards[shard] = await openShard(shard, domain, crashPoint);
+  delays.enable();
+  const ticker = setInterval(() => {
+    for (const shard of shards) shard?.tick();
+  }, tickMs);
+  process.on("uncaughtException", (error) => void endAfter(error));
+  port.on("message", (message: ToThread | Uint8Array) => {
+    if (message instanceof Uint8Array) onFrames(message);
+    else onMessage(message, ticker);
+  });
+  say({ kind: "ready" });
+}
+
+async function openShard(shard: number, domain: CompiledContext, crashPoint: CrashPoint): Promise<Shard> {
+  const partition = openPartition({ folder: partitionFolderOf(start.data, shard), shard, crashPoint });
+  try {
+    return Shard.open({
       shard,
       shardCount: start.shardCount,
       domain,
@@ -73,17 +87,10 @@ async function openShards(): Promise<void> {
       onState: (state, reason) => say({ kind: "state", shard, state, reason }),
       crashPoint,
     });
+  } catch (error) {
+    await partition.close(); // This thread is about to end, and must not do so with an environment open.
+    throw error;
   }
-  delays.enable();
-  const ticker = setInterval(() => {
-    for (const shard of shards) shard?.tick();
-  }, tickMs);
-  process.on("uncaughtException", (error) => void endAfter(error));
-  port.on("message", (message: ToThread | Uint8Array) => {
-    if (message instanceof Uint8Array) onFrames(message);
-    else onMessage(message, ticker);
-  });
-  say({ kind: "ready" });
 }
 
 function onFrames(packed: Uint8Array): void {
@@ -143,7 +150,9 @@ async function endAfter(error: Error): Promise<void> {
   process.exit(1);
 }
 
-function crashPointOf(crashAt: string | undefined): ((name: string) => void) | undefined {
+type CrashPoint = ((name: string) => void) | undefined;
+
+function crashPointOf(crashAt: string | undefined): CrashPoint {
   if (crashAt === undefined) return undefined;
   const end = crashAt.lastIndexOf(":");
   const wanted = crashAt.slice(0, end);

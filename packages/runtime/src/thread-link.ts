@@ -31,6 +31,8 @@ export interface ThreadLinkOptions {
 
 /** How long a thread may take to close its shards before it is ended the hard way. */
 const stopDeadlineMs = 30_000;
+/** A thread that ran for this long was well. */
+const steadyMs = 60_000;
 const restartDelaysMs = [0, 100, 500, 2_000, 10_000] as const;
 
 export class ThreadLink {
@@ -43,6 +45,7 @@ export class ThreadLink {
   #state: "starting" | "ready" | "restarting" | "stopping" | "stopped" = "starting";
   #lostReason = "";
   #restarts = 0;
+  #readySinceMs = 0;
   #pack = new Uint8Array(64 * 1024);
   #packed = requestMessageHeaderBytes;
   #scheduled = false;
@@ -190,6 +193,7 @@ export class ThreadLink {
             for (const open of this.#options.sessions())
               worker.postMessage({ kind: "connection-opened", ...open } satisfies ToThread);
             this.#state = "ready";
+            this.#readySinceMs = performance.now();
             resolve();
             return;
           case "failed":
@@ -232,6 +236,8 @@ export class ThreadLink {
   }
 
   #onLost(reason: string): void {
+    // Only losses that follow each other closely make the pauses between new attempts grow.
+    if (performance.now() - this.#readySinceMs > steadyMs) this.#restarts = 0;
     this.#state = "restarting";
     this.#lostReason = reason;
     this.bytesInFlight = 0;

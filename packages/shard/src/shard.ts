@@ -407,8 +407,8 @@ export class Shard {
 
   // Whoever is told to wait is sure to be woken: by the end of a group, a checkpoint, or a recovery.
   #mustWait(): boolean {
-    if (this.#state !== "open") return this.#state === "recovering" && !this.#isClosing;
-    if (this.#mailbox.length > 0 || this.#wantsCheckpoint || this.#isBehind) return !this.#isClosing;
+    if (this.#state !== "open" || this.#isClosing) return this.#state === "recovering" && !this.#isClosing;
+    if (this.#mailbox.length > 0 || this.#wantsCheckpoint || this.#isBehind) return true;
     if (!this.#hasEnough()) return false;
     this.#flush();
     // The flush may have failed, and then a recovery is under way.

@@ -59,7 +59,7 @@ export function withServeOptions(command: Command): Command {
     )
     .option(
       "--threads <n>",
-      "shard threads, at most one per shard (default: one per core)",
+      "shard threads, at most one per shard (default: one fewer than cores, at least 1)",
       wholeNumber(1, shardsMax),
     )
     .addOption(
