@@ -27,11 +27,12 @@ export function typeAt(proposed: Proposed, index: number): CompiledEvent {
  * Errors: `INVALID_PAYLOAD` with the first payload that does not fit, `DOMAIN_FAILED` when a schema throws.
  */
 export function validateAll(proposed: Proposed, payloads: unknown[]): boolean {
+  const { types, indexFrom, indexBytes } = proposed;
   let verbatim = true;
   let index = 0;
   try {
     for (; index < payloads.length; index++) {
-      const event = typeAt(proposed, index);
+      const event = types[indexFrom === 0 ? 0 : indexBytes[indexFrom + index]!]!;
       const payload = payloads[index];
       const validated = event.validate(payload);
       if (validated.issues !== undefined) throw invalidPayload(proposed, index, validated.issues);
@@ -69,13 +70,13 @@ export function foldAll(
   payloads: readonly unknown[],
   into: Folded,
 ): Rejection | undefined {
-  const { aggregate } = proposed;
+  const { aggregate, types, indexFrom, indexBytes } = proposed;
   const last = payloads.length - 1;
   let state = before;
   let index = 0;
   try {
     for (; index <= last; index++) {
-      state = typeAt(proposed, index).fold(state, payloads[index]);
+      state = types[indexFrom === 0 ? 0 : indexBytes[indexFrom + index]!]!.fold(state, payloads[index]);
       // Before the rules, so that one that changes what it is asked about throws: no replay would repeat the change.
       if (index === last) settle(state);
       const rule = aggregate.brokenInvariant(state);
