@@ -120,7 +120,7 @@ describe("data folder: one process at a time", () => {
   it("gives the folder free when the port is taken", async () => {
     const other = await ready({ data: path.join(home, "other"), shards });
     makeFolder();
-    expect((await refusal({ port: other.port })).code).toBe("CONNECTION_FAILED");
+    expect((await refusal({ port: other.port })).code).toBe("CANNOT_LISTEN");
     expect(await credit(await ready(), "second")).toBe(2);
   });
 });

@@ -31,6 +31,7 @@ export interface ErrorFacts {
   OUTCOME_UNKNOWN: { problem: string };
   TIMEOUT: { afterMs: number };
   CONNECTION_FAILED: { address: string; message: string };
+  CANNOT_LISTEN: { address: string; message: string };
   CLOSED: { what: string };
   // The data folder.
   DATA_FOLDER_IN_USE: { folder: string };
@@ -198,6 +199,12 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     status: 503,
     describe: (f) => `no connection to ${f.address}: ${f.message}`,
     advice: "Is the node running there? heddle serve starts one.",
+  },
+  CANNOT_LISTEN: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `the node cannot listen on ${f.address}: ${f.message}`,
+    advice: "Choose another port with --port, or stop what listens there.",
   },
   CLOSED: {
     retryable: false,

@@ -47,6 +47,7 @@ const samples: { readonly [C in ErrorCode]: ErrorFacts[C] } = {
   OUTCOME_UNKNOWN: { problem: "the connection was lost" },
   TIMEOUT: { afterMs: 5000 },
   CONNECTION_FAILED: { address: "localhost:9090", message: "ECONNREFUSED" },
+  CANNOT_LISTEN: { address: "localhost:9090", message: "EADDRINUSE" },
   CLOSED: { what: "the client" },
   DATA_FOLDER_IN_USE: { folder: "/data" },
   DATA_FOLDER_VERSION: { folder: "/data", found: 2, supported: 1 },

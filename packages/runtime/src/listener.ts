@@ -33,11 +33,11 @@ export class Listener {
     this.#server.maxConnections = connectionsMax;
   }
 
-  /** Errors: `CONNECTION_FAILED` when the port is taken or the address is not this machine's. */
+  /** Errors: `CANNOT_LISTEN` when the port is taken or the address is not this machine's. */
   listen(port: number, host: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", (cause) => {
-        reject(new HeddleError("CONNECTION_FAILED", { address: `${host}:${port}`, message: cause.message }, { cause }));
+        reject(new HeddleError("CANNOT_LISTEN", { address: `${host}:${port}`, message: cause.message }, { cause }));
       });
       this.#server.listen(port, host, () => resolve((this.#server.address() as net.AddressInfo).port));
     });

@@ -74,7 +74,7 @@ const defaultThreadBytesMax = 64 << 20;
 
 /**
  * Starts a node; resolves when every shard has recovered and the port is open.
- * Errors: `DOMAIN_LOAD_FAILED`, `DATA_FOLDER_*`, `LOG_DAMAGED`, `PARTITION_DAMAGED`, `CONNECTION_FAILED`.
+ * Errors: `DOMAIN_LOAD_FAILED`, `DATA_FOLDER_*`, `LOG_DAMAGED`, `PARTITION_DAMAGED`, `CANNOT_LISTEN`.
  */
 export async function startNode(options: NodeOptions): Promise<HeddleNode & NodeControls> {
   const logger = options.logger ?? pino({ level: "silent" });

@@ -131,7 +131,7 @@ async function start({ data, port }: FirstRunValues): Promise<HeddleNode> {
   try {
     return await startNode({ domain, data, port });
   } catch (error) {
-    if (isHeddleError(error, "CONNECTION_FAILED") && /EADDRINUSE/.test(error.facts.message)) {
+    if (isHeddleError(error, "CANNOT_LISTEN") && /EADDRINUSE/.test(error.facts.message)) {
       throw new UsageError(
         `port ${port} is taken: another program listens there, perhaps another npm start`,
         "Choose another one: npm start -- --port 9191, or PORT=9191 npm start.",
