@@ -5,5 +5,4 @@
 // Not promised: order between entities.
 
 // What a shard tells about itself
-export type { ShardState } from "./shard.ts";
-export type { ShardStats } from "./stats.ts";
+export type { ShardState, ShardStats } from "./stats.ts";

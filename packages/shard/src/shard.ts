@@ -64,7 +64,7 @@ import type { Entity } from "./entity.ts";
 import { HistoryPage } from "./history.ts";
 import { isTooDeep } from "./plain-data.ts";
 import { Sessions, type SessionWindow } from "./sessions.ts";
-import { ShardCounters, type ShardStats } from "./stats.ts";
+import { ShardCounters, type ShardState, type ShardStats } from "./stats.ts";
 import { type ReplySink, WaitingReplies } from "./waiting-replies.ts";
 
 export interface ShardLimits {
@@ -116,9 +116,6 @@ export interface ShardOptions {
   readonly onState?: (state: ShardState, reason: string) => void;
   readonly crashPoint?: ((name: string) => void) | undefined;
 }
-
-/** `full`: reads are served, appends are refused until there is room. `stopped`: nothing is served. */
-export type ShardState = "open" | "full" | "recovering" | "stopped" | "closed";
 
 /** A frame that waits. Its bytes belong to the message that brought it. */
 interface MailboxItem {

@@ -1,6 +1,8 @@
 // Stats: what a shard counts. Plain numbers, so that they cross threads as they are.
 import type { DurableGroup } from "@heddle/event-log/internal";
-import type { ShardState } from "./shard.ts";
+
+/** `full`: reads are served, appends are refused until there is room. `stopped`: nothing is served. */
+export type ShardState = "open" | "full" | "recovering" | "stopped" | "closed";
 
 /** Upper bounds of the sync histogram, in µs; the last bucket is open. */
 export const syncBucketsUs = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 250_000, 1_000_000] as const;
