@@ -3,18 +3,22 @@
 // Owns the checking of a domain module's shape: whatever comes out of compileContext is whole, so the hot path asks
 // nothing again. A module in plain JavaScript, or from another copy of this package, gets the same checks.
 //
-// C1. Every name is unique where it must be, and within its bound.
-// C2. Errors that user code throws in a schema, fold, rule or command pass through untouched; the shard turns them into
-//     DOMAIN_FAILED (`describeThrown`). Answers of the wrong shape are DOMAIN_FAILED here.
+// C1. Every name is unique where it must be, within its bound, and not one of Heddle's own (those begin with `$`).
+// C2. Errors that user code throws in a schema, fold, rule, command or upcaster pass through untouched; the shard turns
+//     them into DOMAIN_FAILED (`describeThrown`). Answers of the wrong shape are DOMAIN_FAILED here.
 // C3. Nothing here allocates per event beyond what the schema and the fold allocate.
+// C4. Every event can be read at every version from 1 to its newest: a missing upcaster is found here, not at the
+//     thousandth event (upcasters.ts).
 // Not promised: that folds are pure or states plain. The testkit's given/when/then looks for that.
 import { HeddleError, limits } from "@heddle/kernel";
-import { utf8Length } from "@heddle/kernel/internal";
 import { type Branded, isBranded } from "./brand.ts";
 import type { AnyAggregate, AnyContext, CommandContext } from "./define.ts";
 import { describeThrown } from "./describe-thrown.ts";
+import { checkName, checkNotReserved, isObject, nameOf, type Refuse, shown, whatIs } from "./module-check.ts";
 import { isUnwantedPromise } from "./promises.ts";
 import { type StandardProps, type Validated, validate } from "./schema.ts";
+import { type StoredType, unreadableTypes } from "./stored-types.ts";
+import { checkUpcasters, Upcasters } from "./upcasters.ts";
 
 export interface CompiledContext {
   readonly name: string;
@@ -25,6 +29,8 @@ export interface CompiledContext {
   aggregateOfEvent(type: string): CompiledAggregate | undefined;
   /** The one aggregate that declares this command; `undefined` when none or several do. */
   aggregateOfCommand(name: string): CompiledAggregate | undefined;
+  /** A sentence for each stored event type that this domain cannot read; empty when it can read all of them. */
+  unreadable(stored: Iterable<StoredType>): string[];
 }
 
 export interface CompiledAggregate {
@@ -44,10 +50,21 @@ export interface CompiledAggregate {
 
 export interface CompiledEvent {
   readonly type: string;
+  /** The newest, which is what is written. From 1 to 65,535. */
   readonly schemaVersion: number;
   validate(payload: unknown): Validated;
-  /** `payload` is a validated value. */
+  /** `payload` is a validated value, or one that {@link upcast} gave. */
   fold(state: unknown, payload: unknown): unknown;
+  /**
+   * A stored payload in its newest shape. One of the newest version comes back as it is, at the cost of a comparison.
+   * What an upcaster makes is not held against the schema: that describes what comes in, not what is stored.
+   *
+   * Errors: whatever an upcaster throws passes through. DOMAIN_FAILED when one answers with nothing or with a promise,
+   *         and for a version that the event does not have ({@link CompiledContext.unreadable} tells before).
+   */
+  upcast(payload: unknown, fromVersion: number): unknown;
+  /** One step of {@link upcast}: from `fromVersion`, which is older than the newest, to the one after. Errors as there. */
+  upcastOnce(payload: unknown, fromVersion: number): unknown;
 }
 
 export interface CompiledCommand {
@@ -65,9 +82,6 @@ export interface DecidedEvent {
 export type Decision =
   | { readonly kind: "events"; readonly events: readonly DecidedEvent[] }
   | { readonly kind: "rejected"; readonly code: string; readonly facts: Readonly<Record<string, unknown>> };
-
-/** The schema version of every event, until an event type can have older shapes beside its newest. */
-const schemaVersion = 1;
 
 /**
  * Checks a context and makes it ready to run.
@@ -110,7 +124,6 @@ export function loadFailed(module: string, message: string, cause?: unknown): He
   return new HeddleError("DOMAIN_LOAD_FAILED", { module, message }, cause === undefined ? {} : { cause });
 }
 
-type Refuse = (message: string, cause?: unknown) => never;
 type Fold = (state: unknown, payload: unknown) => unknown;
 type Decide = (state: unknown, input: unknown, context: CommandContext) => unknown;
 type Rule = (state: unknown) => unknown;
@@ -121,6 +134,7 @@ function compileOne(aggregate: unknown, index: number, refuse: Refuse): Compiled
   }
   const { name, definition } = aggregate as { readonly name: unknown; readonly definition: unknown };
   checkName(`the name of aggregates[${index}]`, name, refuse);
+  checkNotReserved(`the name of aggregates[${index}]`, name, refuse);
   if (!isObject(definition)) refuse(`aggregate ${name}: wanted a definition, found ${whatIs(definition)}`);
   const { version, initial } = definition;
   if (!Number.isSafeInteger(version) || (version as number) < 1) {
@@ -129,12 +143,16 @@ function compileOne(aggregate: unknown, index: number, refuse: Refuse): Compiled
   checkInitial(name, initial, refuse);
   const events = new Map<string, CompiledEvent>();
   for (const [type, made] of entriesOf(`${name}.events`, definition["events"], refuse)) {
-    const { standard, run } = checkMade(`event ${name}.${type}`, made, "event", refuse);
-    events.set(type, new RunnableEvent(`${name}.${type}`, type, standard, run as Fold));
+    checkNotReserved(`a name in ${name}.events`, type, refuse);
+    const path = `${name}.${type}`;
+    const { standard, run, options } = checkMade(`event ${path}`, made, "event", refuse);
+    const upcasters = new Upcasters(path, checkUpcasters(path, options, refuse));
+    events.set(type, new RunnableEvent(path, type, standard, run as Fold, upcasters));
   }
   if (events.size === 0) refuse(`aggregate ${name} has no events`);
   const commands = new Map<string, CompiledCommand>();
   for (const [command, made] of entriesOf(`${name}.commands`, definition["commands"] ?? {}, refuse)) {
+    checkNotReserved(`a name in ${name}.commands`, command, refuse);
     const { standard, run } = checkMade(`command ${name}.${command}`, made, "command", refuse);
     commands.set(command, new RunnableCommand(`${name}.${command}`, command, standard, run as Decide, events));
   }
@@ -175,9 +193,13 @@ function checkMade(
   made: unknown,
   wanted: Branded & ("event" | "command"),
   refuse: Refuse,
-): { readonly standard: StandardProps; readonly run: unknown } {
+): { readonly standard: StandardProps; readonly run: unknown; readonly options: unknown } {
   if (!isBranded(made, wanted)) refuse(`${where}: wanted what ${wanted}(schema, …) returns, found ${whatIs(made)}`);
-  const { schema, run } = made as { readonly schema: unknown; readonly run: unknown };
+  const { schema, run, options } = made as {
+    readonly schema: unknown;
+    readonly run: unknown;
+    readonly options?: unknown;
+  };
   const standard = standardOf(schema);
   if (standard === undefined) {
     refuse(`${where}: the schema must be a Standard Schema (zod, valibot, arktype, …), found ${whatIs(schema)}`);
@@ -185,7 +207,7 @@ function checkMade(
   if (typeof run !== "function") {
     refuse(`${where}: the ${wanted === "event" ? "fold" : "decider"} must be a function, found ${whatIs(run)}`);
   }
-  return { standard, run };
+  return { standard, run, options };
 }
 
 function standardOf(schema: unknown): StandardProps | undefined {
@@ -203,19 +225,8 @@ function entriesOf(where: string, record: unknown, refuse: Refuse): readonly (re
   return entries;
 }
 
-function checkName(what: string, name: unknown, refuse: Refuse): asserts name is string {
-  if (typeof name !== "string") refuse(`${what} must be a string, found ${whatIs(name)}`);
-  if (name === "") refuse(`${what} is empty`);
-  if (unprintable.test(name)) refuse(`${what} holds a control character or half of a surrogate pair: ${shown(name)}`);
-  const bytes = utf8Length(name);
-  if (bytes > limits.nameBytesMax) {
-    refuse(`${what} has ${bytes} bytes, at most ${limits.nameBytesMax} are allowed: ${shown(name)}`);
-  }
-}
-
 /** Narrower than other names: a context's name becomes part of addresses and subjects. */
 const contextNamePattern = /^[A-Za-z][A-Za-z0-9_-]*$/;
-const unprintable = /\p{Cc}|\p{Cs}/u;
 
 class RunnableContext implements CompiledContext {
   readonly name: string;
@@ -238,6 +249,10 @@ class RunnableContext implements CompiledContext {
 
   aggregateOfCommand(name: string): CompiledAggregate | undefined {
     return this.#byCommand.get(name);
+  }
+
+  unreadable(stored: Iterable<StoredType>): string[] {
+    return unreadableTypes(this.aggregates, stored);
   }
 }
 
@@ -297,20 +312,31 @@ class RunnableAggregate implements CompiledAggregate {
 
 class RunnableEvent implements CompiledEvent {
   readonly type: string;
-  readonly schemaVersion: number = schemaVersion;
+  readonly schemaVersion: number;
   readonly fold: Fold;
   readonly #where: string;
   readonly #standard: StandardProps;
+  readonly #upcasters: Upcasters;
 
-  constructor(path: string, type: string, standard: StandardProps, fold: Fold) {
+  constructor(path: string, type: string, standard: StandardProps, fold: Fold, upcasters: Upcasters) {
     this.type = type;
+    this.schemaVersion = upcasters.newest;
     this.fold = fold;
     this.#where = `the schema of event ${path}`;
     this.#standard = standard;
+    this.#upcasters = upcasters;
   }
 
   validate(payload: unknown): Validated {
     return validate(this.#standard, payload, this.#where);
+  }
+
+  upcast(payload: unknown, fromVersion: number): unknown {
+    return fromVersion === this.schemaVersion ? payload : this.#upcasters.toNewest(payload, fromVersion);
+  }
+
+  upcastOnce(payload: unknown, fromVersion: number): unknown {
+    return this.#upcasters.once(payload, fromVersion);
   }
 }
 
@@ -386,30 +412,3 @@ class RunnableCommand implements CompiledCommand {
 }
 
 const wantedDecision = "wanted an event { type, payload }, an array of at least one, or reject(code, facts)";
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
-}
-
-/** What was found, in a word or two, without its content. */
-function whatIs(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (value === null) return "null";
-  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
-  if (value instanceof Promise) return "a promise";
-  if (isBranded(value, "aggregate")) return "an aggregate";
-  if (isBranded(value, "context")) return "a context";
-  if (isBranded(value, "event")) return "an event";
-  if (isBranded(value, "command")) return "a command";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
-}
-
-function shown(value: unknown): string {
-  if (typeof value !== "string") return typeof value === "number" ? String(value) : whatIs(value);
-  return JSON.stringify(value.length <= 80 ? value : `${value.slice(0, 80)}…`);
-}
-
-function nameOf(value: unknown): string {
-  const name = isObject(value) ? value["name"] : undefined;
-  return typeof name === "string" && name !== "" ? shown(name) : "without a name";
-}

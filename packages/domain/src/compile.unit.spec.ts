@@ -1,5 +1,5 @@
 // Goal: a malformed domain module is refused with a sentence that says what and where; a whole one runs as written.
-// Schemas are tested in schema.unit.spec.ts, finding modules on disk in load-context.int.spec.ts.
+// Schemas are tested in schema.unit.spec.ts, upcasters and schema versions in upcasters.unit.spec.ts, finding modules on disk in load-context.int.spec.ts.
 import { type EntityId, isHeddleError, limits, parseEntityId } from "@heddle/kernel";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -68,7 +68,7 @@ describe("compile: a whole context", () => {
     expect([...bank.aggregates.get("Account")!.events.keys()]).toEqual(["Credited", "Debited"]);
   });
 
-  it("every event has schema version 1", () => {
+  it("every event that says nothing else has schema version 1", () => {
     for (const aggregate of bank.aggregates.values()) {
       for (const event of aggregate.events.values()) expect(event.schemaVersion).toBe(1);
     }
@@ -302,6 +302,21 @@ describe("compile: malformed modules", () => {
       only(whole, "Acc\nount"),
       'holds a control character or half of a surrogate pair: "Acc\\nount"',
     ],
+    [
+      "a name that is Heddle's own",
+      only(whole, "$heddle"),
+      'the name of aggregates[0] begins with $, which is reserved for Heddle\'s own: "$heddle"',
+    ],
+    [
+      "an event whose name is Heddle's own",
+      only({ ...whole, events: { Credited: fine, $Erased: fine } }),
+      'a name in Account.events begins with $, which is reserved for Heddle\'s own: "$Erased"',
+    ],
+    [
+      "a command whose name is Heddle's own",
+      only({ ...whole, commands: { $: command(amount, () => reject("X")) } }),
+      'a name in Account.commands begins with $, which is reserved for Heddle\'s own: "$"',
+    ],
     ["an aggregate without a definition", only(undefined), "aggregate Account: wanted a definition, found nothing"],
     ["no version", only({ ...whole, version: undefined }), "version must be a whole number from 1, found nothing"],
     ["version 0", only({ ...whole, version: 0 }), "found 0"],
@@ -385,6 +400,11 @@ describe("compile: malformed modules", () => {
       return;
     }
     expect.unreachable("the context was accepted");
+  });
+
+  it("a $ further back in a name, and a rule that begins with one, are fine", () => {
+    const named = only({ ...whole, events: { Paid$: fine }, invariants: { "$ is never negative": () => true } }, "A$");
+    expect(compileContext(named).aggregateNames).toEqual(["A$"]);
   });
 
   it("keeps what initial threw as cause", () => {

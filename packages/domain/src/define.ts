@@ -6,6 +6,7 @@
 // D1. The state's type comes from `initial` alone; folds, invariants and commands are held against it.
 // D2. A fold's payload has the schema's output type, because what was validated is what is stored and folded.
 // D3. A command decides to events of its own aggregate, with payloads of the schema's input type.
+// D4. Every older version of an event has an upcaster (event-options.ts).
 //
 // D1 rests on `event` and `command` returning something callable. TypeScript puts off a generic call whose result is a
 // function until the other properties have been read, and so knows the state from `initial` by the time it reaches the
@@ -14,6 +15,7 @@
 import type { EntityId } from "@heddle/kernel";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { brand } from "./brand.ts";
+import type { EventOptions } from "./event-options.ts";
 
 /** Schemas by the name of their event or command. */
 export type Schemas = Readonly<Record<string, StandardSchemaV1>>;
@@ -142,14 +144,20 @@ export function defineAggregate<
  * The fold must be pure: it returns a new state, changes neither of its arguments, and uses no clock, no randomness and
  * nothing else from outside. It runs again at every replay and has to give the same state. It may throw, which fails the
  * append with DOMAIN_FAILED; a rule about what is allowed belongs into `invariants` or a command.
+ *
+ * When the payload's shape changes, `version` (of the schema, a whole number from 1 to 65,535, by default 1) goes up by
+ * one, and `upcast` gets a function from the shape before to the new one: `{ version: 2, upcast: { 1: (old: { cents:
+ * number }) => ({ amount: old.cents }) } }`. Stored bytes stay as they are; every reader sees the newest shape. An
+ * upcaster must be pure and synchronous, like a fold, and needs its argument's type written down.
  */
-export function event<TState, TSchema extends StandardSchemaV1>(
+export function event<TState, TSchema extends StandardSchemaV1, const TVersion extends number = 1>(
   schema: TSchema,
   fold: (state: TState, payload: StandardSchemaV1.InferOutput<TSchema>) => NoInfer<TState>,
+  options?: EventOptions<TVersion, StandardSchemaV1.InferOutput<TSchema>>,
 ): EventDefinition<TState, TSchema> {
   // A new function each time: one fold may serve several events, and each needs a schema of its own.
   const definition = (state: TState, payload: StandardSchemaV1.InferOutput<TSchema>): TState => fold(state, payload);
-  return Object.freeze(Object.assign(definition, { [brand]: "event", schema, run: fold }));
+  return Object.freeze(Object.assign(definition, { [brand]: "event", schema, run: fold, options }));
 }
 
 /**

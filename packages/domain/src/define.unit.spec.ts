@@ -164,6 +164,90 @@ describe("types: writing an aggregate", () => {
   });
 });
 
+describe("types: older versions of an event", () => {
+  const money = z.object({ cents: z.number(), currency: z.enum(["EUR", "USD"]), tags: z.array(z.string()) });
+  const stateOf = { version: 1, initial: () => ({ balance: 0 }) };
+  type V1 = { readonly amount: number };
+  type V2 = { readonly cents: number };
+
+  it("upcasters leave the inference of state and payload as it is, over every library", () => {
+    defineAggregate("Account", {
+      ...stateOf,
+      events: {
+        Credited: event(
+          money,
+          (s, e) => {
+            expectTypeOf(s).toEqualTypeOf<{ balance: number }>();
+            expectTypeOf(e).toEqualTypeOf<{ cents: number; currency: "EUR" | "USD"; tags: string[] }>();
+            return { balance: s.balance + e.cents };
+          },
+          {
+            version: 3,
+            upcast: {
+              1: (old: V1) => ({ cents: old.amount * 100 }),
+              2: (old: V2) => ({ ...old, currency: "EUR", tags: [] }),
+            },
+          },
+        ),
+        Debited: event(v.object({ cents: v.number() }), (s, e) => ({ balance: s.balance - e.cents }), {
+          version: 2,
+          upcast: { 1: (old: V1) => ({ cents: old.amount * 100 }) },
+        }),
+        Moved: event(type({ cents: "number" }), (s, e) => ({ balance: s.balance + e.cents }), {
+          version: 2,
+          upcast: { 1: (old: V1) => ({ cents: old.amount * 100 }) },
+        }),
+        Kept: event(money, (s) => s, { version: 1 }),
+      },
+    });
+  });
+
+  it("a missing upcaster, or one too many, does not compile", () => {
+    const upcast = (old: V2) => ({ ...old, currency: "EUR", tags: [] });
+    defineAggregate("Wrong", {
+      ...stateOf,
+      events: {
+        // @ts-expect-error: nothing takes version 1 to 2
+        First: event(money, (s) => s, { version: 3, upcast: { 2: upcast } }),
+        // @ts-expect-error: nothing takes version 2 to 3
+        Last: event(money, (s) => s, { version: 3, upcast: { 1: upcast } }),
+        // @ts-expect-error: no upcasters at all
+        None: event(money, (s) => s, { version: 2 }),
+        // @ts-expect-error: version 2 is the newest
+        Many: event(money, (s) => s, { version: 2, upcast: { 1: upcast, 2: upcast } }),
+        // @ts-expect-error: there is only version 1
+        Unasked: event(money, (s) => s, { upcast: { 1: upcast } }),
+      },
+    });
+  });
+
+  it("a last upcaster whose result is not the schema's does not compile; what others give is their author's", () => {
+    defineAggregate("Wrong", {
+      ...stateOf,
+      events: {
+        // @ts-expect-error: the currency is a word
+        Kind: event(money, (s) => s, { version: 2, upcast: { 1: (old: V2) => ({ ...old, currency: 7, tags: [] }) } }),
+        // @ts-expect-error: the currency is not there
+        Part: event(money, (s) => s, { version: 2, upcast: { 1: (old: V2) => ({ ...old, tags: [] }) } }),
+        // @ts-expect-error: upcasters are synchronous
+        Late: event(z.object({}), (s) => s, { version: 2, upcast: { 1: async (old: V2) => old } }),
+        // @ts-expect-error: nobody knows what was stored before the author says it
+        Bare: event(z.object({ b: z.number() }), (s) => s, { version: 2, upcast: { 1: (old) => ({ b: old.a }) } }),
+        Fine: event(money, (s) => s, {
+          version: 3,
+          upcast: { 1: (old: string) => old.length, 2: (cents: number) => ({ cents, currency: "EUR", tags: ["old"] }) },
+        }),
+      },
+    });
+  });
+
+  it("a version that is not known at compile time, or too high to count, is checked when the module is loaded", () => {
+    const version: number = 2;
+    event(money, (s: number) => s, { version, upcast: { 1: (old: V2) => old } });
+    event(money, (s: number) => s, { version: 65_535, upcast: { 1: (old: V2) => old } });
+  });
+});
+
 describe("types: what a context tells a client", () => {
   it("knows aggregates, events and commands by name", () => {
     expectTypeOf<AggregateName<Bank>>().toEqualTypeOf<"Account" | "Order">();

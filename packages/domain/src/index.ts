@@ -1,8 +1,8 @@
-// domain: what a user writes. Aggregates, events, invariants and commands, as pure functions over plain data.
+// domain: what a user writes. Aggregates, events, upcasters, invariants and commands, as pure functions over plain data.
 //
 // Owns the syntax of a domain module and the types that flow from it to the client.
 // P3 starts here: an aggregate carries its rules. P7 too: every payload and input has a schema.
-// Not promised: that a fold is pure; @heddle/testkit's given/when/then looks for folds that are not.
+// Not promised: that a fold or an upcaster is pure; @heddle/testkit's given/when/then looks for those that are not.
 
 // What a context tells a client at compile time
 export type {
@@ -33,3 +33,4 @@ export type {
 } from "./define.ts";
 // Writing a domain module
 export { command, defineAggregate, defineContext, event, reject } from "./define.ts";
+export type { EventOptions } from "./event-options.ts";

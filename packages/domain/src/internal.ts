@@ -20,3 +20,5 @@ export * from "./index.ts";
 // Loading
 export { loadContext } from "./load-context.ts";
 export type { Validated } from "./schema.ts";
+export type { StoredType } from "./stored-types.ts";
+export { schemaVersionMax } from "./upcasters.ts";

@@ -43,6 +43,20 @@ async function write(files: Record<string, string>): Promise<string> {
   return home;
 }
 
+describe("loading: events with older versions", () => {
+  it("a missing upcaster is told when the module is loaded, with the module's path", async () => {
+    const stale = good("stale").replace("(s) => s + 1)", "(s) => s + 1, { version: 3, upcast: { 1: (old) => old } })");
+    const home = await write({ "bank.ts": stale });
+    await expect(loadContext(join(home, "bank.ts"))).rejects.toMatchObject({
+      code: "DOMAIN_LOAD_FAILED",
+      facts: {
+        module: join(home, "bank.ts"),
+        message: "Counter.Counted is at version 3 and has no upcaster from version 2 to 3",
+      },
+    });
+  });
+});
+
 describe("loading: where a module is found", () => {
   it("a file is imported as it is", async () => {
     const home = await write({ "bank.ts": good("by-file") });

@@ -14,6 +14,7 @@ export interface ErrorFacts {
   UNKNOWN_EVENT_TYPE: { aggregate: string; type: string; index: number; known: readonly string[] };
   UNKNOWN_COMMAND: { aggregate: string; command: string; known: readonly string[] };
   UNKNOWN_ROUTE: { method: string; path: string };
+  OUT_OF_RANGE: { entity: string; asked: string; available: string };
   UNSUPPORTED_MEDIA_TYPE: { found: string; wanted: string };
   ID_REUSED: { entity: string; id: string };
   ID_EXPIRED: { problem: string };
@@ -21,9 +22,13 @@ export interface ErrorFacts {
   BAD_FRAME: { problem: string };
   UNSUPPORTED_VERSION: { found: number; supported: readonly number[] };
   UNKNOWN_CONTEXT: { context: string; known: string };
+  // The entity is not in a state that allows it.
+  ERASED: { entity: string; seq: number; time: number };
+  ENTITY_EXISTS: { entity: string; seq: number };
   // The user's own code failed. The entity is as it was before.
   DOMAIN_FAILED: { where: string; message: string };
   DOMAIN_LOAD_FAILED: { module: string; message: string };
+  SCHEMA_MISMATCH: { shard: number; missing: readonly string[] };
   // The node cannot do it now.
   OVERLOADED: { queue: string; depth: number; depthMax: number };
   DISK_FULL: { shard: number; path: string };
@@ -41,6 +46,10 @@ export interface ErrorFacts {
   LOG_DAMAGED: { file: string; offset: number; problem: string };
   PARTITION_DAMAGED: { folder: string; problem: string };
   SLOW_DISK: { folder: string; measuredUs: number; thresholdUs: number };
+  // What leaves the data folder and comes back.
+  BACKUP_REFUSED: { folder: string; problem: string };
+  KEYS_UNAVAILABLE: { file: string; problem: string };
+  EXPORT_DAMAGED: { line: number; problem: string };
 }
 
 export type ErrorCode = keyof ErrorFacts;
@@ -110,6 +119,12 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     describe: (f) => `there is nothing at ${f.method} ${f.path}`,
     advice: "GET /openapi.json lists every route.",
   },
+  OUT_OF_RANGE: {
+    retryable: false,
+    status: 416,
+    describe: (f) => `${f.entity} has no ${f.asked}: it has ${f.available}`,
+    advice: "Ask for a sequence or a time that the entity has reached.",
+  },
   UNSUPPORTED_MEDIA_TYPE: {
     retryable: false,
     status: 415,
@@ -152,6 +167,18 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     describe: (f) => `this node serves the context ${JSON.stringify(f.known)}, not ${JSON.stringify(f.context)}`,
     advice: "Connect to the node that serves it, or leave the context out.",
   },
+  ERASED: {
+    retryable: false,
+    status: 410,
+    describe: (f) => `${f.entity} was erased, at sequence ${f.seq}, ${new Date(f.time).toISOString()}`,
+    advice: "What it held is gone for good. An append with newLife: true begins a new history under this id.",
+  },
+  ENTITY_EXISTS: {
+    retryable: false,
+    status: 409,
+    describe: (f) => `${f.entity} has a history of its own, up to sequence ${f.seq}`,
+    advice: "Choose an id that was never written to.",
+  },
   DOMAIN_FAILED: {
     retryable: false,
     status: 500,
@@ -162,7 +189,14 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     retryable: false,
     status: 500,
     describe: (f) => `the domain module ${f.module} could not be used: ${f.message}`,
-    advice: "Its default export must be what defineContext returns.",
+    advice: "Mend the module as the message says; its default export must be what defineContext returns.",
+  },
+  SCHEMA_MISMATCH: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `shard ${f.shard} holds what the domain module cannot read: ${f.missing.join("; ")}`,
+    advice:
+      "Put the aggregate, event or upcaster back into the domain module; heddle rehearse tells before a deployment.",
   },
   OVERLOADED: {
     retryable: true,
@@ -253,6 +287,25 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     status: 500,
     describe: (f) => `one synced write to ${f.folder} takes ${f.measuredUs} µs, more than ${f.thresholdUs} µs`,
     advice: "Use a faster disk, or raise --sync-threshold-us if this is good enough for you.",
+  },
+  BACKUP_REFUSED: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `the backup ${f.folder} cannot be used: ${f.problem}`,
+    advice: "Nothing was changed. Use another backup, or make one anew in an empty folder.",
+  },
+  KEYS_UNAVAILABLE: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `the key store ${f.file} cannot be used: ${f.problem}`,
+    advice: "Name the key store that the backup was made with (--keys); without it nobody can read the backup.",
+  },
+  EXPORT_DAMAGED: {
+    retryable: false,
+    status: 422,
+    describe: (f) => `the export cannot be used, line ${f.line}: ${f.problem}`,
+    advice:
+      "Export again; what stands before that line may have been imported, and importing again goes on from there.",
   },
 };
 

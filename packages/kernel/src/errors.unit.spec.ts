@@ -4,9 +4,9 @@
 import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
+import { errorSamples as samples } from "../../../test/contract/error-samples.ts";
 import {
   type ErrorCode,
-  type ErrorFacts,
   errorTable,
   fromWireError,
   HeddleError,
@@ -14,49 +14,6 @@ import {
   toWireError,
   type WireError,
 } from "./errors.ts";
-
-/** Facts for every code. A new code fails to compile until it stands here. */
-const samples: { readonly [C in ErrorCode]: ErrorFacts[C] } = {
-  INVALID_ENTITY_ID: { found: "alice", problem: "there is no slash" },
-  INVALID_REQUEST: { problem: "wanted a number", path: "expectedSeq" },
-  INVALID_PAYLOAD: {
-    aggregate: "Account",
-    type: "Credited",
-    index: 3,
-    issues: [
-      { path: "amount", message: "must be positive" },
-      { path: "", message: "must be an object" },
-    ],
-  },
-  UNKNOWN_AGGREGATE: { aggregate: "Acount", known: ["Account", "Order"] },
-  UNKNOWN_EVENT_TYPE: { aggregate: "Account", type: "Credit", index: 1, known: ["Credited", "Debited"] },
-  UNKNOWN_COMMAND: { aggregate: "Account", command: "Widraw", known: ["Withdraw"] },
-  UNKNOWN_ROUTE: { method: "GET", path: "/entitys" },
-  UNSUPPORTED_MEDIA_TYPE: { found: "text/plain", wanted: "application/json" },
-  ID_REUSED: { entity: "account/alice", id: "transfer-1" },
-  ID_EXPIRED: { problem: "call 7 is too old" },
-  FRAME_TOO_LARGE: { bytes: 20_000_000, bytesMax: 16_777_216 },
-  BAD_FRAME: { problem: "it ends in the middle of a field" },
-  UNSUPPORTED_VERSION: { found: 9, supported: [1, 2] },
-  UNKNOWN_CONTEXT: { context: "shop", known: "bank" },
-  DOMAIN_FAILED: { where: "Account.Credited", message: "x is not a function" },
-  DOMAIN_LOAD_FAILED: { module: "./bank.ts", message: "no default export" },
-  OVERLOADED: { queue: "mailbox of shard 3", depth: 512, depthMax: 511 },
-  DISK_FULL: { shard: 3, path: "/data/shard-3" },
-  SHARD_STOPPED: { shard: 3, reason: "its log could not be written" },
-  OUTCOME_UNKNOWN: { problem: "the connection was lost" },
-  TIMEOUT: { afterMs: 5000 },
-  CONNECTION_FAILED: { address: "localhost:9090", message: "ECONNREFUSED" },
-  CANNOT_LISTEN: { address: "localhost:9090", message: "EADDRINUSE" },
-  CLOSED: { what: "the client" },
-  DATA_FOLDER_IN_USE: { folder: "/data" },
-  DATA_FOLDER_VERSION: { folder: "/data", found: 2, supported: 1 },
-  DATA_FOLDER_MISMATCH: { folder: "/data", setting: "shards", found: "8", wanted: "16" },
-  DATA_FOLDER_UNWRITABLE: { folder: "/data", message: "EACCES" },
-  LOG_DAMAGED: { file: "/data/shard-3/0000000000000000.log", offset: 192, problem: "a checksum does not match" },
-  PARTITION_DAMAGED: { folder: "/data/shard-3/partition", problem: "a page is missing" },
-  SLOW_DISK: { folder: "/data", measuredUs: 8000, thresholdUs: 5000 },
-};
 
 const codes = Object.keys(errorTable) as ErrorCode[];
 const sampleOf = (code: ErrorCode) => new HeddleError(code, samples[code]);
@@ -171,8 +128,10 @@ describe("errors as data", () => {
   });
 });
 
-/** Every single fact, but for the number of an event within its call, which only programs need. */
-function leavesOf(value: unknown): unknown[] {
-  if (typeof value !== "object" || value === null) return [value];
-  return Object.entries(value).flatMap(([name, inner]) => (name === "index" ? [] : leavesOf(inner)));
+/** Every single fact as people read it, but for the number of an event within its call, which only programs need. */
+function leavesOf(value: unknown, name = ""): unknown[] {
+  if (typeof value !== "object" || value === null) {
+    return [name === "time" ? new Date(value as number).toISOString() : value];
+  }
+  return Object.entries(value).flatMap(([field, inner]) => (field === "index" ? [] : leavesOf(inner, field)));
 }

@@ -21,6 +21,8 @@ export const limits = {
   appendManyItemsMax: 10_000,
   /** Events in one page of history. */
   historyEventsMax: 10_000,
+  /** Entities in one page of a list. */
+  listEntitiesMax: 10_000,
   /** Levels of arrays and maps inside any msgpack that arrives: a page of events holds payloads, a reply holds a page. */
   valueDepthMax: 512,
   /** Arrays and maps inside any msgpack that arrives: each takes some 60 bytes once decoded, however small it was. */

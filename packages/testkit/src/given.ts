@@ -4,27 +4,28 @@
 // after every event (P3), an append happens whole or not at all. Works in any test runner: a failed expectation is an
 // AssertionError with `actual` and `expected`, and nothing is awaited.
 //
-// G1. Folds, rules and deciders get frozen values. One that changes what it is given fails the test.
-// G2. Folds, rules and deciders run twice on equal arguments. One that answers differently fails the test.
+// G1. Folds, rules, deciders and upcasters get frozen values. One that changes what it is given fails the test.
+// G2. They run twice on equal arguments, the second time with another clock. One that answers differently fails the test.
 // G3. States and payloads have to be plain data; anything that would not come back from a snapshot fails the test.
-// Not promised: that every impure function is found. One that reads the clock twice within a millisecond is not.
-import { AssertionError } from "node:assert";
-import { inspect, isDeepStrictEqual } from "node:util";
+// Not promised: that every impure function is found. One that changes its mind at the third call is not.
 import type { AnyAggregate, CommandContext, Schemas } from "@heddle/domain";
 import {
   type CompiledAggregate,
   type CompiledCommand,
+  type CompiledEvent,
   compileAggregate,
   type DecidedEvent,
-  describeThrown,
   type EventInputs,
   type EventOutputs,
   type InputOf,
   type TypesOf,
   type Validated,
 } from "@heddle/domain/internal";
-import { isHeddleError, type PayloadIssue, parseEntityId } from "@heddle/kernel";
-import { frozenCopy, plainProblem, withoutUndefined } from "./plain-data.ts";
+import { type PayloadIssue, parseEntityId } from "@heddle/kernel";
+import { described, expectEqual, failed, shown } from "./failed.ts";
+import { frozenCopy } from "./plain-data.ts";
+import { frozenPlain, plain, purely } from "./purely.ts";
+import { eventNamed, readStored, type StoredEvent } from "./stored.ts";
 
 /** An event that a test sends: `{ type, payload }`, the payload as the schema's input. */
 export type GivenEvent<G extends AnyAggregate> = EventInputs<TypesOf<G>["events"]>;
@@ -51,6 +52,8 @@ type CommandCalls<TCommands extends Schemas> = {
 
 export interface Given<G extends AnyAggregate> {
   when(happening: When<G>): Then<G>;
+  /** The state that the given events make, whole. */
+  thenState(state: TypesOf<G>["state"]): void;
 }
 
 /** Expectations can be chained: `.thenEvents([…]).thenState({…})`. Keys whose value is undefined count as absent. */
@@ -74,17 +77,24 @@ export interface Then<G extends AnyAggregate> {
  *   .thenRejected("INSUFFICIENT_FUNDS", { balance: 50, asked: 80 });
  * ```
  *
- * The events have to be possible: each must fit its schema and keep every invariant.
+ * The events have to be possible: each must fit its schema and keep every invariant. One with a `schemaVersion` is as it
+ * lies in the log: it is upcast, and not held against the schema.
  */
-export function given<G extends AnyAggregate>(aggregate: G, history: readonly GivenEvent<G>[] = []): Given<G> {
+export function given<G extends AnyAggregate>(
+  aggregate: G,
+  history: readonly (GivenEvent<G> | StoredEvent<G>)[] = [],
+): Given<G> {
   const compiled = compileAggregate(aggregate);
-  const initial = frozenCopy(plain(compiled.initial(), `the initial state of ${compiled.name}`));
-  const before = append(compiled, initial, history);
+  const initial = frozenPlain(compiled.initial(), `the initial state of ${compiled.name}`);
+  const before = append(compiled, initial, history, givenPayload);
   if (before.kind !== "accepted") {
     throw failed(`the given events cannot have happened: ${told(before)}`, {}, given);
   }
   return {
     when: (happening) => new Expectations(run(compiled, before.state, happening as When<AnyAggregate>)),
+    thenState(state) {
+      expectEqual(before.state, state, "the given events make another state", this.thenState);
+    },
   };
 }
 
@@ -186,17 +196,19 @@ function decide(
   );
 }
 
-function append(aggregate: CompiledAggregate, before: unknown, events: readonly DecidedEvent[]): Outcome {
+function append(
+  aggregate: CompiledAggregate,
+  before: unknown,
+  events: readonly DecidedEvent[],
+  payloadOf: typeof sentPayload = sentPayload,
+): Outcome {
   let state = before;
   const accepted: DecidedEvent[] = [];
-  for (const [index, { type, payload: sent }] of events.entries()) {
-    const event = aggregate.events.get(type);
-    if (event === undefined) {
-      const known = [...aggregate.events.keys()].join(", ");
-      throw failed(`${aggregate.name} has no event ${type}; known: ${known}`, {}, append);
-    }
+  for (const [index, sent] of events.entries()) {
+    const { type } = sent;
+    const event = eventNamed(aggregate, type);
     const path = `${aggregate.name}.${type}`;
-    const payload = validated(() => event.validate(sent), `the payload of ${path}`);
+    const payload = payloadOf(aggregate, event, sent);
     if (payload.issues !== undefined) return { kind: "invalid", what: type, issues: payload.issues, state: before };
     const folded = purely(
       `the fold of ${path}`,
@@ -212,6 +224,17 @@ function append(aggregate: CompiledAggregate, before: unknown, events: readonly 
   return { kind: "accepted", events: accepted, state };
 }
 
+/** What is stored of an event that is sent now. */
+function sentPayload(aggregate: CompiledAggregate, event: CompiledEvent, sent: DecidedEvent): Validated {
+  return validated(() => event.validate(sent.payload), `the payload of ${aggregate.name}.${event.type}`);
+}
+
+/** The same of an event that happened before: it may be told as it was stored. */
+function givenPayload(aggregate: CompiledAggregate, event: CompiledEvent, given: DecidedEvent): Validated {
+  if (!("schemaVersion" in given)) return sentPayload(aggregate, event, given);
+  return { issues: undefined, value: readStored(aggregate, given as StoredEvent<AnyAggregate>) };
+}
+
 /** Asks a schema; a value that fits comes back frozen. */
 function validated(ask: () => Validated, what: string): Validated {
   let answer: Validated;
@@ -221,68 +244,7 @@ function validated(ask: () => Validated, what: string): Validated {
     throw failed(`${what} could not be validated: ${described(error)}`, { cause: error }, validated);
   }
   if (answer.issues !== undefined) return answer;
-  return { issues: undefined, value: frozenCopy(plain(answer.value, what)) };
-}
-
-/**
- * Runs user code on frozen arguments, and again on copies that it could change: it must not throw, must not change
- * them, and must answer the same (G1, G2). The second run is what finds code in sloppy mode, where writing to something
- * frozen is silently ignored, and what is done to dates and bytes, which cannot be frozen. `check` sees the first
- * answer before the two are compared, because no two functions or promises are equal.
- */
-function purely<const TArguments extends readonly unknown[], TAnswer>(
-  where: string,
-  frozen: TArguments,
-  run: (...args: TArguments) => TAnswer,
-  check: (answer: TAnswer) => void = () => {},
-): TAnswer {
-  const before = structuredClone(frozen);
-  const copies = structuredClone(frozen) as TArguments;
-  let answer: TAnswer;
-  try {
-    answer = run(...frozen);
-  } catch (error) {
-    if (throws(() => run(...copies))) throw failed(`${where} failed: ${described(error)}`, { cause: error }, purely);
-    throw failed(`${where} ${changesItsArguments} (${described(error)})`, { cause: error }, purely);
-  }
-  check(answer);
-  const again = run(...copies);
-  for (const after of [frozen, copies]) {
-    if (isDeepStrictEqual(after, before)) continue;
-    throw failed(`${where} ${changesItsArguments}`, { actual: after, expected: before }, purely);
-  }
-  if (!isDeepStrictEqual(again, answer)) {
-    throw failed(`${where} ${answersDifferently}`, { actual: again, expected: answer }, purely);
-  }
-  return answer;
-}
-
-const changesItsArguments = "is impure: it changes what it is given. Return a new value instead";
-const answersDifferently =
-  "is impure: it gives different answers to the same arguments. Replay must be able to repeat it; " +
-  "take the time from a command's context, and ids from its input";
-
-function throws(run: () => unknown): boolean {
-  try {
-    run();
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-function plain<T>(value: T, what: string): T {
-  const problem = plainProblem(value, what);
-  if (problem === undefined) return value;
-  const wanted = "wanted plain data: objects, lists, strings, numbers, booleans, null, dates and bytes";
-  throw failed(`${problem}; ${wanted}`, {}, plain);
-}
-
-function expectEqual(actual: unknown, expected: unknown, message: string, caller: Caller): void {
-  const [found, wanted] = [withoutUndefined(actual), withoutUndefined(expected)];
-  if (isDeepStrictEqual(found, wanted)) return;
-  const text = `${message}\n  wanted: ${shown(wanted)}\n  found:  ${shown(found)}`;
-  throw failed(text, { actual: found, expected: wanted }, caller);
+  return { issues: undefined, value: frozenPlain(answer.value, what) };
 }
 
 /** What came of it, as the second half of a sentence. */
@@ -299,27 +261,4 @@ function told(outcome: Outcome): string {
       return `${outcome.what} does not fit its schema: ${issues.join("; ")}`;
     }
   }
-}
-
-/** A HeddleError here is DOMAIN_FAILED: its message already says everything, in sentences for another reader. */
-function described(error: unknown): string {
-  return isHeddleError(error, "DOMAIN_FAILED") ? error.facts.message : describeThrown(error);
-}
-
-function shown(value: unknown): string {
-  return inspect(value, { depth: 10, breakLength: 120, compact: 3 });
-}
-
-/** The function whose caller the error's stack begins with, so that a runner points at the line of the test. */
-type Caller = (...args: never[]) => unknown;
-
-function failed(
-  message: string,
-  facts: { readonly actual?: unknown; readonly expected?: unknown; readonly cause?: unknown },
-  caller: Caller,
-): AssertionError {
-  const { cause, ...compared } = facts;
-  const error = new AssertionError({ message, operator: "then", stackStartFn: caller, ...compared });
-  if (cause !== undefined) error.cause = cause;
-  return error;
 }

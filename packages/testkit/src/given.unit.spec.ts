@@ -1,6 +1,6 @@
 // Goal: given/when/then tells right from wrong about an aggregate, finds folds and deciders that are not pure, and says
 // in its message what was wanted and what was found.
-// Method: every expectation is tried where it holds and where it does not.
+// Method: every expectation is tried where it holds and where it does not. Older versions are in stored.unit.spec.ts.
 import { AssertionError } from "node:assert";
 import { command as decider, defineAggregate, event, reject } from "@heddle/domain";
 import { describe, expect, expectTypeOf, it } from "vitest";
@@ -54,6 +54,11 @@ describe("given/when/then: what holds", () => {
       .when(credited(5))
       .thenEvents([{ type: "Credited", payload: { amount: 5, currency: "EUR" } }])
       .thenState({ balance: 5, log: ["EUR"] });
+  });
+
+  it("the given events alone make a state", () => {
+    given(Account, [credited(5), debited(2)]).thenState({ balance: 3, log: ["EUR", "EUR"] });
+    given(Account).thenState({ balance: 0, log: [] });
   });
 
   it("a command decides on the state that the given events made", () => {
@@ -192,6 +197,16 @@ describe("given/when/then: what does not hold fails with a message that shows bo
     expect(error.message).toContain("found:  { balance: 5, log: [ 'EUR' ] }");
   });
 
+  it("another state of the given events alone, at the line of the test", () => {
+    const error = failure(() => given(Account, [credited(5)]).thenState({ balance: 4, log: ["EUR"] }));
+    expect(error.message).toBe(
+      "the given events make another state\n" +
+        "  wanted: { balance: 4, log: [ 'EUR' ] }\n" +
+        "  found:  { balance: 5, log: [ 'EUR' ] }",
+    );
+    expect(error.stack?.split("\n").find((line) => line.includes(" at "))).toContain("given.unit.spec.ts");
+  });
+
   it("a rejection where there was none, or another one", () => {
     expect(failure(() => given(Account).when(credited(5)).thenRejected("NO")).message).toMatch(
       /^wanted the rejection NO, but it was accepted: /,
@@ -321,6 +336,42 @@ describe("given/when/then: code that is not pure fails the test", () => {
       "gives different answers to the same arguments",
     );
     expect(folding((s) => ({ items: [...s.items, `${Math.random()}`] }))).toContain("the fold of Cart.Added is impure");
+  });
+
+  it("a fold that looks at the clock, however coarsely", () => {
+    for (const now of [
+      () => Date.now(),
+      () => new Date().toISOString(),
+      () => Date(),
+      () => new Date().getFullYear(),
+    ]) {
+      expect(folding((s) => ({ items: [...s.items, `${now()}`] }))).toContain("gives different answers");
+    }
+  });
+
+  it("a fold that fails the second time", () => {
+    let calls = 0;
+    expect(
+      folding((s) => {
+        if (calls++ > 0) throw new RangeError("enough");
+        return s;
+      }),
+    ).toMatch(/^the fold of Cart\.Added is impure: it gives different answers .* \(RangeError: enough\)$/);
+  });
+
+  it("but a fold may work with dates that it is given", () => {
+    const Diary = defineAggregate("Diary", {
+      version: 1,
+      initial: () => ({ last: new Date(0), days: 0 }),
+      events: {
+        Written: event(z.object({ at: z.date() }), (s, e) => ({
+          last: new Date(e.at.getTime()),
+          days: e.at instanceof Date && e.at.getTime() > Date.UTC(2020, 1, 1) ? s.days + 1 : s.days,
+        })),
+      },
+    });
+    const at = new Date("2026-11-05T10:00:00Z");
+    given(Diary).when({ type: "Written", payload: { at } }).thenState({ last: at, days: 1 });
   });
 
   it("a fold that is impure only in the given events", () => {

@@ -16,3 +16,5 @@ export {
 // A disk that tears, drops, flips, fails and runs full
 export { seededRandom } from "./seeded-random.ts";
 export { SimulatedDisk, type SimulatedDiskOptions, type Survival } from "./simulated-disk.ts";
+// Upcasters by themselves: how an event reads that was stored in an older shape
+export { type Stored, type StoredEvent, stored } from "./stored.ts";
