@@ -1,12 +1,14 @@
 // EventLog: the append-only truth of one shard.
 //
 // Entries go into the open commit group; `flush` writes the group as one record and syncs it, while the next group
-// fills. Owns the order of records, the roll to a new segment, and recovery. Does not know what an entry means.
+// fills. Owns the order of records and the roll to a new segment. Does not know what an entry means; recovery.ts opens
+// a log, eraser.ts overwrites entries in it.
 //
 // L1 (P2). `onDurable` is called for a group only after its sync has returned (mode `fsync`).
 // L2 (P5). At most one record is on its way to the disk; recovery cuts that one if it is torn, and refuses all else.
 // L3. After a failed write or sync this object takes nothing more. A failed sync is never repeated: the kernel may have
-//     dropped the pages and would report success the second time.
+//     dropped the pages and would report success the second time. The same goes for an erasure, but for one that finds
+//     the disk full before it has overwritten anything.
 // Not promised: that a group which failed is absent from the disk. It may have been written whole; it was not acknowledged.
 // Not promised in mode `os`: that the log opens after a power cut. More than one record may then be incomplete, which
 // looks like damage and is refused like damage. A killed process loses nothing in either mode.
@@ -16,21 +18,12 @@ import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import { CommitGroup } from "./commit-group.ts";
 import type { Disk, DiskFile } from "./disk.ts";
-import {
-  type EntryHeader,
-  type EntryView,
-  encodeSegmentHeader,
-  entryChecksumHolds,
-  entryHeaderBytes,
-  entryLengthAt,
-  newEntryView,
-  readEntry,
-  recordChecksumHolds,
-  segmentHeaderBytes,
-  segmentName,
-} from "./layout.ts";
-import { type ScanResult, scanRecords } from "./scan.ts";
-import { type FoundSegments, findSegments, type Segment, Segments } from "./segments.ts";
+import { type Erased, Eraser } from "./eraser.ts";
+import { finishErasure } from "./finish-erasure.ts";
+import { type EntryHeader, type EntryView, encodeSegmentHeader, segmentHeaderBytes, segmentName } from "./layout.ts";
+import { readEntryAt } from "./read-entry.ts";
+import { type RecoveryReport, recover } from "./recovery.ts";
+import { findSegments, type Segment, Segments } from "./segments.ts";
 
 /** `fsync`: a group is durable when `fdatasync` has returned. `os`: when the write has; a power cut may lose it. */
 export type Durability = "fsync" | "os";
@@ -50,16 +43,10 @@ export interface EventLogOptions {
   readonly replayFrom: number;
   /** Called for each entry from `replayFrom` on, in order. The view is reused and its bytes are only lent. */
   readonly onEntry: (entry: EntryView) => void;
-  /** Called at named places on the way of a group, so that tests can kill the process just there. */
+  /** A batch of an erasure ends when its journal is this long. Default 512 KiB. */
+  readonly eraseJournalBytes?: number;
+  /** Called at named places on the way of a group or an erasure, so that tests can kill the process just there. */
   readonly crashPoint?: ((name: string) => void) | undefined;
-}
-
-export interface RecoveryReport {
-  /** Bytes of a torn tail that were cut off. */
-  readonly cutBytes: number;
-  readonly cutFile: string | undefined;
-  /** Records read. */
-  readonly records: number;
 }
 
 export interface DurableGroup {
@@ -68,6 +55,12 @@ export interface DurableGroup {
   readonly entries: number;
   readonly events: number;
   readonly bytes: number;
+  /**
+   * The group's bytes as they stand on the disk: record header, then `entries` entries from `recordHeaderBytes` on, each
+   * with its length 4 bytes after its start, then padding. Lent until `onDurable` returns. `onDurable` may call `flush`
+   * for the next group; it must not take room for entries after that, because they would be written over these bytes.
+   */
+  readonly record: Uint8Array;
   /** Microseconds from the write to the return of the sync. */
   readonly tookUs: number;
 }
@@ -77,11 +70,20 @@ const defaultSegmentBytes = 64 << 20;
 /** No room on the disk, or none left of the user's share of it. */
 const fullDiskCodes: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
 
+function isFullDisk(cause: unknown): boolean {
+  return fullDiskCodes.has((cause as NodeJS.ErrnoException | undefined)?.code ?? "");
+}
+
 export class EventLog {
   readonly recovery: RecoveryReport;
   readonly #options: EventLogOptions;
   readonly #segments: Segments;
   readonly #segmentBytes: number;
+  readonly #eraser: Eraser;
+  /** Settles when the last erasure that was asked for is over. */
+  #erasing: Promise<unknown> = Promise.resolve();
+  /** Why an erasure failed while a group was on its way: the log fails as soon as that group's sync has returned. */
+  #failsNext: unknown;
   #file: DiskFile | undefined;
   #filling = new CommitGroup();
   #spare = new CommitGroup();
@@ -94,7 +96,10 @@ export class EventLog {
   onDurable: (group: DurableGroup) => void = () => {};
   onFailure: (error: HeddleError) => void = () => {};
 
-  /** Opens the log and recovers it. Errors: `LOG_DAMAGED`; whatever the disk throws. */
+  /**
+   * Opens the log, finishes an erasure that a dead process left, and recovers.
+   * Errors: `LOG_DAMAGED`; whatever the disk throws.
+   */
   static open(options: EventLogOptions): EventLog {
     options.disk.makeFolder(options.folder);
     const found = findSegments(options.disk, options.folder);
@@ -106,6 +111,7 @@ export class EventLog {
         problem: `it belongs to shard ${foreign.shard}, not ${options.shard}`,
       });
     }
+    finishErasure(options, found.segments);
     const report = recover(options, found);
     return new EventLog(options, new Segments(options.disk, found.segments), report);
   }
@@ -116,6 +122,14 @@ export class EventLog {
     this.recovery = recovery;
     this.#segmentBytes = options.segmentBytes ?? defaultSegmentBytes;
     if (segments.last !== undefined) this.#file = options.disk.open(segments.last.file, "write");
+    this.#eraser = new Eraser({
+      ...options,
+      segments,
+      syncsGroups: options.durability === "fsync",
+      journalBytes: options.eraseJournalBytes,
+      crashPoint: options.crashPoint,
+      check: () => this.#checkErasable(),
+    });
     this.#durableEnd = segments.end;
     this.#nextGroupAt = this.#placeOfNextGroup(segments.end, segments.last);
     this.#filling.position = this.#nextGroupAt;
@@ -188,8 +202,8 @@ export class EventLog {
     this.#filling.clear();
     this.#filling.position = this.#nextGroupAt;
     const durable = (error: Error | null) => {
-      if (error !== null) {
-        this.#fail(error);
+      if (error !== null || this.#failsNext !== undefined) {
+        this.#fail(error ?? this.#failsNext);
         return;
       }
       this.#options.crashPoint?.("log:after-sync");
@@ -200,6 +214,7 @@ export class EventLog {
         entries: group.entries,
         events: group.events,
         bytes: group.length,
+        record: group.bytes.subarray(0, group.length),
         tookUs: (this.#options.clock.monotonic() - startedAt) * 1000,
       });
     };
@@ -218,8 +233,30 @@ export class EventLog {
   }
 
   /**
+   * Overwrites the entries at these log positions with their erased form: see erased-entry.ts. Resolves when that is on
+   * the disk. Positions are durable and ascending; entries that are erased already are passed over. Works while the log
+   * goes on, in slices of some milliseconds with `nextTurn` in between; erasures that are asked for meanwhile wait.
+   *
+   * Errors: `LOG_DAMAGED` for a position where no good entry lies; `DISK_FULL` when there is no room for the journal, and
+   * then the log is as it was. Any other failure of the disk stops the log (L3): opening it again finishes what was
+   * begun, and then the same positions can be asked for again. `CLOSED` when the log was closed meanwhile.
+   */
+  async erase(positions: readonly number[] | Float64Array, nextTurn: () => Promise<void>): Promise<Erased> {
+    for (let i = 0, before = -1; i < positions.length; i++) {
+      const position = positions[i]!;
+      invariant(position > before, "log/erase-ascending", { position, before });
+      before = position;
+    }
+    const last = positions[positions.length - 1] ?? -1;
+    invariant(last < this.#durableEnd, "log/erase-durable-only", { position: last, durableEnd: this.#durableEnd });
+    const run = this.#erasing.then(() => this.#erase(positions, nextTurn));
+    this.#erasing = run.catch(() => {});
+    return run;
+  }
+
+  /**
    * Closes the files. A group that is under way is waited for by the caller, who knows when it is durable; one that
-   * still fills is dropped.
+   * still fills is dropped. An erasure that is under way stops, and the next opening finishes the batch it had begun.
    */
   close(): void {
     invariant(!this.#inFlight, "log/close-idle");
@@ -234,16 +271,41 @@ export class EventLog {
   }
 
   #fail(cause: unknown): void {
-    const full = fullDiskCodes.has((cause as NodeJS.ErrnoException).code ?? "");
     this.#inFlight = false;
-    this.#failure = full
-      ? new HeddleError("DISK_FULL", { shard: this.#options.shard, path: this.#options.folder }, { cause })
-      : new HeddleError(
-          "SHARD_STOPPED",
-          { shard: this.#options.shard, reason: `the log could not be written: ${(cause as Error).message}` },
-          { cause },
-        );
+    this.#failure = this.#failureOf(cause);
     this.onFailure(this.#failure);
+  }
+
+  #failureOf(cause: unknown): HeddleError {
+    const { shard, folder } = this.#options;
+    if (isFullDisk(cause)) return new HeddleError("DISK_FULL", { shard, path: folder }, { cause });
+    const reason = `the log could not be written: ${(cause as Error).message}`;
+    return new HeddleError("SHARD_STOPPED", { shard, reason }, { cause });
+  }
+
+  async #erase(positions: readonly number[] | Float64Array, nextTurn: () => Promise<void>): Promise<Erased> {
+    this.#checkErasable();
+    try {
+      return await this.#eraser.erase(positions, nextTurn);
+    } catch (error) {
+      this.#checkErasable();
+      const { phase } = this.#eraser;
+      if (phase === "reading") throw error;
+      if (phase === "writing the journal" && isFullDisk(error)) {
+        this.#eraser.discardJournal();
+        throw this.#failureOf(error);
+      }
+      // A group on its way must not be reported durable any more, and the log is not closed under its sync.
+      if (this.#inFlight) this.#failsNext = error;
+      else this.#fail(error);
+      throw this.#failureOf(error);
+    }
+  }
+
+  #checkErasable(): void {
+    if (this.#closed) throw new HeddleError("CLOSED", { what: `the log of shard ${this.#options.shard}` });
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failsNext !== undefined) throw this.#failureOf(this.#failsNext);
   }
 
   #placeOfNextGroup(end: number, last: Segment | undefined): number {
@@ -277,111 +339,4 @@ export class EventLog {
     this.#segments.list.push(segment);
     return segment;
   }
-}
-
-// Checks the records from `replayFrom` on, cuts a torn tail, and makes sure that what stays is durable.
-function recover(options: EventLogOptions, found: FoundSegments): RecoveryReport {
-  const { disk, folder, replayFrom } = options;
-  const knownEnd = Math.max(options.knownEnd, replayFrom);
-  const last = found.segments.at(-1);
-  const end = last === undefined ? 0 : last.base + last.length;
-  if (end < knownEnd) {
-    throw new HeddleError("LOG_DAMAGED", {
-      file: last?.file ?? folder,
-      offset: last?.length ?? 0,
-      problem: `the log ends at position ${end}, but was known to be durable up to ${knownEnd}`,
-    });
-  }
-  const scan = scanRecords(disk, found, replayFrom, options.onEntry);
-  if (scan.tail !== undefined) {
-    const { segment, offset, problem } = scan.tail;
-    if (scan.end < knownEnd) throw new HeddleError("LOG_DAMAGED", { file: segment.file, offset, problem });
-    if (scan.end === replayFrom) checkRecordBegins(disk, segment, replayFrom);
-  }
-  if (last !== undefined) settleEnd(disk, folder, last, scan, knownEnd);
-  if (found.unfinished !== undefined) {
-    disk.remove(found.unfinished);
-    disk.syncFolder(folder);
-  }
-  return { cutBytes: end - scan.end, cutFile: scan.tail?.segment.file, records: scan.records };
-}
-
-// Nothing was read before this tail: only the caller's word says that a record begins there. Cutting elsewhere would
-// leave half of a record behind, so the segment is walked from its start first.
-function checkRecordBegins(disk: Disk, segment: Segment, position: number): void {
-  const walked = scanRecords(disk, { segments: [segment], unfinished: undefined }, segment.base, () => {});
-  if (walked.end === position) return;
-  throw new HeddleError("LOG_DAMAGED", {
-    file: segment.file,
-    offset: position - segment.base,
-    problem: `the log was to be read from position ${position}, but no record begins there`,
-  });
-}
-
-// Cuts what stands after the last good record, and makes what stays durable before anything is built on it.
-//
-// What was written last may stand in the page cache only: its sync failed, or never returned before the process died.
-// A sync alone does not help, because the pages of a failed one count as clean. So the last record, or the header where
-// there is no record yet, is written once more. The sync comes even when nothing is: a cut may have been left undone.
-function settleEnd(disk: Disk, folder: string, segment: Segment, scan: ScanResult, knownEnd: number): void {
-  const file = disk.open(segment.file, "write");
-  try {
-    const length = scan.end - segment.base;
-    if (length < segment.length) file.truncate(length);
-    segment.length = length;
-    if (length === segmentHeaderBytes) {
-      file.write(encodeSegmentHeader(segment), 0, segmentHeaderBytes, 0);
-    } else if (scan.end > knownEnd) {
-      const bytes = readLastRecord(file, segment, scan.lastRecord);
-      file.write(bytes, 0, bytes.length, length - bytes.length);
-    }
-    file.syncNow();
-  } finally {
-    file.close();
-  }
-  // The first record of a segment was written only after its name was durable.
-  if (segment.length === segmentHeaderBytes) disk.syncFolder(folder);
-}
-
-// Checked again, because between two reads the cache may have dropped the record and the disk may not have it.
-function readLastRecord(file: DiskFile, segment: Segment, position: number | undefined): Uint8Array {
-  invariant(position !== undefined && position > segment.base, "L2/last-record-was-seen", { position });
-  const offset = position - segment.base;
-  const bytes = new Uint8Array(segment.length - offset);
-  file.read(bytes, offset);
-  if (!recordChecksumHolds(bytes, 0, bytes.length, segment.salt)) {
-    throw new HeddleError("LOG_DAMAGED", { file: segment.file, offset, problem: "a record changed while it was read" });
-  }
-  return bytes;
-}
-
-/** Bytes read at first: an entry with one event fits. */
-const firstReadBytes = 512;
-
-export function readEntryAt(segments: Segments, position: number): EntryView {
-  const segment = segments.at(position);
-  if (segment === undefined) {
-    throw new HeddleError("LOG_DAMAGED", {
-      file: segments.last?.file ?? "",
-      offset: segments.last?.length ?? 0,
-      problem: `there is no position ${position}; the log ends at ${segments.end}`,
-    });
-  }
-  const offset = position - segment.base;
-  const damaged = (problem: string) => new HeddleError("LOG_DAMAGED", { file: segment.file, offset, problem });
-  const available = segment.length - offset;
-  let bytes = new Uint8Array(Math.min(firstReadBytes, available));
-  let read = segments.read(segment, bytes, offset);
-  if (read < entryHeaderBytes) throw damaged("it ends inside an entry's header");
-  const length = entryLengthAt(bytes, 0);
-  if (length < entryHeaderBytes || length > available) throw damaged(`an entry claims ${length} bytes`);
-  if (length > bytes.length) {
-    bytes = new Uint8Array(length);
-    read = segments.read(segment, bytes, offset);
-  }
-  if (read < length) throw damaged(`an entry of ${length} bytes begins, ${read} are there`);
-  const view = newEntryView();
-  readEntry(bytes, 0, position, view);
-  if (!entryChecksumHolds(view)) throw damaged("an entry's checksum does not match");
-  return view;
 }

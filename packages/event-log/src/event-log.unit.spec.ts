@@ -36,8 +36,27 @@ describe("P2, L1: acknowledged means durable", () => {
     expect([durable.length, log.durableEnd, log.inFlight, disk.syncsWaiting]).toEqual([0, 0, true, 1]);
     disk.returnNextSync();
     const bytes = disk.readFile(first).length - segmentHeaderBytes;
-    expect(durable).toEqual([{ end: segmentHeaderBytes + bytes, entries: 2, events: 3, bytes, tookUs: 0 }]);
+    const record = disk.readFile(first).subarray(segmentHeaderBytes);
+    expect(durable).toEqual([{ end: segmentHeaderBytes + bytes, entries: 2, events: 3, bytes, record, tookUs: 0 }]);
     expect([log.durableEnd, log.inFlight]).toEqual([segmentHeaderBytes + bytes, false]);
+  });
+
+  it("lends the bytes of the group that became durable, also after the next one was sent from within the report", () => {
+    const { disk, log } = openHeld();
+    const lent: Uint8Array[] = [];
+    log.onDurable = ({ record }) => {
+      log.flush();
+      lent.push(record.slice());
+    };
+    for (let n = 0; n < 5; n++) {
+      add(log, n, 50 + 500 * n);
+      log.flush();
+      add(log, 100 + n, 70);
+      disk.returnNextSync();
+      disk.returnNextSync();
+    }
+    expect(lent.length).toBe(10);
+    expect(Buffer.concat(lent)).toEqual(Buffer.from(disk.readFile(first).subarray(segmentHeaderBytes)));
   });
 
   it("reports nothing however long the sync is held, and what is not reported may vanish", async () => {

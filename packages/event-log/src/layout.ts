@@ -10,7 +10,7 @@
 import { readU16, readU32, readU48, writeU16, writeU32, writeU48 } from "@heddle/protocol/internal";
 import { crc32 } from "./checksum.ts";
 
-export const logVersion = 1;
+export const logVersion = 2;
 
 const segmentMagic = "HEDDLLOG";
 export const segmentHeaderBytes = 64;
@@ -104,7 +104,16 @@ export const entryHeaderBytes = 48;
 export const entryFlags = {
   /** Events that a command decided; the body then has the events, the fingerprint is the command's. */
   command: 1,
+  /** The last event of an entity that was erased: everything before it is gone, or about to be. */
+  tombstone: 2,
+  /** The body was overwritten: see erased-entry.ts. */
+  erased: 4,
+  /** The entity begins anew from its initial states; copies of the events that it goes back to follow. */
+  restored: 8,
 } as const;
+
+/** Entries after which all of an entity's states are initial. */
+export const resetFlags = entryFlags.tombstone | entryFlags.restored;
 
 /** What stands in front of an append body in the log. */
 export interface EntryHeader {

@@ -21,6 +21,7 @@ import {
   recordLengthAt,
   segmentHeaderBytes,
 } from "./layout.ts";
+import type { SecondLook } from "./second-look.ts";
 import type { FoundSegments, Segment } from "./segments.ts";
 
 /** Bytes read from a segment at a time; a longer record is read whole. */
@@ -38,7 +39,8 @@ export interface ScanResult {
 
 /**
  * Visits every entry from a position on, which must be the start of a record (or the log's end).
- * The view given to `visit` is reused, and its bytes are only lent.
+ * The view given to `visit` is reused, and its bytes are only lent. Beside a node that may be erasing, what does not
+ * hold gets a second look.
  *
  * Errors: `LOG_DAMAGED` with file and offset. A torn tail is not an error: see {@link ScanResult}.
  */
@@ -48,6 +50,7 @@ export function scanRecords(
   from: number,
   visit: (entry: EntryView) => void,
   onRecord?: (position: number, length: number) => void,
+  secondLook?: SecondLook,
 ): ScanResult {
   const view = newEntryView();
   let lastRecord: number | undefined;
@@ -57,7 +60,7 @@ export function scanRecords(
     end = segment.base + segment.length;
     if (end <= from) continue;
     const isLast = index === segments.length - 1 && unfinished === undefined;
-    const reader = new RecordReader(disk, segment, Math.max(segmentHeaderBytes, from - segment.base));
+    const reader = new RecordReader(disk, segment, Math.max(segmentHeaderBytes, from - segment.base), secondLook);
     try {
       for (;;) {
         const found = reader.next();
@@ -120,14 +123,16 @@ interface BadRecord {
 class RecordReader {
   readonly #segment: Segment;
   readonly #file;
+  readonly #secondLook: SecondLook | undefined;
   #window: Uint8Array;
   #windowStart = 0;
   #windowLength = 0;
   /** Offset in the file of the record at hand. */
   offset: number;
 
-  constructor(disk: Disk, segment: Segment, offset: number) {
+  constructor(disk: Disk, segment: Segment, offset: number, secondLook: SecondLook | undefined) {
     this.#segment = segment;
+    this.#secondLook = secondLook;
     this.#file = disk.open(segment.file, "read");
     this.#window = new Uint8Array(Math.min(windowBytes, Math.max(0, segment.length - offset)));
     this.offset = offset;
@@ -151,7 +156,7 @@ class RecordReader {
     if (typeof length === "string") return { problem: length, mayBeTorn: true };
     if (length > left) return { problem: `a record of ${length} bytes begins, ${left} are there`, mayBeTorn: true };
     this.#fill(this.offset, length);
-    if (!recordChecksumHolds(this.#window, this.at, length, this.#segment.salt)) {
+    if (!this.#holds(length)) {
       return { problem: "a record's checksum does not match", mayBeTorn: length === left };
     }
     return length;
@@ -170,7 +175,7 @@ class RecordReader {
       const length = recordLengthAt(this.#window, this.at, left, this.#segment.base + at);
       if (typeof length === "string" || length > left) continue;
       this.#fill(at, length);
-      if (recordChecksumHolds(this.#window, this.at, length, this.#segment.salt)) return true;
+      if (this.#holds(length)) return true;
     }
     this.offset = offset;
     return false;
@@ -178,6 +183,17 @@ class RecordReader {
 
   close(): void {
     this.#file.close();
+  }
+
+  // Whether the record at hand, which stands in the window, is as it was written.
+  #holds(length: number): boolean {
+    const { at } = this;
+    const holds = () => recordChecksumHolds(this.#window, at, length, this.#segment.salt);
+    if (holds()) return true;
+    const record = this.#window.subarray(at, at + length);
+    const readAgain = () => void this.#file.read(record, this.offset);
+    const position = this.#segment.base + this.offset;
+    return this.#secondLook?.settles(this.#segment, position, record, readAgain, holds) ?? false;
   }
 
   // Makes [offset, offset + length) of the file stand in the window.
