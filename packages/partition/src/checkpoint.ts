@@ -5,15 +5,20 @@
 // K2. An entity's head, extents and snapshots are one unit (Q1): a head never stands there without its extents.
 // K3. An append id is written only after the pages of the filter that know it are on disk. So a crash leaves a filter
 //     that knows too much, never too little: an id that LMDB has is always found (B1).
+// K4. The catalogue and the erasures under way are written in the transaction of the covered position. So a replay from
+//     there counts on from there, nothing is counted twice, and no erasure is ever noted as further than it is.
 // Not promised: one transaction for the whole checkpoint. It would hold the thread, or LMDB's dirty pages, for too long.
 import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import { type BloomFilter, type FilterLayer, filterPageBytes, pageBytesOf } from "./bloom.ts";
-import type { CheckpointWriter, EntityHead, SnapshotRecord } from "./contract.ts";
+import type { CheckpointWriter, EntityHead, ErasureStage, Forgetting, SnapshotRecord } from "./contract.ts";
+import type { Place } from "./damage.ts";
 import { metaKeys, type Tables } from "./environment.ts";
-import { cutIntoChunks, writeChunk } from "./extents.ts";
+import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
+import { cutIntoChunks, extentFields, writeChunk } from "./extents.ts";
+import { ForgottenHistories } from "./forgetting.ts";
 import { KeyBuilder } from "./keys.ts";
-import { type ValueWriter, writeHead, writeNumber, writeSession, writeSnapshot } from "./values.ts";
+import { type ValueWriter, writeErasure, writeHead, writeNumber, writeSession, writeSnapshot } from "./values.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 /** Append ids and filter pages that one turn puts: about half a millisecond. */
@@ -21,7 +26,7 @@ const sliceIdsMax = 1_024;
 const slicePagesMax = 64;
 
 export interface CheckpointParts {
-  readonly shard: number;
+  readonly place: Place;
   readonly tables: Tables;
   readonly queue: WriteQueue;
   readonly values: ValueWriter;
@@ -31,14 +36,39 @@ export interface CheckpointParts {
   readonly crashPoint: (name: string) => void;
 }
 
+interface PendingId {
+  readonly entity: string;
+  readonly id: string;
+  readonly position: number;
+}
+
+interface PendingErasure {
+  readonly seq: number;
+  readonly stage: ErasureStage;
+}
+
+interface PendingCount {
+  readonly aggregate: string;
+  readonly type: string;
+  readonly schemaVersion: number;
+  readonly count: number;
+}
+
 export class TableCheckpoint implements CheckpointWriter {
   readonly #parts: CheckpointParts;
   readonly #keys = new KeyBuilder();
-  readonly #appendIds: { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
+  readonly #appendIds: PendingId[] = [];
+  readonly #forgotten: ForgottenHistories;
+  /** Entities whose history is to be forgotten, and whose head with the new base has not been put yet. */
+  readonly #headsAwaited = new Set<string>();
+  /** Undefined for an erasure that is dropped. */
+  readonly #erasures = new Map<string, PendingErasure | undefined>();
+  readonly #counts: PendingCount[] = [];
   #state: "open" | "committing" | "ended" | "closed" = "open";
 
   constructor(parts: CheckpointParts) {
     this.#parts = parts;
+    this.#forgotten = new ForgottenHistories(parts);
   }
 
   get ended(): boolean {
@@ -55,9 +85,10 @@ export class TableCheckpoint implements CheckpointWriter {
     const { tables, queue, values } = this.#parts;
     checkExtentsReachHead(entity, head, newExtents);
     queue.begin();
-    for (const triples of cutIntoChunks(newExtents)) {
-      const key = this.#keys.extent(entity, triples[0]!);
-      queue.put(tables.extents, key, writeChunk(values, key, triples));
+    if (this.#headsAwaited.has(entity)) this.#beginAnew(entity, head);
+    for (const quads of cutIntoChunks(newExtents)) {
+      const key = this.#keys.extent(entity, quads[0]!);
+      queue.put(tables.extents, key, writeChunk(values, key, quads));
     }
     for (const snapshot of snapshots) {
       const key = this.#keys.named(entity, snapshot.aggregate);
@@ -69,9 +100,29 @@ export class TableCheckpoint implements CheckpointWriter {
 
   putAppendId(entity: string, id: string, position: number): void {
     this.#assertOpen();
-    const key = this.#keys.named(entity, id).slice();
-    this.#appendIds.push({ key, value: writeNumber(this.#parts.values, key, position) });
-    this.#parts.filter.add(key);
+    this.#appendIds.push({ entity, id, position });
+    this.#parts.filter.add(this.#keys.named(entity, id));
+  }
+
+  forgetHistory(entity: string, forgetting: Forgetting): void {
+    this.#assertOpen();
+    this.#forgotten.note(entity, forgetting);
+    this.#headsAwaited.add(entity);
+  }
+
+  putTypeCount(aggregate: string, type: string, schemaVersion: number, count: number): void {
+    this.#assertOpen();
+    this.#counts.push({ aggregate, type, schemaVersion, count });
+  }
+
+  putErasure(entity: string, seq: number, stage: ErasureStage): void {
+    this.#assertOpen();
+    this.#erasures.set(entity, { seq, stage });
+  }
+
+  dropErasure(entity: string): void {
+    this.#assertOpen();
+    this.#erasures.set(entity, undefined);
   }
 
   putSession(session: number, lastSeenMs: number, calls: Float64Array): void {
@@ -94,6 +145,8 @@ export class TableCheckpoint implements CheckpointWriter {
 
   async commit(): Promise<void> {
     this.#assertOpen();
+    const [awaited] = this.#headsAwaited;
+    invariant(awaited === undefined, "partition/forgotten-is-put", { entity: awaited });
     this.#state = "committing";
     try {
       await this.#write();
@@ -108,24 +161,75 @@ export class TableCheckpoint implements CheckpointWriter {
     await this.#durable();
     crashPoint("partition:entities-durable");
 
+    const nextTurn = (): Promise<void> => this.#nextTurn();
+    await this.#forgotten.announceDigests(nextTurn);
+    await this.#hideForgottenIds();
     await this.#writeFilter();
     crashPoint("partition:filter-durable");
 
-    for (let at = 0; at < this.#appendIds.length; at += sliceIdsMax) {
-      if (at > 0) await this.#nextTurn();
-      for (const { key, value } of this.#appendIds.slice(at, at + sliceIdsMax)) {
-        queue.begin();
-        queue.put(tables.appendIds, key, value);
-      }
-    }
+    await this.#writeIds();
+    await this.#forgotten.write(nextTurn);
     await this.#durable();
     crashPoint("partition:ids-durable");
 
     queue.begin();
+    this.#putCounts();
+    this.#putErasures();
     queue.put(tables.meta, metaKeys.covered, writeNumber(values, metaKeys.covered, covering));
     await queue.settled();
     onCovered();
     crashPoint("partition:covered");
+  }
+
+  // Ids that this very checkpoint brings of a life that it forgets: they never get into LMDB by their own names.
+  async #hideForgottenIds(): Promise<void> {
+    if (this.#forgotten.isEmpty) return;
+    for (const [i, { entity, id, position }] of this.#appendIds.entries()) {
+      if (i % sliceIdsMax === sliceIdsMax - 1) await this.#nextTurn();
+      const forgetting = this.#forgotten.of(entity);
+      if (forgetting === undefined || position >= forgetting.belowPosition || isErasedIdName(id)) continue;
+      const name = erasedIdName(entity, id);
+      this.#appendIds[i] = { entity, id: name, position };
+      this.#parts.filter.add(this.#keys.named(entity, name));
+    }
+  }
+
+  async #writeIds(): Promise<void> {
+    const { tables, queue, values } = this.#parts;
+    for (let at = 0; at < this.#appendIds.length; at += sliceIdsMax) {
+      if (at > 0) await this.#nextTurn();
+      for (const { entity, id, position } of this.#appendIds.slice(at, at + sliceIdsMax)) {
+        queue.begin();
+        const key = this.#keys.named(entity, id);
+        queue.put(tables.appendIds, key, writeNumber(values, key, position));
+      }
+    }
+  }
+
+  #putErasures(): void {
+    const { tables, queue, values } = this.#parts;
+    for (const [entity, erasure] of this.#erasures) {
+      const key = this.#keys.entity(entity);
+      if (erasure === undefined) queue.remove(tables.erasures, key);
+      else queue.put(tables.erasures, key, writeErasure(values, key, erasure.seq, erasure.stage));
+    }
+  }
+
+  #putCounts(): void {
+    const { tables, queue, values } = this.#parts;
+    for (const { aggregate, type, schemaVersion, count } of this.#counts) {
+      const key = this.#keys.typeVersion(aggregate, type, schemaVersion);
+      if (count === 0) queue.remove(tables.catalogue, key);
+      else queue.put(tables.catalogue, key, writeNumber(values, key, count));
+    }
+  }
+
+  // The head that an erased entity gets, within its unit.
+  #beginAnew(entity: string, head: EntityHead): void {
+    const { belowSeq } = this.#forgotten.of(entity)!;
+    invariant(head.baseSeq === belowSeq, "partition/forgotten-below-base", { entity, belowSeq, base: head.baseSeq });
+    this.#forgotten.removeSnapshots(entity);
+    this.#headsAwaited.delete(entity);
   }
 
   async #writeFilter(): Promise<void> {
@@ -176,13 +280,14 @@ export class TableCheckpoint implements CheckpointWriter {
 
   #assertNotClosed(): void {
     if (this.#state === "closed") {
-      throw new HeddleError("CLOSED", { what: `the partition of shard ${this.#parts.shard}` });
+      throw new HeddleError("CLOSED", { what: `the partition of shard ${this.#parts.place.shard}` });
     }
   }
 }
 
-function checkExtentsReachHead(entity: string, head: EntityHead, triples: Float64Array): void {
-  if (triples.length === 0) return;
-  const lastSeq = triples[triples.length - 3]! + triples[triples.length - 2]! - 1;
+function checkExtentsReachHead(entity: string, head: EntityHead, quads: Float64Array): void {
+  if (quads.length === 0) return;
+  const lastAt = quads.length - extentFields;
+  const lastSeq = quads[lastAt]! + quads[lastAt + 1]! - 1;
   invariant(lastSeq === head.seq, "partition/extents-reach-head", { entity, lastSeq, head: head.seq });
 }

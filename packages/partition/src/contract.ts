@@ -1,4 +1,5 @@
 // What a partition is to the shard and to readers in other processes.
+import type { ScrubResult } from "./scrub.ts";
 
 export interface EntityHead {
   /** Sequence of the entity's last event. */
@@ -7,6 +8,10 @@ export interface EntityHead {
   readonly position: number;
   /** Milliseconds since 1970 of that event. */
   readonly time: number;
+  /** The hash chain after that entry: 32 latin1 characters, one for each byte; empty while nothing is chained. */
+  readonly chain: string;
+  /** Sequence of the entity's last tombstone; 0 if it was never erased. It is erased now when this equals `seq`. */
+  readonly baseSeq: number;
 }
 
 /** One log entry: events `firstSeq` to `firstSeq + count - 1` lie in the entry at this log position. */
@@ -14,6 +19,8 @@ export interface Extent {
   readonly firstSeq: number;
   readonly count: number;
   readonly position: number;
+  /** The first four bytes of the hash chain after the entry, as a big-endian number. */
+  readonly check: number;
 }
 
 export interface SnapshotRecord {
@@ -35,9 +42,40 @@ export interface SessionRecord {
 
 export interface AppendIdRecord {
   readonly entity: string;
+  /** As the caller gave it, or the name that took its place when the entity was erased (`erasedIdName`). */
   readonly id: string;
   /** Log position of the entry that carried the id. */
   readonly position: number;
+}
+
+/** How many stored events of a type there are, by the schema version they were written with. */
+export interface TypeCount {
+  readonly aggregate: string;
+  readonly type: string;
+  readonly schemaVersion: number;
+  readonly count: number;
+}
+
+/**
+ * What is still to be done for an erased entity: its events to be taken out of the catalogue's counts, its payloads to be
+ * overwritten in the log, or what LMDB's file has left of it to be scrubbed.
+ */
+export type ErasureStage = "count" | "log" | "scrub";
+
+/** An erasure under way. */
+export interface ErasureRecord {
+  readonly entity: string;
+  /** Sequence of the tombstone. */
+  readonly seq: number;
+  readonly stage: ErasureStage;
+}
+
+/** From where on an entity's life counts: what lies below is forgotten. */
+export interface Forgetting {
+  /** Sequence of the tombstone. */
+  readonly belowSeq: number;
+  /** Log position of the tombstone. */
+  readonly belowPosition: number;
 }
 
 /**
@@ -52,7 +90,10 @@ export interface PartitionReader {
    * first and this last.
    */
   readonly coveredPosition: number;
-  /** Reads from LMDB, one for each value or page of values, and questions that the filter answered without one. */
+  /**
+   * Reads from LMDB, one for each value or page of values, and questions that the filter answered without one. What a
+   * checkpoint or a scrub reads for itself is not counted.
+   */
   readonly counters: { readonly reads: number; readonly bloomSkips: number };
 
   /** Undefined for an entity that was never written. */
@@ -60,17 +101,27 @@ export interface PartitionReader {
   /** The newest snapshot of each of the entity's aggregates, by name. */
   snapshots(entity: string): SnapshotRecord[];
   /**
-   * The entity's extents, each once: up from the one that holds `fromSeq`, or down from it (from the last one, if the
-   * entity does not reach `fromSeq`). They end where the head ends that the first step saw.
+   * The entity's extents, each once: up from the one that holds `fromSeq` (from the first one, if the entity begins
+   * above it), or down from it (from the last one, if the entity does not reach `fromSeq`). The first is that of the last
+   * tombstone, or of sequence 1; they end where the head ends that the first step saw.
    */
   extents(entity: string, fromSeq: number, direction: "forward" | "backward"): IterableIterator<Extent>;
   /** Log position of the entry that carried this id of the caller's. Asks the Bloom filter first, if it is loaded. */
   appendIdPosition(entity: string, id: string): number | undefined;
   sessions(): IterableIterator<SessionRecord>;
-  /** Entities in the order of their UTF-8 bytes, from `from` on (inclusive). */
+  /**
+   * Entities in the order of their UTF-8 bytes, from `from` on (inclusive). Whoever takes a few has read few: it begins
+   * with small pages and goes on with larger ones.
+   */
   entities(from?: string): IterableIterator<{ readonly entity: string; readonly head: EntityHead }>;
+  /** Every snapshot, by entity, then by aggregate: a tenth of the price of asking for each entity's. */
+  allSnapshots(): IterableIterator<SnapshotRecord & { readonly entity: string }>;
   /** Every append id, by entity, then by id. */
   appendIds(): IterableIterator<AppendIdRecord>;
+  /** By aggregate, type and version, in the order of their bytes. As of `coveredPosition` exactly. */
+  catalogue(): TypeCount[];
+  /** By entity. */
+  erasures(): ErasureRecord[];
 }
 
 export interface Partition extends PartitionReader {
@@ -79,8 +130,20 @@ export interface Partition extends PartitionReader {
    * opening clears it durably before anything else, so that only the next clean stop can set it again.
    */
   readonly cleanEnd: number | undefined;
-  /** Starts a checkpoint. One at a time: the one before must have ended, well or not. */
+  /** Starts a checkpoint. One at a time: the one before must have ended, well or not, and so must a scrub. */
   checkpoint(covering: number): CheckpointWriter;
+  /**
+   * Makes sure that no byte of a value or key that was removed or replaced before this call is in any file of the
+   * partition (P6). A checkpoint must not be under way, and none can start until it ends. Reads go on.
+   *
+   * It works in slices of about a millisecond and waits for `nextTurn` between two of them (default: the next turn of the
+   * event loop). When `nextTurn` rejects, the scrub ends with its error. Ended early, by that or by a crash, it leaves a
+   * partition with everything in it, and the next one passes quickly over what is done. `close` ends it early.
+   *
+   * Errors: `OVERLOADED` when a reader in another process held an old state for too long, which it would otherwise lose;
+   * `CLOSED`; `DISK_FULL`; `PARTITION_DAMAGED`.
+   */
+  scrub(nextTurn?: () => Promise<void>): Promise<ScrubResult>;
   /**
    * Ends all writing, records the clean stop if there is one (durably), and closes the environment, in this order.
    * A checkpoint that was not committed stays uncovered. Call it before the thread ends, never terminate the thread.
@@ -97,14 +160,37 @@ export interface Partition extends PartitionReader {
  */
 export interface CheckpointWriter {
   /**
-   * An entity as it now stands: its head, the extents since its last checkpoint (triples of first sequence, count and
-   * position, ascending and without gaps), and snapshots. A snapshot takes the place of the entity's earlier one of the
-   * same aggregate; aggregates that are not named keep theirs. All of it becomes readable and durable at once.
+   * An entity as it now stands: its head, the extents since its last checkpoint (quads of first sequence, count,
+   * position and check, ascending and without gaps; none for an entity that was only read), and snapshots. A snapshot takes
+   * the place of the entity's earlier one of the same aggregate; aggregates that are not named keep theirs. All of it
+   * becomes readable and durable at once.
    *
    * Put only what the log has on disk: the partition may otherwise outlive the log's tail.
    */
   putEntity(entity: string, head: EntityHead, newExtents: Float64Array, snapshots: readonly SnapshotRecord[]): void;
   putAppendId(entity: string, id: string, position: number): void;
+  /**
+   * Forgets an erased entity's earlier life. Call it before the `putEntity` of the same checkpoint, whose head has
+   * `belowSeq` as its base. It takes effect in two steps:
+   *
+   * - with that `putEntity`, at once: the entity's snapshots are gone, and its extents begin at the tombstone;
+   * - when `commit` resolves: no extent below the tombstone is stored any more, and each append id with a lower position is
+   *   stored by its digest only (see `erasedIdName`), with the position as it was. Ids of this checkpoint, too, whether
+   *   they are put before or after this call. Until then the ids are found by their own names.
+   *
+   * A checkpoint that fails or is cut off has done part of it; the next one is asked again, and finishes it. However much
+   * the entity had, this call only takes a note, and `commit` works in slices.
+   */
+  forgetHistory(entity: string, forgetting: Forgetting): void;
+  /** Sets the count of a type's events, 0 to drop it. Durable in the same transaction as the covered position. */
+  putTypeCount(aggregate: string, type: string, schemaVersion: number, count: number): void;
+  /**
+   * Notes an erasure under way, or its next stage. Durable in the same transaction as the covered position and the counts,
+   * after everything else: stage "scrub" says that what `forgetHistory` does is done. All of a checkpoint's are written in
+   * one turn: a microsecond each.
+   */
+  putErasure(entity: string, seq: number, stage: ErasureStage): void;
+  dropErasure(entity: string): void;
   putSession(session: number, lastSeenMs: number, calls: Float64Array): void;
   dropSession(session: number): void;
   /** Resolves when what was put so far has left this process's own queue: a writer in slices waits for it in between. */

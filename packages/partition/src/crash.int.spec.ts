@@ -9,15 +9,20 @@ import {
   appendIdOf,
   cleanUp,
   entityName,
+  eraseSome,
   freshFolder,
   grow,
   headAt,
+  holdsSecret,
+  idOfLife,
+  isErased,
   open,
   positionOf,
+  putLives,
   singleEvents,
   startChild,
 } from "../test/partition-under-test.ts";
-import { dumpPartition, type Partition } from "./internal.ts";
+import { checkPartitionFile, dumpPartition, erasedIdName, type Partition } from "./internal.ts";
 
 afterEach(cleanUp);
 
@@ -31,7 +36,7 @@ function checkEntities(partition: Partition): number {
     expect([5, 10]).toContain(head.seq);
     expect(head).toEqual(headAt(head.seq));
     expect([...partition.extents(entity, 1, "forward")].map(({ firstSeq }) => firstSeq)).toEqual([
-      ...singleEvents(1, head.seq).filter((_, i) => i % 3 === 0),
+      ...singleEvents(1, head.seq).filter((_, i) => i % 4 === 0),
     ]);
     expect(partition.snapshots(entity).map(({ seq }) => seq)).toEqual([head.seq]);
     if (head.seq === 10) newer++;
@@ -136,6 +141,73 @@ describe("crash: killed from outside", () => {
     child.process.kill("SIGKILL");
     await child.ended;
     expect(open(folder).cleanEnd).toBeUndefined();
+  });
+});
+
+describe("crash: killed while entities are erased, or their bytes scrubbed", () => {
+  const lives = 600;
+
+  /** Each entity as before its erasure or as after it. */
+  function checkLives(partition: Partition): void {
+    for (let i = 0; i < lives; i++) {
+      const entity = entityName(i);
+      const head = partition.head(entity)!;
+      const extents = [...partition.extents(entity, 1, "forward")].map(({ firstSeq }) => firstSeq);
+      if (head.seq === 5) expect(extents).toEqual([1, 2, 3, 4, 5]);
+      else expect([isErased(i), head, extents]).toEqual([true, headAt(6, 6), [6]]);
+      expect(partition.snapshots(entity)).toHaveLength(head.seq === 5 ? 1 : 0);
+      for (let seq = 1; seq <= 5; seq++) {
+        const id = idOfLife(i, seq);
+        const found =
+          partition.appendIdPosition(entity, id) ?? partition.appendIdPosition(entity, erasedIdName(entity, id));
+        if (found !== positionOf(seq)) expect.fail(`the append id ${seq} of ${entity} is lost`);
+      }
+    }
+  }
+
+  it.each([
+    { point: "partition:entities-durable", times: 1, covered: 500 },
+    { point: "partition:filter-durable", times: 1, covered: 500 },
+    { point: "partition:extents-forgotten", times: 70, covered: 500 },
+    { point: "partition:ids-forgotten", times: 70, covered: 500 },
+    { point: "partition:ids-durable", times: 1, covered: 500 },
+    { point: "partition:covered", times: 1, covered: 600 },
+    { point: "partition:scrub-committed", times: 1, covered: 600 },
+    { point: "partition:scrub-written", times: 1, covered: 600 },
+    { point: "partition:scrub-written", times: 20, covered: 600 },
+    { point: "partition:scrub-walked", times: 1, covered: 600 },
+    { point: "partition:scrub-written", times: 90, covered: 600 },
+    { point: "partition:scrubbed", times: 1, covered: 600 },
+  ])("P5 P4 P6 at $point ($times): nothing is lost, and doing it again ends with no secret left", async (expected) => {
+    const folder = freshFolder();
+    const child = startChild({ kind: "die-erasing", folder, entities: lives, at: expected });
+    expect(await child.ended).toBe("SIGKILL");
+    expect(checkPartitionFile(folder)).toBeUndefined();
+
+    const partition = open(folder);
+    expect(partition.coveredPosition).toBe(expected.covered);
+    checkLives(partition);
+    if (expected.covered === 500) {
+      // An erasure is never noted as further than it is, and nothing is counted that a replay will count again.
+      expect([partition.erasures(), partition.catalogue()]).toEqual([[], []]);
+      const writer = partition.checkpoint(600);
+      eraseSome(writer, lives);
+      await writer.commit();
+    }
+    await partition.scrub();
+    expect(holdsSecret(folder)).toBe(false);
+    checkLives(partition);
+
+    const straight = open(freshFolder());
+    const first = straight.checkpoint(500);
+    putLives(first, lives);
+    await first.commit();
+    const second = straight.checkpoint(600);
+    eraseSome(second, lives);
+    await second.commit();
+    expect([...dumpPartition(partition)]).toEqual([...dumpPartition(straight)]);
+    await partition.close();
+    expect(checkPartitionFile(folder)).toBeUndefined();
   });
 });
 

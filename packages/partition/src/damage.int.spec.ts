@@ -78,14 +78,36 @@ describe("damage: a file that was changed as a whole", () => {
   });
 });
 
+describe("damage: a file that is shorter than it says", () => {
+  it("P5 is whole when all that it lacks is free: LMDB does not write pages that it gave back at once", async () => {
+    const { folder, file } = await filled();
+    const before = await dumpOf(folder);
+    const bytes = fs.readFileSync(file);
+    for (const meta of [0, 4_096]) bytes.writeBigUInt64LE(bytes.readBigUInt64LE(meta + 144) + 5n, meta + 144);
+    fs.writeFileSync(file, bytes);
+    expect(checkPartitionFile(folder)).toBeUndefined();
+    expect(await dumpOf(folder)).toEqual(before);
+    expect(fs.statSync(file).size).toBe(bytes.length);
+
+    const partition = open(folder);
+    expect(fs.statSync(file).size).toBe(bytes.length + 5 * 4_096);
+    const writer = partition.checkpoint(600);
+    for (let i = 0; i < 2_000; i++) grow(writer, entityName(i), 4, 6);
+    await writer.commit();
+    await partition.scrub();
+    await partition.close();
+    expect(checkPartitionFile(folder)).toBeUndefined();
+  });
+});
+
 describe("damage: an environment that is not ours", () => {
   it("P5 of another format version is refused, naming both versions", async () => {
     const { folder } = await filled();
     await editMeta(folder, (put) => {
       put("format", writeNumber(new ValueWriter(), Buffer.from("format"), 9));
     });
-    expect(damageOf(() => open(folder))).toBe("it has format version 9, this program knows 1");
-    expect(damageOf(() => openReader(folder))).toBe("it has format version 9, this program knows 1");
+    expect(damageOf(() => open(folder))).toBe("it has format version 9, this program knows 2");
+    expect(damageOf(() => openReader(folder))).toBe("it has format version 9, this program knows 2");
   });
 
   it("P5 without a format version is refused", async () => {
@@ -189,7 +211,7 @@ describe("damage: within a value", () => {
   it("P5 extents with a hole are refused where it is met, in both directions", async () => {
     const { folder } = await filled(3);
     const keys = new KeyBuilder();
-    const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false, maxDbs: 7 });
+    const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false, maxDbs: 9 });
     const extents = root.openDB({ name: "extents", keyEncoding: "binary", encoding: "binary" });
     await extents.remove(keys.extent(entityName(1), 1).slice());
     await root.close();
@@ -220,7 +242,7 @@ async function dumpOf(folder: string): Promise<unknown[]> {
 }
 
 async function editMeta(folder: string, edit: (put: (key: string, value: Uint8Array) => void) => void): Promise<void> {
-  const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false, maxDbs: 7 });
+  const root = openLmdb({ path: folder, noSubdir: false, overlappingSync: false, maxDbs: 9 });
   const meta = root.openDB({ name: "meta", keyEncoding: "binary", encoding: "binary" });
   edit((key, value) => meta.putSync(Buffer.from(key), value));
   await root.close();

@@ -39,27 +39,21 @@ export interface Meta {
   readonly tables: TreeRecord;
 }
 
-/** What is wrong with LMDB's file; undefined when nothing can be seen. Throws the system's error if it cannot be read. */
-export function dataFileProblem(file: string, access: "r" | "r+"): string | undefined {
-  const fd = fs.openSync(file, access);
-  try {
-    const meta = newestMeta(fd);
-    return typeof meta === "string" ? meta : rootProblem(fd, meta);
-  } finally {
-    fs.closeSync(fd);
-  }
+/** The meta page that counts, or what is wrong with the first pages. */
+export function newestMeta(fd: number): Meta | string {
+  const metas = bothMetas(fd);
+  return typeof metas === "string" ? metas : metas[0];
 }
 
-/** The meta page that counts, or what is wrong with the first pages or the length. */
-export function newestMeta(fd: number): Meta | string {
+/** Both meta pages, the one that counts first; or what is wrong with them. */
+export function bothMetas(fd: number): readonly [Meta, Meta] | string {
   if (fs.fstatSync(fd).size === 0) return "it is empty";
   const first = readMeta(fd, 0);
   if (typeof first === "string") return first;
   const second = readMeta(fd, first.pageBytes);
   if (typeof second === "string") return second;
   if (second.pageBytes !== first.pageBytes) return "its first pages do not agree";
-  const meta = second.transaction > first.transaction ? second : first;
-  return lengthProblem(fd, meta) ?? meta;
+  return second.transaction > first.transaction ? [second, first] : [first, second];
 }
 
 export function readTreeRecord(bytes: Buffer, at: number): TreeRecord {
@@ -90,16 +84,23 @@ function readMeta(fd: number, offset: number): Meta | string {
   };
 }
 
-// By LMDB's own words the file may rightly be shorter, when its last pages are free. That was not seen in 8,000 random
-// commits, and costs a rebuild that was not needed. The length is read after the meta pages, because a writer in another
-// process grows the file before it writes them.
-function lengthProblem(fd: number, meta: Meta): string | undefined {
+/** Bytes of the file up to the last page that a meta page knows of. */
+export function lengthOf(meta: Meta): number {
+  return (meta.lastPage + 1) * meta.pageBytes;
+}
+
+/**
+ * Says so when the file is shorter than that. It may rightly be, by pages that were taken and given back within one
+ * transaction: they are free and were never written. Whether all that is missing is free, a walk over the trees can tell.
+ * The length is read after the meta pages, because a writer in another process grows the file before it writes them.
+ */
+export function lengthProblem(fd: number, meta: Meta): string | undefined {
   const found = fs.fstatSync(fd).size;
-  const needed = (meta.lastPage + 1) * meta.pageBytes;
+  const needed = lengthOf(meta);
   return found < needed ? `it is cut off: it has ${found} bytes, its pages take ${needed}` : undefined;
 }
 
-function rootProblem(fd: number, { tables, lastPage, pageBytes }: Meta): string | undefined {
+export function rootProblem(fd: number, { tables, lastPage, pageBytes }: Meta): string | undefined {
   if (tables.root === undefined) return undefined;
   if (tables.root > lastPage) return "its root lies beyond its last page";
   const header = Buffer.alloc(pageHeaderBytes);

@@ -2,7 +2,16 @@
 // equal dumps answer alike; a test holds a rebuilt one against the live one this way.
 //
 // Left out are what only speeds up answers (the filter, where chunks were cut) and the clean-stop mark.
-import type { AppendIdRecord, EntityHead, Extent, PartitionReader, SessionRecord, SnapshotRecord } from "./contract.ts";
+import type {
+  AppendIdRecord,
+  EntityHead,
+  ErasureRecord,
+  Extent,
+  PartitionReader,
+  SessionRecord,
+  SnapshotRecord,
+  TypeCount,
+} from "./contract.ts";
 
 export type DumpEntry =
   | { readonly table: "covered"; readonly position: number }
@@ -10,7 +19,9 @@ export type DumpEntry =
   | ({ readonly table: "extent"; readonly entity: string } & Extent)
   | ({ readonly table: "snapshot"; readonly entity: string } & SnapshotRecord)
   | ({ readonly table: "append-id" } & AppendIdRecord)
-  | ({ readonly table: "session" } & SessionRecord);
+  | ({ readonly table: "session" } & SessionRecord)
+  | ({ readonly table: "catalogue" } & TypeCount)
+  | ({ readonly table: "erasure" } & ErasureRecord);
 
 export function* dumpPartition(partition: PartitionReader): Generator<DumpEntry, void, undefined> {
   yield { table: "covered", position: partition.coveredPosition };
@@ -21,4 +32,6 @@ export function* dumpPartition(partition: PartitionReader): Generator<DumpEntry,
   }
   for (const record of partition.appendIds()) yield { table: "append-id", ...record };
   for (const record of partition.sessions()) yield { table: "session", ...record };
+  for (const record of partition.catalogue()) yield { table: "catalogue", ...record };
+  for (const record of partition.erasures()) yield { table: "erasure", ...record };
 }

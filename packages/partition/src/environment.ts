@@ -5,7 +5,7 @@
 // E2. Every commit is synced before it counts (`overlappingSync: false`). The overlapping mode would let commits become
 //     durable out of step with what lmdb tells us: after a failed one `flushed` never settles, and after a power cut in
 //     a container that keeps its boot id it may open unsynced pages. Checkpoints are rare and off-thread; they can wait.
-// E3. What can be seen to be wrong is refused before LMDB sees it (data-file.ts), because lmdb crashes the process when
+// E3. What can be seen to be wrong is refused before LMDB sees it (tree-check.ts), because lmdb crashes the process when
 //     an environment does not open.
 // Not promised: to find every damage at the opening. LMDB keeps no checksums of its tree: a page of garbage in the middle
 // shows when it is read, or crashes the process, or hides what it held. `checkPartitionFile` finds all of these.
@@ -13,12 +13,11 @@ import fs from "node:fs";
 import path from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { asReadError, damaged, dataFile, type Place } from "./damage.ts";
-import { dataFileProblem } from "./data-file.ts";
-import { treeProblem } from "./tree-check.ts";
+import { dataFileProblem, treeProblem } from "./tree-check.ts";
 import { openValue, ValueWriter, writeNumber } from "./values.ts";
 
 /** Version of everything in the environment: tables, keys, values. */
-const formatVersion = 1;
+const formatVersion = 2;
 
 /** The environment's files may grow to this. Address space, not disk or memory: a process has room for 400 such maps. */
 export const defaultBytesMax = 256 * 2 ** 30;
@@ -37,9 +36,11 @@ export interface Tables {
   readonly appendIds: Table;
   readonly sessions: Table;
   readonly filter: Table;
+  readonly catalogue: Table;
+  readonly erasures: Table;
 }
 
-const tableCount = 7;
+const tableCount = 9;
 /** Bytes of a new environment, several times over. */
 const roomToBegin = 256 * 1024;
 
@@ -48,6 +49,7 @@ export const metaKeys = {
   format: Buffer.from("format"),
   covered: Buffer.from("covered"),
   cleanEnd: Buffer.from("clean-end"),
+  scrubs: Buffer.from("scrubs"),
 } as const;
 
 interface Stats {
@@ -163,6 +165,8 @@ function openTables({ folder }: Place, access: { readonly bytesMax: number } | "
       appendIds: table("append-ids"),
       sessions: table("sessions"),
       filter: table("filter"),
+      catalogue: table("catalogue"),
+      erasures: table("erasures"),
     };
   } catch (error) {
     void root.close();

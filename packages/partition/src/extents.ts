@@ -5,26 +5,34 @@
 // where another ends. What both say is the same, because both describe the log:
 //
 // X1. An extent is one log entry; two chunks that hold the same sequence hold the same extent for it.
-// X2. Extents of an entity have no gaps: below the head's sequence, every sequence lies in some chunk.
+// X2. Extents of an entity have no gaps: from its first sequence to the head's, every sequence lies in some chunk. The
+//     first sequence is that of the last tombstone, which is an entry of its own, or 1.
 //
 // Reading therefore goes by sequence and not by chunk: it asks for the chunk that holds the next sequence, whichever
-// that is, and each extent comes out once and in order.
+// that is, and each extent comes out once and in order. What an erased life may have left below the first is not read.
 import { invariant } from "@heddle/kernel/internal";
 import type { Extent } from "./contract.ts";
 import type { ValueWriter } from "./values.ts";
 import { MalformedValue, type VarintReader, varintBytesMax } from "./varint.ts";
 
-/** Extents in one chunk: at two to eight bytes each a chunk stays within a few of LMDB's pages. */
+/** Extents in one chunk: at six to twelve bytes each a chunk stays within a few of LMDB's pages. */
 export const chunkExtentsMax = 2_048;
 
-/** Fields of an extent in an array of triples: first sequence, count, position. */
-const width = 3;
+/** Fields of an extent in an array of quads: first sequence, count, position, check. */
+export const extentFields = 4;
+const width = extentFields;
+
+/** The sequences that an entity's extents reach over, first and last included; none when the last is below the first. */
+export interface Span {
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+}
 
 export interface Chunk {
   readonly firstSeq: number;
   readonly lastSeq: number;
-  /** Triples of first sequence, count, position, ascending. */
-  readonly triples: Float64Array;
+  /** Quads of first sequence, count, position, check, ascending. */
+  readonly quads: Float64Array;
 }
 
 /** Where chunks of one entity come from. A call returns few chunks and keeps nothing open. */
@@ -46,34 +54,37 @@ export class ExtentsBroken extends Error {
   }
 }
 
-/** Cuts triples into pieces of at most {@link chunkExtentsMax} extents, after checking that they have no gap (X2). */
-export function cutIntoChunks(triples: Float64Array): Float64Array[] {
-  invariant(triples.length % width === 0, "partition/extent-triples", { length: triples.length });
-  for (let i = width; i < triples.length; i += width) {
-    const expected = triples[i - width]! + triples[i - width + 1]!;
-    invariant(triples[i] === expected, "partition/extents-gapless", { expected, found: triples[i]! });
+/** Cuts quads into pieces of at most {@link chunkExtentsMax} extents, after checking that they have no gap (X2). */
+export function cutIntoChunks(quads: Float64Array): Float64Array[] {
+  invariant(quads.length % width === 0, "partition/extent-quads", { length: quads.length });
+  for (let i = width; i < quads.length; i += width) {
+    const expected = quads[i - width]! + quads[i - width + 1]!;
+    invariant(quads[i] === expected, "partition/extents-gapless", { expected, found: quads[i]! });
   }
-  if (triples.length <= width * chunkExtentsMax) return triples.length === 0 ? [] : [triples];
+  if (quads.length <= width * chunkExtentsMax) return quads.length === 0 ? [] : [quads];
   const chunks: Float64Array[] = [];
-  for (let at = 0; at < triples.length; at += width * chunkExtentsMax) {
-    chunks.push(triples.subarray(at, at + width * chunkExtentsMax));
+  for (let at = 0; at < quads.length; at += width * chunkExtentsMax) {
+    chunks.push(quads.subarray(at, at + width * chunkExtentsMax));
   }
   return chunks;
 }
 
-/** A chunk's value: for each extent its count and its position, the latter as the difference from the one before. */
-export function writeChunk(values: ValueWriter, key: Uint8Array, triples: Float64Array): Uint8Array {
-  values.begin(2 * varintBytesMax * (triples.length / width));
+/** A chunk's value: for each extent its count, its position as the difference from the one before, four bytes of check. */
+export function writeChunk(values: ValueWriter, key: Uint8Array, quads: Float64Array): Uint8Array {
+  values.begin((2 * varintBytesMax + 4) * (quads.length / width));
   let position = 0;
-  for (let i = 0; i < triples.length; i += width) {
-    values.unsigned(triples[i + 1]!).unsigned(triples[i + 2]! - position);
-    position = triples[i + 2]!;
+  for (let i = 0; i < quads.length; i += width) {
+    values
+      .unsigned(quads[i + 1]!)
+      .unsigned(quads[i + 2]! - position)
+      .u32(quads[i + 3]!);
+    position = quads[i + 2]!;
   }
   return values.seal(key);
 }
 
 export function readChunk(firstSeq: number, value: VarintReader): Chunk {
-  const triples: number[] = [];
+  const quads: number[] = [];
   let seq = firstSeq;
   let position = 0;
   while (!value.atEnd) {
@@ -82,27 +93,28 @@ export function readChunk(firstSeq: number, value: VarintReader): Chunk {
     if (count === 0 || !Number.isSafeInteger(seq + count) || !Number.isSafeInteger(position)) {
       throw new MalformedValue("an extent beyond all numbers");
     }
-    triples.push(seq, count, position);
+    quads.push(seq, count, position, value.u32());
     seq += count;
   }
-  if (triples.length === 0) throw new MalformedValue("a chunk without extents");
-  return { firstSeq, lastSeq: seq - 1, triples: Float64Array.from(triples) };
+  if (quads.length === 0) throw new MalformedValue("a chunk without extents");
+  return { firstSeq, lastSeq: seq - 1, quads: Float64Array.from(quads) };
 }
 
-/** Extents from the one that holds `fromSeq` up to the one that ends at `lastSeq`. Errors: {@link ExtentsBroken}. */
+/** Extents from the one that holds `fromSeq` (at least the first) up to the last. Errors: {@link ExtentsBroken}. */
 export function* walkForward(
   source: ChunkSource,
   fromSeq: number,
-  lastSeq: number,
+  { firstSeq, lastSeq }: Span,
 ): Generator<Extent, void, undefined> {
   const ahead = new ChunksAhead(source);
-  let next = Math.max(1, fromSeq);
+  let next = Math.max(firstSeq, fromSeq);
   if (next > lastSeq) return;
   let chunk = chunkHolding(source, next);
   let at = indexHolding(chunk, next);
-  next = chunk.triples[at]!;
+  if (chunk.quads[at]! < firstSeq) throw new ExtentsBroken(firstSeq);
+  next = chunk.quads[at]!;
   for (;;) {
-    for (; at < chunk.triples.length && next <= lastSeq; at += width) {
+    for (; at < chunk.quads.length && next <= lastSeq; at += width) {
       const extent = extentAt(chunk, at);
       if (extent.firstSeq !== next) throw new ExtentsBroken(next);
       next += extent.count;
@@ -114,29 +126,30 @@ export function* walkForward(
   }
 }
 
-/** Extents from the one that holds `fromSeq` (at most `lastSeq`) down to the first. Errors: {@link ExtentsBroken}. */
+/** Extents from the one that holds `fromSeq` (at most the last) down to the first. Errors: {@link ExtentsBroken}. */
 export function* walkBackward(
   source: ChunkSource,
   fromSeq: number,
-  lastSeq: number,
+  { firstSeq, lastSeq }: Span,
 ): Generator<Extent, void, undefined> {
   let next = Math.min(fromSeq, lastSeq);
   let started = false;
   let below = next;
   for (const size of pageSizes()) {
-    if (next < 1) return;
+    if (next < firstSeq) return;
     const page = source.atOrBelow(below, size);
     for (const chunk of page) {
       // A chunk that ends below lies inside a longer one that began earlier and is still to come.
       if (chunk.lastSeq < next) continue;
-      for (let at = indexHolding(chunk, next); at >= 0; at -= width) {
+      for (let at = indexHolding(chunk, next); at >= 0 && next >= firstSeq; at -= width) {
         const extent = extentAt(chunk, at);
-        if (started && extent.firstSeq + extent.count - 1 !== next) throw new ExtentsBroken(next);
+        const follows = !started || extent.firstSeq + extent.count - 1 === next;
+        if (!follows || extent.firstSeq < firstSeq) throw new ExtentsBroken(next);
         started = true;
         next = extent.firstSeq - 1;
         yield extent;
       }
-      if (next < 1) return;
+      if (next < firstSeq) return;
     }
     if (page.length < size) throw new ExtentsBroken(next);
     below = page[page.length - 1]!.firstSeq - 1;
@@ -185,17 +198,24 @@ function* pageSizes(): Generator<number, never, undefined> {
   for (let size = 1; ; size = Math.min(4 * size, 64)) yield size;
 }
 
+/** The extents of a chunk from the one on that begins at a sequence; undefined when none begins there. */
+export function quadsFrom(chunk: Chunk, seq: number): Float64Array | undefined {
+  const at = indexHolding(chunk, seq);
+  return chunk.quads[at] === seq ? chunk.quads.subarray(at) : undefined;
+}
+
 function indexHolding(chunk: Chunk, seq: number): number {
   let low = 0;
-  let high = chunk.triples.length / width - 1;
+  let high = chunk.quads.length / width - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (chunk.triples[middle * width]! <= seq) low = middle;
+    if (chunk.quads[middle * width]! <= seq) low = middle;
     else high = middle - 1;
   }
   return low * width;
 }
 
 function extentAt(chunk: Chunk, at: number): Extent {
-  return { firstSeq: chunk.triples[at]!, count: chunk.triples[at + 1]!, position: chunk.triples[at + 2]! };
+  const { quads } = chunk;
+  return { firstSeq: quads[at]!, count: quads[at + 1]!, position: quads[at + 2]!, check: quads[at + 3]! };
 }

@@ -1,10 +1,12 @@
 // partition: the LMDB index of one shard.
 //
-// Owns heads, extents, snapshots, append ids and session windows on disk, the Bloom filter before the ids (P4), and the
-// position of the log that all of it covers. Written by checkpoints only; everything can be derived from the log.
+// Owns heads, extents, snapshots, append ids, session windows, the counts of event types and the erasures under way on disk,
+// the Bloom filter before the ids (P4), and the position of the log that all of it covers. Written by checkpoints only;
+// everything can be derived from the log.
 //
 // Promises: a covered position never stands there without what it covers, whatever instruction a crash hits (P5); a
-// damaged value is refused and never taken for another (P5); a full disk leaves it readable (P8).
+// damaged value is refused and never taken for another (P5); a full disk leaves it readable (P8); after a scrub no byte of
+// what was removed is in its files (P6).
 // Not promised: a partition that is ahead of its covered position is usual, and says nothing about the log's end.
 
 // Reading
@@ -13,13 +15,22 @@ export type {
   AppendIdRecord,
   CheckpointWriter,
   EntityHead,
+  ErasureRecord,
+  ErasureStage,
   Extent,
+  Forgetting,
   Partition,
   PartitionReader,
   SessionRecord,
   SnapshotRecord,
+  TypeCount,
 } from "./contract.ts";
 export { type DumpEntry, dumpPartition } from "./dump.ts";
 export { checkPartitionFile, destroyPartition } from "./environment.ts";
+// Names of append ids whose entity was erased
+export { erasedIdName, erasedIdNameOfDigest } from "./erased-ids.ts";
 // Opening and deleting
 export { type DetachedReader, openPartition, openPartitionReadOnly, type PartitionOptions } from "./partition.ts";
+// Erasing for good
+export type { Remnants } from "./remnants.ts";
+export type { ScrubResult } from "./scrub.ts";

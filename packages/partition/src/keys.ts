@@ -5,9 +5,12 @@
 //   snapshots   entity  00  aggregate
 //   append ids  entity  00  id
 //   sessions    session (8 bytes, big-endian)
+//   catalogue   aggregate  00  type  00  schema version (8 bytes, big-endian)
+//   erasures    entity
 //   filter      layer (1 byte)  page (4 bytes, big-endian); the layer alone for its header
 //
-// Entity ids hold no control characters, so the zero byte separates safely and keeps an entity's keys together. Each
+// Entity ids hold no control characters, so the zero byte separates safely and keeps an entity's keys together. Names in
+// the catalogue hold none either; append ids may. Each
 // table is a database of its own inside the environment, so keys need no prefix.
 import { invariant, limits } from "@heddle/kernel/internal";
 
@@ -57,6 +60,16 @@ export class KeyBuilder {
   session(session: number): Uint8Array {
     this.#lastEntity = "";
     return this.#view(writeU64(this.#buffer, 0, session));
+  }
+
+  typeVersion(aggregate: string, type: string, schemaVersion: number): Uint8Array {
+    this.#lastEntity = "";
+    invariant(!aggregate.includes("\0") && !type.includes("\0"), "partition/type-name", { aggregate, type });
+    let end = this.#text(aggregate, 0);
+    this.#buffer[end++] = separator;
+    end = this.#text(type, end);
+    this.#buffer[end++] = separator;
+    return this.#view(writeU64(this.#buffer, end, schemaVersion));
   }
 
   filterPage(layer: number, page: number): Uint8Array {
@@ -124,6 +137,17 @@ export function firstSeqOfKey(key: Uint8Array): number {
 
 export function sessionOfKey(key: Uint8Array): number {
   return readU64(key, 0);
+}
+
+/** Aggregate, type and schema version of a key of the catalogue. */
+export function typeVersionOfKey(key: Uint8Array): { aggregate: string; type: string; schemaVersion: number } {
+  const aggregateEnd = key.indexOf(separator);
+  const versionAt = key.length - sequenceBytes;
+  return {
+    aggregate: textOf(key, 0, aggregateEnd),
+    type: textOf(key, aggregateEnd + 1, versionAt - 1),
+    schemaVersion: readU64(key, versionAt),
+  };
 }
 
 /** Layer and page of a key of the filter; no page for a layer's header. */

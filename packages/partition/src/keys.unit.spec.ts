@@ -2,7 +2,15 @@
 import { InvariantViolation, parseEntityId } from "@heddle/kernel/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { entityOfKey, firstSeqOfKey, KeyBuilder, nameOfKey, sessionOfKey, successorOf } from "./keys.ts";
+import {
+  entityOfKey,
+  firstSeqOfKey,
+  KeyBuilder,
+  nameOfKey,
+  sessionOfKey,
+  successorOf,
+  typeVersionOfKey,
+} from "./keys.ts";
 
 const keys = new KeyBuilder();
 const copy = (key: Uint8Array): Buffer => Buffer.from(key);
@@ -24,6 +32,25 @@ describe("keys: round trip", () => {
         expect(sessionOfKey(keys.session(number))).toBe(number);
       }),
     );
+  });
+
+  it("of aggregates, types and schema versions, in this order", () => {
+    const part = fc.string({ unit: fc.constantFrom("a", "b", "$", "é", "€"), maxLength: 6 });
+    fc.assert(
+      fc.property(fc.tuple(part, part, fc.maxSafeNat()), fc.tuple(part, part, fc.maxSafeNat()), (one, other) => {
+        const [a, b] = [one, other].map(([aggregate, type, version]) =>
+          copy(keys.typeVersion(aggregate, type, version)),
+        );
+        const [aggregate, type, schemaVersion] = one;
+        expect(typeVersionOfKey(a!)).toEqual({ aggregate, type, schemaVersion });
+        const order =
+          Buffer.compare(Buffer.from(one[0]), Buffer.from(other[0])) ||
+          Buffer.compare(Buffer.from(one[1]), Buffer.from(other[1])) ||
+          Math.sign(one[2] - other[2]);
+        expect(a!.compare(b!)).toBe(order);
+      }),
+    );
+    expect(() => keys.typeVersion("a\0b", "c", 1)).toThrow(InvariantViolation);
   });
 
   it("of the longest entity and append id that are allowed", () => {

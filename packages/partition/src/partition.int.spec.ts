@@ -9,6 +9,8 @@ import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   appendIdOf,
+  chainOf,
+  checkOf,
   cleanUp,
   entityName,
   freshFolder,
@@ -65,7 +67,9 @@ describe("partition: checkpoints", () => {
       expect(partition.snapshots(alice).map(readable)).toEqual([readable(snapshotAt(5))]);
       expect(seqs(partition.extents(alice, 3, "forward"))).toEqual([3, 4, 5]);
       expect(seqs(partition.extents(alice, 3, "backward"))).toEqual([3, 2, 1]);
-      expect([...partition.extents(alice, 5, "forward")]).toEqual([{ firstSeq: 5, count: 1, position: positionOf(5) }]);
+      expect([...partition.extents(alice, 5, "forward")]).toEqual([
+        { firstSeq: 5, count: 1, position: positionOf(5), check: checkOf(5) },
+      ]);
     };
     checkAll(first);
     checkAll(await reopened(first, folder));
@@ -416,18 +420,37 @@ describe("partition: dumps", () => {
 
   it("differ when anything differs", async () => {
     const dumps = [];
-    for (const change of ["none", "head", "extent", "snapshot", "id", "session", "covered"]) {
+    for (const change of [
+      "none",
+      "head",
+      "chain",
+      "base",
+      "extent",
+      "check",
+      "snapshot",
+      "id",
+      "session",
+      "count",
+      "erasure",
+      "covered",
+    ]) {
       const partition = open(freshFolder());
       const writer = partition.checkpoint(change === "covered" ? 501 : 500);
-      const extents = change === "extent" ? Float64Array.of(1, 2, 101) : Float64Array.of(1, 2, 100);
-      const head = { ...headAt(2), time: change === "head" ? 1 : 2 };
+      const extents = Float64Array.of(1, 2, change === "extent" ? 101 : 100, change === "check" ? 8 : 7);
+      const head = {
+        ...headAt(2, change === "base" ? 1 : 0),
+        time: change === "head" ? 1 : 2,
+        chain: chainOf(change === "chain" ? 1 : 2),
+      };
       writer.putEntity(alice, head, extents, [snapshotAt(2, change === "snapshot" ? "x" : "y")]);
       writer.putAppendId(alice, "id", change === "id" ? 1 : 2);
       writer.putSession(1, 1, Float64Array.of(1, change === "session" ? 1 : 2));
+      writer.putTypeCount("Account", "Credited", 1, change === "count" ? 1 : 2);
+      writer.putErasure(alice, 2, change === "erasure" ? "scrub" : "log");
       await writer.commit();
       dumps.push(JSON.stringify([...dumpPartition(partition)].map(plain)));
     }
-    expect(new Set(dumps).size).toBe(7);
+    expect(new Set(dumps).size).toBe(12);
   });
 
   it("P5 are equal after checkpoints that ended early and were made again with other cuts", async () => {

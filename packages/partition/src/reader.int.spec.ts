@@ -2,17 +2,21 @@
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import {
+  type Child,
   cleanUp,
   entityName,
+  eraseSome,
   freshFolder,
   grow,
   headAt,
+  holdsSecret,
   open,
   openReader,
   positionOf,
+  putLives,
   startChild,
 } from "../test/partition-under-test.ts";
-import { dumpPartition } from "./internal.ts";
+import { dumpPartition, type Partition } from "./internal.ts";
 
 afterEach(cleanUp);
 
@@ -67,6 +71,52 @@ describe("reader in another process", () => {
     await reader.close();
     await reader.close();
     expect(() => reader.head("account/alice")).toThrow(/closed/);
+  });
+});
+
+describe("reader of an older state", () => {
+  async function erasedBeside(readersWaitMs: number): Promise<{ folder: string; partition: Partition; child: Child }> {
+    const folder = freshFolder();
+    const partition = open(folder, { readersWaitMs });
+    const first = partition.checkpoint(500);
+    putLives(first, 300);
+    await first.commit();
+    const child = startChild({ kind: "hold-state", folder });
+    expect(await child.next()).toMatchObject({ word: "held" });
+    const second = partition.checkpoint(600);
+    eraseSome(second, 300);
+    await second.commit();
+    return { folder, partition, child };
+  }
+
+  it("P5 P6 keeps its state: a scrub gives up, changes nothing, and succeeds when the reader is done", async () => {
+    const { folder, partition, child } = await erasedBeside(0);
+    const dump = [...dumpPartition(partition)];
+    await expect(partition.scrub()).rejects.toMatchObject({ code: "OVERLOADED", retryable: true });
+    expect(holdsSecret(folder)).toBe(true);
+    child.send("let go");
+    expect(await child.next()).toEqual({ word: "let go", facts: { isTheSame: true } });
+    expect(await child.ended).toBe(0);
+    await partition.scrub();
+    expect(holdsSecret(folder)).toBe(false);
+    expect([...dumpPartition(partition)]).toEqual(dump);
+  });
+
+  it("P5 P6 is waited for", async () => {
+    const { folder, partition, child } = await erasedBeside(60_000);
+    const scrub = partition.scrub();
+    child.send("let go");
+    expect(await child.next()).toEqual({ word: "let go", facts: { isTheSame: true } });
+    await scrub;
+    expect(holdsSecret(folder)).toBe(false);
+  });
+
+  it("P6 that was killed does not hold up a scrub", async () => {
+    const { folder, partition, child } = await erasedBeside(0);
+    child.process.kill("SIGKILL");
+    expect(await child.ended).toBe("SIGKILL");
+    await partition.scrub();
+    expect(holdsSecret(folder)).toBe(false);
   });
 });
 

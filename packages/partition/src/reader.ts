@@ -3,17 +3,34 @@
 // Everything is read at once and copied before it is handed out. No cursor and no read transaction outlives a call, so
 // a reader that stops halfway keeps no old pages alive, and iterators of many entries go page by page, by key.
 import { HeddleError } from "@heddle/kernel";
-import type { AppendIdRecord, EntityHead, Extent, PartitionReader, SessionRecord, SnapshotRecord } from "./contract.ts";
+import type {
+  AppendIdRecord,
+  EntityHead,
+  ErasureRecord,
+  Extent,
+  PartitionReader,
+  SessionRecord,
+  SnapshotRecord,
+  TypeCount,
+} from "./contract.ts";
 import { asReadError, type Place } from "./damage.ts";
 import { metaKeys, type Table, type Tables } from "./environment.ts";
 import { type Chunk, type ChunkSource, readChunk, walkBackward, walkForward } from "./extents.ts";
-import { entityOfKey, firstSeqOfKey, KeyBuilder, nameOfKey, sessionOfKey, successorOf } from "./keys.ts";
-import { openValue, readHead, readSession, readSnapshot } from "./values.ts";
+import {
+  entityOfKey,
+  firstSeqOfKey,
+  KeyBuilder,
+  nameOfKey,
+  sessionOfKey,
+  successorOf,
+  typeVersionOfKey,
+} from "./keys.ts";
+import { openValue, readErasure, readHead, readSession, readSnapshot } from "./values.ts";
 import type { VarintReader } from "./varint.ts";
 
-/** Entries read at a time by iterators over a whole table; sessions are large. */
-const pageEntries = 256;
-const pageSessions = 16;
+/** Entries read at a time by iterators over a whole table, the first page and the largest; sessions are large. */
+const pageEntries = { first: 16, max: 256, growth: 4 } as const;
+const pageSessions = { first: 16, max: 16, growth: 1 } as const;
 
 interface Stored {
   readonly key: Uint8Array;
@@ -25,6 +42,12 @@ interface Range {
   readonly end?: Uint8Array;
   readonly reverse?: boolean;
   readonly limit?: number;
+}
+
+interface PageSizes {
+  readonly first: number;
+  readonly max: number;
+  readonly growth: number;
 }
 
 export class TableReader implements PartitionReader {
@@ -59,10 +82,12 @@ export class TableReader implements PartitionReader {
     fromSeq: number,
     direction: "forward" | "backward",
   ): Generator<Extent, undefined, undefined> {
-    const lastSeq = this.head(entity)?.seq ?? 0;
+    const head = this.head(entity);
+    if (head === undefined) return undefined;
+    const span = { firstSeq: Math.max(1, head.baseSeq), lastSeq: head.seq };
     const walk = direction === "forward" ? walkForward : walkBackward;
     try {
-      yield* walk(this.#chunksOf(entity), fromSeq, lastSeq);
+      yield* walk(this.#chunksOf(entity), fromSeq, span);
     } catch (error) {
       throw asReadError(error, this.place);
     }
@@ -95,6 +120,14 @@ export class TableReader implements PartitionReader {
     return undefined;
   }
 
+  *allSnapshots(): Generator<SnapshotRecord & { readonly entity: string }, undefined, undefined> {
+    yield* this.#scan(this.tables.snapshots, firstKey, pageEntries, ({ key, value }) => ({
+      entity: entityOfKey(key),
+      ...readSnapshot(nameOfKey(key), value),
+    }));
+    return undefined;
+  }
+
   *appendIds(): Generator<AppendIdRecord, undefined, undefined> {
     yield* this.#scan(this.tables.appendIds, firstKey, pageEntries, ({ key, value }) => ({
       entity: entityOfKey(key),
@@ -102,6 +135,20 @@ export class TableReader implements PartitionReader {
       position: value.unsigned(),
     }));
     return undefined;
+  }
+
+  catalogue(): TypeCount[] {
+    return this.#range(this.tables.catalogue, { start: firstKey }, ({ key, value }) => ({
+      ...typeVersionOfKey(key),
+      count: value.unsigned(),
+    }));
+  }
+
+  erasures(): ErasureRecord[] {
+    return this.#range(this.tables.erasures, { start: firstKey }, ({ key, value }) => ({
+      entity: entityOfKey(key),
+      ...readErasure(value),
+    }));
   }
 
   /** Overridden where the filter is loaded. */
@@ -152,9 +199,9 @@ export class TableReader implements PartitionReader {
     }
   }
 
-  *#scan<T>(table: Table, from: Uint8Array, limit: number, decode: (stored: Stored) => T): Generator<T> {
+  *#scan<T>(table: Table, from: Uint8Array, sizes: PageSizes, decode: (stored: Stored) => T): Generator<T> {
     let start: Uint8Array = from.slice();
-    for (;;) {
+    for (let limit = sizes.first; ; limit = Math.min(limit * sizes.growth, sizes.max)) {
       let last: Uint8Array | undefined;
       const page = this.#range(table, { start, limit }, (stored) => {
         last = stored.key;

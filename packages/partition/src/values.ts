@@ -1,18 +1,21 @@
 // Values: what stands under a key. Numbers are varints, and the last four bytes are a checksum over key and value.
 //
-//   head       sequence, log position, ms
+//   head       sequence, log position, ms, base sequence, hash chain (32 bytes, or none)
 //   extents    see extents.ts
 //   snapshot   fold version, sequence, state (the rest)
 //   append id  log position
 //   session    ms, then for each call: call number, log position, as differences from the call before
-//   number     one number (the meta table)
+//   erasure    sequence, stage (0 count, 1 log, 2 scrub)
+//   number     one number (the meta table, the catalogue)
 import { invariant } from "@heddle/kernel/internal";
 import { checksumOf } from "./checksum.ts";
-import type { EntityHead, SnapshotRecord } from "./contract.ts";
+import type { EntityHead, ErasureStage, SnapshotRecord } from "./contract.ts";
 import { MalformedValue, VarintReader, varintBytesMax, writeSignedVarint, writeVarint } from "./varint.ts";
 
 const checksumBytes = 4;
 const arenaBytes = 256 * 1024;
+const chainBytes = 32;
+const erasureStages: readonly ErasureStage[] = ["count", "log", "scrub"];
 
 /**
  * Writes values one after the other into arenas. Finished values stay as they are, as LMDB needs: it reads them on
@@ -44,6 +47,29 @@ export class ValueWriter {
     return this;
   }
 
+  u32(value: number): this {
+    if (value !== value >>> 0) invariant(false, "partition/u32", { value });
+    const arena = this.#arena;
+    arena[this.#at++] = value >>> 24;
+    arena[this.#at++] = value >>> 16;
+    arena[this.#at++] = value >>> 8;
+    arena[this.#at++] = value;
+    return this;
+  }
+
+  /** A byte for each character. */
+  latin1(text: string): this {
+    let all = 0;
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      this.#arena[this.#at + i] = unit;
+      all |= unit;
+    }
+    if (all > 0xff) invariant(false, "partition/latin1");
+    this.#at += text.length;
+    return this;
+  }
+
   raw(bytes: Uint8Array): this {
     this.#arena.set(bytes, this.#at);
     this.#at += bytes.length;
@@ -68,16 +94,46 @@ export function openValue(key: Uint8Array, value: Uint8Array, length = value.len
 }
 
 export function writeHead(values: ValueWriter, key: Uint8Array, head: EntityHead): Uint8Array {
+  const { chain, baseSeq, seq } = head;
+  if (!isChainLength(chain.length)) invariant(false, "partition/chain-bytes", { length: chain.length });
+  if (baseSeq > seq) invariant(false, "partition/base-within", { baseSeq, seq });
   return values
-    .begin(3 * varintBytesMax)
-    .unsigned(head.seq)
+    .begin(4 * varintBytesMax + chainBytes)
+    .unsigned(seq)
     .unsigned(head.position)
     .unsigned(head.time)
+    .unsigned(baseSeq)
+    .latin1(chain)
     .seal(key);
 }
 
 export function readHead(value: VarintReader): EntityHead {
-  return { seq: value.unsigned(), position: value.unsigned(), time: value.unsigned() };
+  const seq = value.unsigned();
+  const position = value.unsigned();
+  const time = value.unsigned();
+  const baseSeq = value.unsigned();
+  const chain = value.latin1();
+  if (!isChainLength(chain.length)) throw new MalformedValue("a hash chain is cut off");
+  return { seq, position, time, chain, baseSeq };
+}
+
+function isChainLength(length: number): boolean {
+  return length === chainBytes || length === 0;
+}
+
+export function writeErasure(values: ValueWriter, key: Uint8Array, seq: number, stage: ErasureStage): Uint8Array {
+  return values
+    .begin(2 * varintBytesMax)
+    .unsigned(seq)
+    .unsigned(erasureStages.indexOf(stage))
+    .seal(key);
+}
+
+export function readErasure(value: VarintReader): { seq: number; stage: ErasureStage } {
+  const seq = value.unsigned();
+  const stage = erasureStages[value.unsigned()];
+  if (stage === undefined) throw new MalformedValue("an erasure at no known stage");
+  return { seq, stage };
 }
 
 export function writeSnapshot(values: ValueWriter, key: Uint8Array, snapshot: SnapshotRecord): Uint8Array {

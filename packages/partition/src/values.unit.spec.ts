@@ -1,14 +1,17 @@
 // Goal: values come back as they were written, and a change of any bit in value or key is noticed.
 import { crc32 } from "node:zlib";
+import { InvariantViolation } from "@heddle/kernel/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checksumOf } from "./checksum.ts";
 import {
   openValue,
+  readErasure,
   readHead,
   readSession,
   readSnapshot,
   ValueWriter,
+  writeErasure,
   writeHead,
   writeNumber,
   writeSession,
@@ -19,13 +22,43 @@ import { MalformedValue } from "./varint.ts";
 const key = new TextEncoder().encode("account/alice");
 const whole = fc.maxSafeNat();
 
+/** As long as a hash, or nothing; any byte is a character. */
+const chain = fc.oneof(
+  fc.constant(""),
+  fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => Buffer.from(bytes).toString("latin1")),
+);
+const heads = fc
+  .record({ seq: whole, position: whole, time: whole, chain, share: fc.double({ min: 0, max: 1, noNaN: true }) })
+  .map(({ share, ...head }) => ({ ...head, baseSeq: Math.floor(head.seq * share) }));
+
 describe("values: round trip", () => {
   it("of heads", () => {
     fc.assert(
-      fc.property(fc.record({ seq: whole, position: whole, time: whole }), (head) => {
+      fc.property(heads, (head) => {
         expect(readHead(openValue(key, writeHead(new ValueWriter(), key, head)))).toEqual(head);
       }),
     );
+  });
+
+  it("of heads, whose chain takes a byte for each character, is refused with any other chain or base", () => {
+    const head = { seq: 5, position: 1, time: 1, chain: "\xff".repeat(32), baseSeq: 5 };
+    expect(writeHead(new ValueWriter(), key, head)).toHaveLength(4 + 32 + 4);
+    for (const wrong of [{ chain: "x".repeat(31) }, { chain: "€".repeat(32) }, { baseSeq: 6 }]) {
+      expect(() => writeHead(new ValueWriter(), key, { ...head, ...wrong })).toThrow(InvariantViolation);
+    }
+    const short = new ValueWriter().begin(20).unsigned(1).unsigned(1).unsigned(1).unsigned(0).latin1("abc").seal(key);
+    expect(() => readHead(openValue(key, short))).toThrow(MalformedValue);
+  });
+
+  it("of erasures under way", () => {
+    for (const stage of ["count", "log", "scrub"] as const) {
+      expect(readErasure(openValue(key, writeErasure(new ValueWriter(), key, 2 ** 40, stage)))).toEqual({
+        seq: 2 ** 40,
+        stage,
+      });
+    }
+    const unknown = new ValueWriter().begin(20).unsigned(1).unsigned(3).seal(key);
+    expect(() => readErasure(openValue(key, unknown))).toThrow(MalformedValue);
   });
 
   it("of snapshots, whatever their state", () => {

@@ -72,6 +72,23 @@ export class VarintReader {
     return first & 0x40 ? 0 - magnitude : magnitude;
   }
 
+  /** Four bytes as an unsigned number, highest first. */
+  u32(): number {
+    const from = this.#at;
+    if (from + 4 > this.#end) throw new MalformedValue("a number is cut off");
+    this.#at = from + 4;
+    const bytes = this.#bytes;
+    const low = (bytes[from + 1]! << 16) | (bytes[from + 2]! << 8) | bytes[from + 3]!;
+    return bytes[from]! * 0x100_0000 + low;
+  }
+
+  /** Everything that is left, a latin1 character for each byte. */
+  latin1(): string {
+    const from = this.#at;
+    this.#at = this.#end;
+    return Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + from, this.#end - from).toString("latin1");
+  }
+
   /** A copy of everything that is left. */
   rest(): Uint8Array {
     const rest = Uint8Array.prototype.slice.call(this.#bytes, this.#at, this.#end);

@@ -1,20 +1,40 @@
 // What the tests run in processes of their own: to be killed, to be starved of disk, to write beside a reader.
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { isHeddleError } from "@heddle/kernel";
 import { type CheckpointWriter, openPartition } from "@heddle/partition/internal";
-import { appendIdOf, entityName, grow, positionOf } from "./partition-under-test.ts";
+import { open as openLmdb } from "lmdb";
+import {
+  appendIdOf,
+  entityName,
+  eraseSome,
+  grow,
+  headAt,
+  positionOf,
+  putLives,
+  singleEvents,
+} from "./partition-under-test.ts";
 
 export type ChildTask =
   /** Commits sequences 1 to 5 of every entity, then writes 6 to 10 and kills itself at a named point of the commit. */
   | { readonly kind: "die-at"; readonly folder: string; readonly entities: number; readonly point: string }
   /** The same, but stops for good after putting (in many turns) or in the midst of the commit, and waits to be killed. */
   | { readonly kind: "hang"; readonly folder: string; readonly entities: number; readonly commits: boolean }
+  /** Puts lives, erases some and scrubs, and kills itself when it comes to a named point for so many times. */
+  | { readonly kind: "die-erasing"; readonly folder: string; readonly entities: number; readonly at: CrashPlace }
+  /** Holds a read transaction until it is told to let go, and says whether what it sees in it stays the same. */
+  | { readonly kind: "hold-state"; readonly folder: string }
   /** Kills itself at a named point while the environment is being made. */
   | { readonly kind: "die-while-making"; readonly folder: string; readonly point: string }
   /** Grows ten entities by one event per checkpoint until it is told to stop. */
   | { readonly kind: "write-on"; readonly folder: string }
   /** Grows one entity's snapshot until the disk refuses, and tells what it finds then. */
   | { readonly kind: "fill"; readonly folder: string };
+
+export interface CrashPlace {
+  readonly point: string;
+  readonly times: number;
+}
 
 export interface ChildMessage {
   readonly word: string;
@@ -69,6 +89,43 @@ async function main(task: ChildTask): Promise<void> {
       await once(process, "message");
       return;
     }
+    case "die-erasing": {
+      let left = Number.POSITIVE_INFINITY;
+      const partition = openPartition({
+        folder: task.folder,
+        shard: 3,
+        crashPoint: (name) => {
+          if (name === task.at.point && --left === 0) die();
+        },
+      });
+      const first = partition.checkpoint(500);
+      putLives(first, task.entities);
+      await first.commit();
+      left = task.at.times;
+      const second = partition.checkpoint(600);
+      eraseSome(second, task.entities);
+      await second.commit();
+      await partition.scrub();
+      return;
+    }
+    case "hold-state": {
+      const root = openLmdb({ path: task.folder, noSubdir: false, readOnly: true, maxDbs: 9 });
+      const snapshots = root.openDB<Buffer, Buffer>({ name: "snapshots", encoding: "binary", keyEncoding: "binary" });
+      const transaction = snapshots.useReadTransaction();
+      const seen = (): string => {
+        const hash = createHash("sha256");
+        for (const { key, value } of snapshots.getRange({ transaction })) hash.update(key).update(value);
+        return hash.digest("hex");
+      };
+      const first = seen();
+      tell("held");
+      await once(process, "message");
+      tell("let go", { isTheSame: seen() === first });
+      transaction.done();
+      await root.close();
+      process.disconnect?.();
+      return;
+    }
     case "die-while-making": {
       openPartition({
         folder: task.folder,
@@ -106,7 +163,7 @@ async function main(task: ChildTask): Promise<void> {
       for (let seq = 1; ; seq++) {
         const writer = partition.checkpoint(seq * 100);
         const state = new Uint8Array(seq * 4_000).fill(seq);
-        writer.putEntity("account/big", { seq, position: seq * 100, time: 0 }, Float64Array.of(seq, 1, seq * 100), [
+        writer.putEntity("account/big", headAt(seq), singleEvents(seq, seq), [
           { aggregate: "Account", foldVersion: 1, seq, state },
         ]);
         try {

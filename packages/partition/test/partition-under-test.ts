@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import {
   type CheckpointWriter,
   type DetachedReader,
+  type EntityHead,
   openPartition,
   openPartitionReadOnly,
   type Partition,
@@ -60,17 +61,26 @@ export function appendIdOf(index: number, seq: number): string {
 
 /** Extents of one event each: sequences `from` to `to`, at positions that only depend on the sequence. */
 export function singleEvents(from: number, to: number): Float64Array {
-  const triples: number[] = [];
-  for (let seq = from; seq <= to; seq++) triples.push(seq, 1, positionOf(seq));
-  return Float64Array.from(triples);
+  const quads: number[] = [];
+  for (let seq = from; seq <= to; seq++) quads.push(seq, 1, positionOf(seq), checkOf(seq));
+  return Float64Array.from(quads);
 }
 
 export function positionOf(seq: number): number {
   return seq * 100;
 }
 
-export function headAt(seq: number): { seq: number; position: number; time: number } {
-  return { seq, position: positionOf(seq), time: 1_700_000_000_000 + seq };
+export function checkOf(seq: number): number {
+  return Math.imul(seq, 0x9e3779b1) >>> 0;
+}
+
+/** Any 32 characters from 0 to 255, by the sequence. */
+export function chainOf(seq: number): string {
+  return String.fromCharCode(...Array.from({ length: 32 }, (_, i) => (seq * 7 + i * 37) & 0xff));
+}
+
+export function headAt(seq: number, baseSeq = 0): EntityHead {
+  return { seq, position: positionOf(seq), time: 1_700_000_000_000 + seq, chain: chainOf(seq), baseSeq };
 }
 
 export function snapshotAt(seq: number, state = `state ${seq}`, aggregate = "Account"): SnapshotRecord {
@@ -80,6 +90,47 @@ export function snapshotAt(seq: number, state = `state ${seq}`, aggregate = "Acc
 /** Puts an entity that has grown from one sequence to another. */
 export function grow(writer: CheckpointWriter, entity: string, from: number, to: number): void {
   writer.putEntity(entity, headAt(to), singleEvents(from, to), [snapshotAt(to)]);
+}
+
+/** Stands in snapshots and append ids of the entities that {@link eraseSome} erases, and nowhere else. */
+export const secret = "zq~what~nobody~may~read~again";
+
+export function isErased(index: number): boolean {
+  return index % 3 === 0;
+}
+
+/** Puts entities of five events; those that are erased later have secrets, some of them on pages of their own. */
+export function putLives(writer: CheckpointWriter, entities: number): void {
+  for (let i = 0; i < entities; i++) {
+    const entity = entityName(i);
+    const state = isErased(i) ? `${secret} ${i} `.repeat(i % 30 === 0 ? 300 : 1) : `plain ${i}`;
+    writer.putEntity(entity, headAt(5), singleEvents(1, 5), [snapshotAt(5, state)]);
+    for (let seq = 1; seq <= 5; seq++) writer.putAppendId(entity, idOfLife(i, seq), positionOf(seq));
+  }
+}
+
+export function idOfLife(index: number, seq: number): string {
+  return isErased(index) ? `${secret} ${index} ${seq}` : appendIdOf(index, seq);
+}
+
+/** Erases every third entity with a tombstone at sequence 6. */
+export function eraseSome(writer: CheckpointWriter, entities: number): void {
+  writer.putTypeCount("Account", "Credited", 1, entities);
+  for (let i = 0; i < entities; i++) {
+    if (!isErased(i)) continue;
+    writer.forgetHistory(entityName(i), { belowSeq: 6, belowPosition: positionOf(6) });
+    writer.putEntity(entityName(i), headAt(6, 6), singleEvents(6, 6), []);
+    writer.putErasure(entityName(i), 6, "scrub");
+  }
+}
+
+/** Whether the secret, or half of it, is in any file of the folder. */
+export function holdsSecret(folder: string): boolean {
+  const [first, second] = [secret.slice(0, secret.length / 2), secret.slice(secret.length / 2)];
+  return fs.readdirSync(folder).some((name) => {
+    const bytes = fs.readFileSync(path.join(folder, name));
+    return bytes.includes(first) || bytes.includes(second);
+  });
 }
 
 export interface Child {
