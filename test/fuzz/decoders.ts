@@ -3,6 +3,8 @@
 import { HeddleError } from "@heddle/kernel";
 import {
   decodeValue,
+  ExportReader,
+  ExportWriter,
   encodeErrorReply,
   encodeHello,
   encodeRejectionReply,
@@ -13,20 +15,30 @@ import {
   newAppendView,
   newExecuteView,
   readAppendBody,
+  readDeleteBody,
   readExecuteBody,
+  readGetAtBody,
   readGetBody,
   readHello,
   readHistoryBody,
+  readImportBody,
+  readListBody,
   readReply,
+  readRestoreBody,
   receiptFrameBytes,
   rejection,
   replyKind,
   TextCache,
   writeAppendBody,
+  writeDeleteBody,
   writeExecuteBody,
+  writeGetAtBody,
   writeGetBody,
   writeHistoryBody,
+  writeImportBody,
+  writeListBody,
   writeReceiptFrame,
+  writeRestoreBody,
 } from "@heddle/protocol/internal";
 
 export interface Decoder {
@@ -74,6 +86,16 @@ const replies = [
 
 const texts = new TextCache(64);
 
+function exported(count: number): Uint8Array {
+  const writer = new ExportWriter();
+  const header = { context: "bank", entity: "account/alice", seq: count, exportedAt: "2026-01-01T00:00:00.000Z" };
+  const lines = [writer.header(header)];
+  for (let seq = 1; seq <= count; seq++) {
+    lines.push(writer.event({ seq, time: 7, aggregate: "Account", schemaVersion: 1, ...events[seq - 1]! }));
+  }
+  return new TextEncoder().encode([...lines, writer.end()].join(""));
+}
+
 export const decoders: readonly Decoder[] = [
   {
     name: "decodeValue",
@@ -119,6 +141,61 @@ export const decoders: readonly Decoder[] = [
     samples: [
       bodyOf((reserve) => writeHistoryBody({ ...account, from: 1, limit: 10_000, direction: "backward" }, reserve)),
     ],
+  },
+  {
+    name: "readGetAtBody",
+    decode: (bytes, from, to) => readGetAtBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) => writeGetAtBody({ ...account, at: { seq: 7 } }, reserve)),
+      bodyOf((reserve) => writeGetAtBody({ ...account, at: { time: 2 ** 40 } }, reserve)),
+    ],
+  },
+  {
+    name: "readRestoreBody",
+    decode: (bytes, from, to) => readRestoreBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) => writeRestoreBody({ entity: "account/alice", at: { seq: 7 } }, reserve)),
+      bodyOf((reserve) =>
+        writeRestoreBody({ entity: "account/alice", at: { time: 7 }, expectedSeq: 9, id: "an id" }, reserve),
+      ),
+    ],
+  },
+  {
+    name: "readDeleteBody",
+    decode: (bytes, from, to) => readDeleteBody(bytes, from, to, texts),
+    samples: [bodyOf((reserve) => writeDeleteBody({ entity: "account/alice", provisional: true }, reserve))],
+  },
+  {
+    name: "readImportBody",
+    decode: (bytes, from, to) => {
+      const view = newAppendView();
+      return [readImportBody(bytes, from, to, texts, view), view];
+    },
+    samples: [
+      bodyOf((reserve) => writeImportBody({ ...account, events, time: 2 ** 40, trusted: true, id: "i" }, reserve)),
+      bodyOf((reserve) =>
+        writeImportBody({ ...account, events, time: 0, trusted: false, expectedSeq: 3, metadata: value }, reserve),
+      ),
+    ],
+  },
+  {
+    name: "readListBody",
+    decode: (bytes, from, to) => readListBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) => writeListBody({ prefix: "account/", after: "account/é", limit: 9, erased: true }, reserve)),
+    ],
+  },
+  {
+    // Text, not bytes: what is no UTF-8 becomes replacement characters before it comes here.
+    name: "ExportReader",
+    decode: (bytes, from, to) => {
+      const reader = new ExportReader();
+      const lines = new TextDecoder().decode(bytes.subarray(from, to)).split("\n");
+      const items = lines.map((line) => reader.read(line));
+      reader.finish();
+      return items;
+    },
+    samples: [exported(0), exported(2)],
   },
   {
     name: "readHello",

@@ -1,6 +1,7 @@
 // How a context's types shape the calls. Exists at compile time only.
 import type { AggregateName, AnyContext, EventInputOf, EventOf } from "@heddle/domain";
 import type { CallOptions } from "./session.ts";
+import type { MomentInput } from "./times.ts";
 
 /** What an append or a command can be given. */
 export interface WriteOptions extends CallOptions {
@@ -13,6 +14,11 @@ export interface WriteOptions extends CallOptions {
   readonly id?: string | undefined;
   /** Kept with the events and given back by `history`; no rule looks at it. Anything that msgpack can carry. */
   readonly metadata?: unknown;
+  /**
+   * Writes to an entity that was erased, too: this begins a new history under its id. Without it the call gets `ERASED`.
+   * While the erasure is under way the call waits for it.
+   */
+  readonly newLife?: boolean | undefined;
 }
 
 /** True for one name, and for plain `string`, of which nothing is known; false for a choice of several. */
@@ -29,6 +35,11 @@ export type OptionsFor<C extends AnyContext, A extends AggregateName<C>, O> =
 /** As {@link OptionsFor}, for calls that name the aggregate by itself. */
 export type AggregateArgument<C extends AnyContext, A extends AggregateName<C>> =
   IsOne<AggregateName<C>> extends true ? [aggregate?: A, options?: CallOptions] : [aggregate: A, options?: CallOptions];
+
+/** What `getAt` takes: as {@link AggregateArgument}, and the moment behind it. */
+export type AtArguments<C extends AnyContext, A extends AggregateName<C>> =
+  | [aggregate: A, at: MomentInput, options?: CallOptions]
+  | (IsOne<AggregateName<C>> extends true ? [at: MomentInput, options?: CallOptions] : never);
 
 /** One event as it was committed; `aggregate` and `type` tell the payloads apart. */
 export type HistoryEvent<C extends AnyContext = AnyContext, A extends AggregateName<C> = AggregateName<C>> = {

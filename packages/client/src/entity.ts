@@ -10,64 +10,70 @@ import type {
   PayloadInput,
   State,
 } from "@heddle/domain";
-import { type EntityId, HeddleError, limits } from "@heddle/kernel";
-import type { AppendResult } from "@heddle/protocol";
+import { type EntityId, hashEntity, parseEntityId } from "@heddle/kernel";
+import type { AppendResult, ErasureReceipt } from "@heddle/protocol";
 import {
+  copyHistory,
   requestKind,
-  type WireEvent,
   writeAppendBody,
+  writeDeleteBody,
   writeExecuteBody,
+  writeGetAtBody,
   writeGetBody,
-  writeHistoryBody,
+  writeRestoreBody,
 } from "@heddle/protocol/internal";
-import type { AggregateArgument, HistoryEvent, OptionsFor, WriteOptions } from "./call-types.ts";
+import type { AggregateArgument, AtArguments, HistoryEvent, OptionsFor, WriteOptions } from "./call-types.ts";
+import { copyPort } from "./copy-port.ts";
+import { defaultPageEvents, type ExportOptions, exportLines } from "./entity-export.ts";
+import { type EventsOptions, type HistoryOptions, type HistoryRange, historyPages } from "./history-pages.ts";
+import { timeoutMsMax } from "./options.ts";
 import type { CallOptions, Session } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
+import { type MomentInput, momentOf } from "./times.ts";
+import { readErasure, readSnapshot, type Snapshot } from "./wire-values.ts";
 
-/** The state of one aggregate, and where it stands. */
-export interface Snapshot<S> {
-  /** Of an entity that was never written: the aggregate's initial state. */
-  readonly state: S;
-  /** The entity's last sequence that the state has seen; 0 before the first event. */
-  readonly seq: number;
+/** What `restore` can be given. */
+export interface RestoreOptions extends CallOptions {
+  /** As for an append: it takes effect once for good. */
+  readonly id?: string | undefined;
+  /** As for an append: the entity's last sequence, else `SEQUENCE_CONFLICT`. */
+  readonly expectedSeq?: number | undefined;
 }
 
-/** What `history` can be asked. */
-export interface HistoryOptions<A extends string = string> extends CallOptions {
-  /** Events at most, 1 to 10,000. Default 100. `export` gives all of them. */
-  readonly limit?: number | undefined;
-  /** Inclusive sequence to begin at. Default: the first event, or the last one when going backward. */
-  readonly from?: number | undefined;
-  /** "forward" (default) gives rising sequences, "backward" falling ones. */
-  readonly direction?: "forward" | "backward" | undefined;
-  /** Only the events of one aggregate. */
-  readonly aggregate?: A | undefined;
+/** What `fork` can be given. Time-out and signal hold for each request; a fork makes one for some 1,000 events. */
+export interface ForkOptions extends CallOptions {
+  /** The last moment that is copied. Default: the end. */
+  readonly at?: MomentInput | undefined;
 }
 
-/** What `export` can be asked. Time-out and signal hold for each page. */
-export interface ExportOptions<A extends string = string> extends CallOptions {
-  /** Inclusive sequence to begin at. Default 1. */
-  readonly from?: number | undefined;
-  /** Only the events of one aggregate. */
-  readonly aggregate?: A | undefined;
-  /** Events fetched at once, 1 to 10,000. Default 1,000. */
-  readonly pageEvents?: number | undefined;
+/** What `delete` can be given. */
+export interface DeleteOptions extends CallOptions {
+  /**
+   * Resolves as soon as the log is clean, with `complete: false`: what remains in the index goes by itself, within a
+   * minute or so. Default false.
+   */
+  readonly provisional?: boolean | undefined;
 }
 
 /**
  * One entity. Made by `Heddle.entity`; costs nothing on the node and may be kept or made anew for each call.
  *
  * Every method rejects with a `HeddleError` when the call failed, or with the reason of its `signal`. What the rules say
- * no to is no error: `append` and `execute` resolve to a rejection, a value with `ok: false`.
+ * no to is no error: `append`, `execute` and `restore` resolve to a rejection, a value with `ok: false`.
  */
 export class Entity<C extends AnyContext = AnyContext> {
   readonly id: EntityId;
+  /** Where the entity's calls go. */
   readonly #hash: number;
   readonly #session: Session;
+  readonly #sessions: Sessions;
 
-  constructor(id: EntityId, hash: number, session: Session) {
-    this.id = id;
-    this.#hash = hash;
-    this.#session = session;
+  /** Errors: throws `INVALID_ENTITY_ID`. */
+  constructor(id: string, sessions: Sessions) {
+    this.id = parseEntityId(id);
+    this.#hash = hashEntity(this.id);
+    this.#session = sessions.of(this.#hash);
+    this.#sessions = sessions;
   }
 
   /** Appends one event. The promise is settled when it is durable (P2), or was refused. */
@@ -95,6 +101,7 @@ export class Entity<C extends AnyContext = AnyContext> {
       expectedSeq: options?.expectedSeq,
       id: options?.id,
       metadata: options?.metadata,
+      newLife: options?.newLife,
     };
     return this.#session.request(requestKind.append, this.#hash, writeAppendBody, fields, options);
   }
@@ -114,112 +121,138 @@ export class Entity<C extends AnyContext = AnyContext> {
       expectedSeq: options?.expectedSeq,
       id: options?.id,
       metadata: options?.metadata,
+      newLife: options?.newLife,
     };
     return this.#session.request(requestKind.execute, this.#hash, writeExecuteBody, fields, options);
   }
 
-  /** Reads the state of an aggregate. It is durable, and has seen every append whose receipt came before this call. */
+  /**
+   * Reads the state of an aggregate. It is durable, and has seen every append whose receipt came before this call.
+   * Errors: `ERASED`.
+   */
   get<A extends AggregateName<C>>(...args: AggregateArgument<C, A>): Promise<Snapshot<State<C, A>>>;
   get(aggregate?: string, options?: CallOptions): Promise<Snapshot<unknown>> {
     const fields = { entity: this.id, aggregate: aggregate ?? "" };
     return this.#session.request(requestKind.get, this.#hash, writeGetBody, fields, options, readSnapshot);
   }
 
+  /**
+   * The state of an aggregate as it was: `getAt("Account", { seq: 7 })` after the event with that sequence,
+   * `{ time: new Date("2026-01-01") }` after the last event up to then. Folded anew, with today's folds and upcasters.
+   *
+   * Errors: `OUT_OF_RANGE` for a sequence that the entity has not reached, and for a time to come; `ERASED` for what an
+   * erasure took.
+   */
+  getAt<A extends AggregateName<C>>(...args: AtArguments<C, A>): Promise<Snapshot<State<C, A>>>;
+  getAt(...args: unknown[]): Promise<Snapshot<unknown>> {
+    const [aggregate, at, options] = isMoment(args[0]) ? ["", ...args] : args;
+    const fields = { entity: this.id, aggregate: (aggregate ?? "") as string, at: momentOf(at as MomentInput) };
+    const call = options as CallOptions | undefined;
+    return this.#session.request(requestKind.getAt, this.#hash, writeGetAtBody, fields, call, readSnapshot);
+  }
+
   /** The newest events, at most `limit` (1 to 10,000), in rising order. */
   history(limit?: number, options?: CallOptions): Promise<HistoryEvent<C>[]>;
-  /** Events from a place on, in either direction. An entity never written has none. */
+  /**
+   * Events of a range of sequences or of time, in either direction. An entity that was never written has none; one that was
+   * erased begins with the system event `Erased`.
+   */
   history<A extends AggregateName<C> = AggregateName<C>>(options: HistoryOptions<A>): Promise<HistoryEvent<C, A>[]>;
   async history(
     first: number | HistoryOptions = defaultHistoryEvents,
     options?: CallOptions,
   ): Promise<HistoryEvent<C>[]> {
     if (typeof first !== "number") {
-      const { direction = "forward", limit = defaultHistoryEvents } = first;
-      return this.#events({ ...first, direction, limit });
+      const { limit = defaultHistoryEvents, ...range } = first;
+      return this.#collect(range, limit);
     }
-    const events = await this.#events({ ...options, limit: first, direction: "backward" });
+    const events = await this.#collect({ ...options, direction: "backward" }, first);
     return events.reverse();
   }
 
   /**
-   * All events, oldest first, fetched page by page while they are consumed: memory is bounded by a page. Events that are
-   * written meanwhile are given too.
+   * All events of a range, fetched page by page while they are consumed: memory is bounded by a page. Events that are
+   * written meanwhile are given too, where the range has no end. `export` gives them as text that can be imported.
    */
-  async *export<A extends AggregateName<C> = AggregateName<C>>(
-    options: ExportOptions<A> = {},
+  async *events<A extends AggregateName<C> = AggregateName<C>>(
+    options: EventsOptions<A> = {},
   ): AsyncGenerator<HistoryEvent<C, A>, void, undefined> {
-    const { pageEvents = defaultPageEvents, from = 1, ...rest } = options;
-    for (let next = from; ; ) {
-      const page = await this.#page({ ...rest, from: next, limit: pageEvents, direction: "forward" });
-      if (page.length === 0) return;
-      next = page[page.length - 1]!.seq + 1;
-      yield* page as HistoryEvent<C, A>[];
-    }
+    const { pageEvents = defaultPageEvents, ...range } = options;
+    for await (const page of historyPages(this.#source, range, pageEvents)) yield* page as HistoryEvent<C, A>[];
   }
 
   /**
-   * As many events as asked for, or all there are. A page may hold fewer than its limit when they are large (a reply is
-   * one frame), so that only an empty page, or the first event of all, says that there are no more.
+   * The whole history as lines of JSON, each ending with "\n", that describe themselves and carry checksums: what
+   * `Heddle.import` takes, today or on another node. Ends with the event that was the last when it began.
+   *
+   * Errors: `ERASED` when the entity is erased meanwhile; the lines that came are no whole export then.
    */
-  async #events(query: PageQuery): Promise<HistoryEvent<C>[]> {
-    const step = query.direction === "forward" ? 1 : -1;
-    let events = await this.#page(query);
-    let page = events;
-    while (page.length > 0 && events.length < query.limit) {
-      const from = page[page.length - 1]!.seq + step;
-      if (from === 0) break;
-      page = await this.#page({ ...query, from, limit: query.limit - events.length });
-      events = events.concat(page);
-    }
-    return events;
+  async *export(options: ExportOptions = {}): AsyncGenerator<string, void, undefined> {
+    const { context } = await this.#sessions.ready(options);
+    yield* exportLines(this.#source, context, this.#sessions.clock, options);
   }
 
-  #page(query: PageQuery): Promise<HistoryEvent<C>[]> {
-    const { limit, direction, from = 0, aggregate = "" } = query;
-    const fields = { entity: this.id, aggregate, from, limit, direction };
-    return this.#session.request(requestKind.history, this.#hash, writeHistoryBody, fields, query, readEvents);
+  /**
+   * Brings the entity back to an earlier state, by adding to its history: a system event `Restored`, then copies of the
+   * events that made that state, with new sequences and times, all of them or none. `{ seq: 0 }` goes back to nothing.
+   * The receipt counts the system event and the copies.
+   *
+   * Errors: `OUT_OF_RANGE`, `ERASED`, as `getAt`; `INVALID_REQUEST` for more than 64 MiB of events: fork those.
+   */
+  restore(at: MomentInput, options?: RestoreOptions): Promise<AppendResult> {
+    const fields = { entity: this.id, at: momentOf(at), expectedSeq: options?.expectedSeq, id: options?.id };
+    return this.#session.request(requestKind.restore, this.#hash, writeRestoreBody, fields, options);
+  }
+
+  /**
+   * Copies the history up to a moment to an entity that was never written to, with the times, sequences and metadata of the
+   * events, but without their ids. This entity is not touched. Called again, after a crash or at the same time, it goes on
+   * where the other ended. Where this entity was erased once, the copy's sequences begin at 1 and its own do not.
+   *
+   * Errors: `OUT_OF_RANGE`, `ERASED`, as `getAt`; `ENTITY_EXISTS` when the other has anything else than a beginning of the
+   * copy; `INVALID_ENTITY_ID`; throws `RejectedError` when a rule of today says no to the copy.
+   */
+  async fork(newId: string, options?: ForkOptions): Promise<{ readonly entity: Entity<C>; readonly seq: number }> {
+    const entity = new Entity<C>(newId, this.#sessions);
+    const at = options?.at === undefined ? undefined : momentOf(options.at);
+    const request = { source: this.id, target: entity.id, at, nowMs: this.#sessions.clock.now() };
+    const { seq } = await copyHistory(copyPort(this.#sessions, options), request);
+    return { entity, seq };
+  }
+
+  /**
+   * Erases the entity (P6): what its events held is overwritten wherever the node wrote it, and cannot come back. Resolves
+   * when nothing is left, or when the log is clean if `provisional`. The receipt, kept as JSON, is what
+   * `heddle verify-erasure` takes. Called again, it gives the same receipt.
+   *
+   * Afterwards appends and reads answer `ERASED`; the history has one system event, `Erased`. An append with
+   * `newLife: true` begins anew, with the next sequence.
+   *
+   * The time-out is 600,000 ms unless another is given; a call that timed out goes on on the node.
+   * Errors: `OUT_OF_RANGE` for an entity that was never written.
+   */
+  delete(options?: DeleteOptions): Promise<ErasureReceipt> {
+    const fields = { entity: this.id, provisional: options?.provisional === true };
+    const call = { signal: options?.signal, timeoutMs: options?.timeoutMs ?? timeoutMsMax };
+    return this.#session.request(requestKind.delete, this.#hash, writeDeleteBody, fields, call, readErasure);
+  }
+
+  get #source() {
+    return { id: this.id, hash: this.#hash, session: this.#session };
+  }
+
+  // As many events as asked for, or all there are.
+  async #collect(range: HistoryRange & CallOptions, limit: number): Promise<HistoryEvent<C>[]> {
+    let events: HistoryEvent[] = [];
+    for await (const page of historyPages(this.#source, range, limit, limit)) events = events.concat(page);
+    return events;
   }
 }
 
 type AnyWriteOptions = WriteOptions & { readonly aggregate?: string };
 
-interface PageQuery extends CallOptions {
-  readonly limit: number;
-  readonly direction: "forward" | "backward";
-  readonly from?: number | undefined;
-  readonly aggregate?: string | undefined;
-}
-
 const defaultHistoryEvents = 100;
-const defaultPageEvents = 1_000;
 
-function readSnapshot(value: unknown): Snapshot<unknown> {
-  const { state, seq } = (value ?? {}) as Partial<Snapshot<unknown>>;
-  if (!Number.isSafeInteger(seq)) throw misshapen("a state without its sequence");
-  return { state, seq: seq as number };
-}
-
-function readEvents(value: unknown): HistoryEvent[] {
-  if (!Array.isArray(value) || value.length > limits.historyEventsMax) throw misshapen("a page that is no list");
-  return value.map(readEvent);
-}
-
-function readEvent(event: WireEvent): HistoryEvent {
-  if (!Array.isArray(event) || event.length !== 9) throw misshapen("an event that is no list of nine");
-  const [seq, time, aggregate, type, payload, metadata, id, schemaVersion, position] = event as WireEvent;
-  return {
-    seq,
-    time,
-    aggregate,
-    type,
-    payload,
-    metadata: metadata ?? undefined,
-    id: id ?? undefined,
-    schemaVersion,
-    position,
-  };
-}
-
-function misshapen(what: string): HeddleError {
-  return new HeddleError("BAD_FRAME", { problem: `the node answered with ${what}` });
+function isMoment(first: unknown): boolean {
+  return typeof first === "object" && first !== null;
 }

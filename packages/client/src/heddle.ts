@@ -1,17 +1,27 @@
 // Heddle: the door to a node. Spreads entities over sessions; everything else is theirs.
 import type { AnyContext } from "@heddle/domain";
 import { HeddleError, hashEntity, limits, parseEntityId } from "@heddle/kernel";
-import type { AppendResult } from "@heddle/protocol";
-import { requestKind, type Welcome, writeAppendBody } from "@heddle/protocol/internal";
+import type { AppendResult, EntityPage, ImportOptions, ImportResult, ListQuery, StoredType } from "@heddle/protocol";
+import type { Welcome } from "@heddle/protocol/internal";
+import { importEntities, listPage, listPages, requestKind, sumTypes, writeAppendBody } from "@heddle/protocol/internal";
 import type { AppendManyItem } from "./call-types.ts";
+import { copyPort } from "./copy-port.ts";
 import { Entity } from "./entity.ts";
-import { type HeddleOptions, readOptions, type Settings } from "./options.ts";
+import { type HeddleOptions, readOptions } from "./options.ts";
 import { type Ports, systemPorts } from "./ports.ts";
 import type { AppendManyResult } from "./results.ts";
-import { type CallOptions, Session } from "./session.ts";
+import type { CallOptions } from "./session.ts";
+import { Sessions } from "./sessions.ts";
+import { shardPort } from "./shard-port.ts";
 
 /** What a node says of itself. */
 export type NodeInfo = Welcome;
+
+/** What `entities` can be asked. */
+export interface EntitiesOptions extends ListQuery, CallOptions {}
+
+/** What `import` can be given. */
+export interface ImportCallOptions extends ImportOptions, CallOptions {}
 
 /**
  * A client of one node. Give it the type of your context, and names, payloads and states are known to the compiler:
@@ -21,31 +31,27 @@ export type NodeInfo = Welcome;
  * `await using`.
  */
 export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposable {
-  readonly #settings: Settings;
-  readonly #sessions: readonly Session[];
+  readonly #sessions: Sessions;
 
   /** Errors: `INVALID_REQUEST`, naming the option. `ports` are for tests and simulators. */
   constructor(options?: HeddleOptions, more?: undefined, ports?: Ports);
   constructor(url: string, options?: HeddleOptions, ports?: Ports);
   constructor(first: string | HeddleOptions = {}, options: HeddleOptions = {}, ports: Ports = systemPorts) {
-    this.#settings = typeof first === "string" ? readOptions(first, options) : readOptions(undefined, first);
-    this.#sessions = Array.from({ length: this.#settings.connections }, () => new Session(this.#settings, ports));
+    const settings = typeof first === "string" ? readOptions(first, options) : readOptions(undefined, first);
+    this.#sessions = new Sessions(settings, ports);
   }
 
   /**
    * Connects now, rather than with the first call.
    * Errors: `CONNECTION_FAILED` after `connectTimeoutMs`; `UNSUPPORTED_VERSION`, `UNKNOWN_CONTEXT`.
    */
-  async ready(): Promise<NodeInfo> {
-    const nodes = await Promise.all(this.#sessions.map((session) => session.ready()));
-    return nodes[0]!;
+  ready(): Promise<NodeInfo> {
+    return this.#sessions.ready();
   }
 
   /** One entity, by its id. Errors: throws `INVALID_ENTITY_ID`. */
   entity(id: string): Entity<C> {
-    const parsed = parseEntityId(id);
-    const hash = hashEntity(parsed);
-    return new Entity<C>(parsed, hash, this.#sessionOf(hash));
+    return new Entity<C>(id, this.#sessions);
   }
 
   /**
@@ -68,9 +74,9 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
     try {
       const entity = parseEntityId(item.entity);
       const hash = hashEntity(entity);
-      const { aggregate = "", type, payload, expectedSeq, id, metadata } = item;
-      const fields = { entity, aggregate, events: [{ type, payload }], expectedSeq, id, metadata };
-      const session = this.#sessionOf(hash);
+      const { aggregate = "", type, payload, expectedSeq, id, metadata, newLife } = item;
+      const fields = { entity, aggregate, events: [{ type, payload }], expectedSeq, id, metadata, newLife };
+      const session = this.#sessions.of(hash);
       return await session.request<AppendResult, typeof fields>(
         requestKind.append,
         hash,
@@ -85,20 +91,60 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
   }
 
   /**
+   * The entities that there are, page by page, in the order of their ids' UTF-8 bytes, over all shards. None is woken for
+   * it. Each page is a list of `{ entity, seq, time, chain, erased }` with a `cursor`, which is undefined on the last one:
+   * `entities({ …, cursor })` goes on behind a page. Time-out and signal hold for each request.
+   *
+   * Errors: `INVALID_REQUEST`, naming the option.
+   */
+  async *entities(options: EntitiesOptions = {}): AsyncGenerator<EntityPage, void, undefined> {
+    const { shardCount } = await this.#sessions.ready(options);
+    yield* listPages(shardPort(this.#sessions, options).list, shardCount, options);
+  }
+
+  /** One page of `entities`, which may be empty. */
+  async entitiesPage(options: EntitiesOptions = {}): Promise<EntityPage> {
+    const { shardCount } = await this.#sessions.ready(options);
+    return listPage(shardPort(this.#sessions, options).list, shardCount, options);
+  }
+
+  /**
+   * What event types there are events of, with the schema versions that they were written with and how many of each.
+   * Erased events do not count.
+   */
+  async types(options?: CallOptions): Promise<StoredType[]> {
+    const { shardCount } = await this.#sessions.ready(options);
+    const { types } = shardPort(this.#sessions, options);
+    return sumTypes(await Promise.all(Array.from({ length: shardCount }, (_, shard) => types(shard))));
+  }
+
+  /**
+   * Writes what `Entity.export` gave, of one entity or of several one after the other, line by line. Sequences, times,
+   * metadata, ids and states are as exported. Importing again goes on where it ended: what is there is compared, and
+   * nothing is written twice. Time-out and signal hold for each request.
+   *
+   * Errors: `EXPORT_DAMAGED` with the line; `ENTITY_EXISTS` for an entity that has anything else than a beginning of its
+   * export, and `ERASED` for one that was erased here; `INVALID_REQUEST` for one that was erased before it was exported,
+   * unless `renumber` is given; throws `RejectedError` when a rule of today says no. Entities before may be there then.
+   */
+  async import(
+    lines: AsyncIterable<string> | Iterable<string>,
+    options: ImportCallOptions = {},
+  ): Promise<ImportResult> {
+    const as = options.as === undefined ? undefined : parseEntityId(options.as);
+    return importEntities(copyPort(this.#sessions, options), lines, { ...options, as });
+  }
+
+  /**
    * Waits for unanswered calls, at most `timeoutMs` (default 10,000), then closes the connections. Calls that are cut off
    * reject with `OUTCOME_UNKNOWN`, later ones with `CLOSED`. May be called again.
    */
   async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    const timeoutMs = options.timeoutMs ?? closeTimeoutMs;
-    await Promise.all(this.#sessions.map((session) => session.close(timeoutMs)));
+    await this.#sessions.close(options.timeoutMs ?? closeTimeoutMs);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #sessionOf(hash: number): Session {
-    return this.#sessions[hash % this.#sessions.length]!;
   }
 }
 

@@ -2,6 +2,7 @@
 // Tested elsewhere: coalescing, retries and time-outs (session), connections (link), types (types).
 import { HeddleError, hashEntity, limits, parseEntityId } from "@heddle/kernel";
 import {
+  appendFlags,
   encodeRejectionReply,
   newExecuteView,
   readExecuteBody,
@@ -17,6 +18,7 @@ import { Heddle } from "./heddle.ts";
 import { committed, RejectedError } from "./results.ts";
 import {
   type Arrived,
+  answering,
   appendOf,
   failure,
   outcome,
@@ -24,25 +26,6 @@ import {
   ScriptedNode,
   value,
 } from "./scripted-node.spec-support.ts";
-
-/** A client whose node answers every request with what `answer` makes of it. */
-async function answering(answer: (request: Arrived) => Uint8Array | undefined) {
-  const node = new ScriptedNode();
-  const db = new Heddle({}, undefined, node.ports);
-  const ready = db.ready();
-  await node.world.settle();
-  await ready;
-  node.connection.answer = answer;
-  const run = async <T>(promise: Promise<T>): Promise<T> => {
-    // Marked as handled at once: it may reject while the world is still settling.
-    const result = outcome(promise);
-    await node.world.settle();
-    const { value, error } = await result;
-    if (error !== undefined) throw error;
-    return value as T;
-  };
-  return { node, db, run };
-}
 
 describe("append", () => {
   it("one event: entity, hash, type, payload and options reach the node, the receipt comes back", async () => {
@@ -65,6 +48,19 @@ describe("append", () => {
     expect(request).toMatchObject({ kind: requestKind.append, hash: hashEntity(parseEntityId("account/alice")) });
     const wanted = { entity: "account/alice", aggregate: "Account", types: ["Credited"], id: "x1", seq: 6 };
     expect(appendOf(request!)).toEqual(wanted);
+  });
+
+  it("a new life of an erased entity is asked for by name only, by every way to write", async () => {
+    const { node, db, run } = await answering((request) => receipt(request.call));
+    const alice = db.entity("account/alice");
+    const item = { entity: "account/alice", type: "Credited", payload: {} };
+    for (const newLife of [undefined, false, true]) {
+      await run(alice.append("Credited", {}, { newLife }));
+      await run(alice.execute("Deposit", {}, { newLife }));
+      await run(db.appendMany([{ ...item, newLife }]));
+    }
+    const flags = node.arrived.map(({ body }) => body[2 + "account/alice".length + 1]);
+    expect(flags).toEqual([0, 0, 0, 0, 0, 0, appendFlags.newLife, appendFlags.newLife, appendFlags.newLife]);
   });
 
   it("several events are one request", async () => {
@@ -243,7 +239,7 @@ describe("history", () => {
   });
 });
 
-describe("export", () => {
+describe("events", () => {
   async function collect(node: ScriptedNode, events: AsyncIterable<{ seq: number }>, atMost = Infinity) {
     const found: number[] = [];
     const reading = (async () => {
@@ -260,27 +256,27 @@ describe("export", () => {
   it("gives all events in order, page by page, until a page is empty", async () => {
     const { answer, queries } = archive(7, 3);
     const { node, db } = await answering(answer);
-    expect(await collect(node, db.entity("account/a").export({ pageEvents: 5 }))).toEqual([1, 2, 3, 4, 5, 6, 7]);
-    expect(queries).toEqual([1, 4, 7, 8].map((from) => [from, 5, "forward", ""]));
+    expect(await collect(node, db.entity("account/a").events({ pageEvents: 5 }))).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect(queries).toEqual([0, 4, 7, 8].map((from) => [from, 5, "forward", ""]));
   });
 
   it("P8 fetches the next page only when the last was consumed", async () => {
     const { answer, queries } = archive(100);
     const { node, db } = await answering(answer);
-    expect(await collect(node, db.entity("account/a").export({ pageEvents: 10 }), 11)).toHaveLength(11);
+    expect(await collect(node, db.entity("account/a").events({ pageEvents: 10 }), 11)).toHaveLength(11);
     expect(queries).toHaveLength(2);
   });
 
   it("begins anywhere, and keeps to one aggregate", async () => {
     const { node, db } = await answering(archive(10).answer);
-    expect(await collect(node, db.entity("account/a").export({ from: 4, aggregate: "Limit" }))).toEqual([4, 6, 8, 10]);
+    expect(await collect(node, db.entity("account/a").events({ from: 4, aggregate: "Limit" }))).toEqual([4, 6, 8, 10]);
   });
 
   it("ends with the signal's reason when it is aborted between pages", async () => {
     const { node, db } = await answering(archive(10).answer);
     const controller = new AbortController();
     const reading = (async () => {
-      for await (const event of db.entity("account/a").export({ pageEvents: 2, signal: controller.signal })) {
+      for await (const event of db.entity("account/a").events({ pageEvents: 2, signal: controller.signal })) {
         if (event.seq === 2) controller.abort();
       }
     })();

@@ -10,12 +10,29 @@
 // What can go wrong
 export { type ErrorCode, type ErrorFacts, HeddleError, isHeddleError } from "@heddle/kernel";
 // What calls resolve to
-export type { AppendResult, Receipt, Rejection, RejectionFacts } from "@heddle/protocol";
+export type {
+  AppendResult,
+  EntityPage,
+  ErasureReceipt,
+  ImportProgress,
+  ImportResult,
+  ListedEntity,
+  Receipt,
+  Rejection,
+  RejectionFacts,
+  StoredType,
+  SystemEvent,
+} from "@heddle/protocol";
+export { asSystemEvent } from "@heddle/protocol";
 export type { AppendManyItem, HistoryEvent, WriteOptions } from "./call-types.ts";
 // One entity
-export { Entity, type ExportOptions, type HistoryOptions, type Snapshot } from "./entity.ts";
+export { type DeleteOptions, Entity, type ForkOptions, type RestoreOptions } from "./entity.ts";
+export type { ExportOptions } from "./entity-export.ts";
 // Talking to a node
-export { Heddle, type NodeInfo } from "./heddle.ts";
+export { type EntitiesOptions, Heddle, type ImportCallOptions, type NodeInfo } from "./heddle.ts";
+export type { EventsOptions, HistoryOptions, HistoryRange } from "./history-pages.ts";
 export type { HeddleOptions } from "./options.ts";
 export { type AppendManyResult, committed, type FailedItem, RejectedError } from "./results.ts";
 export type { CallOptions } from "./session.ts";
+export type { MomentInput, Time } from "./times.ts";
+export type { Snapshot } from "./wire-values.ts";

@@ -1,6 +1,8 @@
 // What appends and commands resolve to, and a short way for those who expect success.
 import type { HeddleError } from "@heddle/kernel";
-import type { AppendResult, Receipt, Rejection } from "@heddle/protocol";
+import { type AppendResult, type Receipt, RejectedError } from "@heddle/protocol";
+
+export { RejectedError };
 
 /** One item of `appendMany` that failed with an operating error; whether it took effect is as the error says. */
 export interface FailedItem {
@@ -11,19 +13,6 @@ export interface FailedItem {
 
 /** `ok` tells a receipt from the rest; `code` tells the rejections and the failure apart. */
 export type AppendManyResult = AppendResult | FailedItem;
-
-/** A rejection as an error, for scripts. `rejection` is the value that the call gave. */
-export class RejectedError extends Error {
-  override readonly name = "RejectedError";
-  readonly code: Rejection["code"];
-  readonly rejection: Rejection;
-
-  constructor(rejection: Rejection) {
-    super(rejection.message);
-    this.code = rejection.code;
-    this.rejection = rejection;
-  }
-}
 
 /**
  * The receipt, where nothing but success is expected: `committed(await alice.append(…)).seq`.

@@ -21,6 +21,7 @@ import {
   TextCache,
   writeReceiptFrame,
 } from "@heddle/protocol/internal";
+import { Heddle } from "./heddle.ts";
 import type { Ports } from "./ports.ts";
 import type { Address, TransportConnection, TransportHandlers } from "./transport.ts";
 
@@ -262,6 +263,25 @@ export function appendOf(request: Arrived): {
   readAppendBody(request.body, 0, request.body.length, new TextCache(), view);
   const types = view.types.slice(0, view.typeCount);
   return { entity: view.entity, aggregate: view.aggregate, types, id: view.id, seq: view.expectedSeq };
+}
+
+/** A client whose node answers every request with what `answer` makes of it. */
+export async function answering(answer: (request: Arrived) => Uint8Array | undefined) {
+  const node = new ScriptedNode();
+  const db = new Heddle({}, undefined, node.ports);
+  const ready = db.ready();
+  await node.world.settle();
+  await ready;
+  node.connection.answer = answer;
+  const run = async <T>(promise: Promise<T>): Promise<T> => {
+    // Marked as handled at once: it may reject while the world is still settling.
+    const result = outcome(promise);
+    await node.world.settle();
+    const { value, error } = await result;
+    if (error !== undefined) throw error;
+    return value as T;
+  };
+  return { node, db, run };
 }
 
 /** What became of a promise, once everything has settled. */

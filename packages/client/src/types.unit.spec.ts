@@ -1,12 +1,13 @@
 // Goal: the types of a context reach every call. The type checker is the judge; at run time nothing happens here.
 import { command, defineAggregate, defineContext, event } from "@heddle/domain";
-import type { AppendResult, Receipt, Rejection } from "@heddle/protocol";
+import { type AppendResult, asSystemEvent, type Receipt, type Rejection } from "@heddle/protocol";
 import { expectTypeOf, it } from "vitest";
 import { z } from "zod";
 import type { AppendManyItem, HistoryEvent } from "./call-types.ts";
-import type { Entity, Snapshot } from "./entity.ts";
+import type { Entity } from "./entity.ts";
 import { Heddle } from "./heddle.ts";
 import type { AppendManyResult, FailedItem } from "./results.ts";
+import type { Snapshot } from "./wire-values.ts";
 
 const amount = z.object({ amount: z.number(), note: z.string().default("") });
 const Account = defineAggregate("Account", {
@@ -80,6 +81,36 @@ it("states are known", () => {
   });
 });
 
+it("earlier states are known, and the aggregate may be left out where there is one", () => {
+  check(() => {
+    expectTypeOf(many().getAt("Account", { seq: 5 })).resolves.toEqualTypeOf<Snapshot<{ balance: number }>>();
+    expectTypeOf(many().getAt("Limit", { time: new Date() })).resolves.toEqualTypeOf<Snapshot<number>>();
+    expectTypeOf(one().getAt({ seq: 5 })).resolves.toEqualTypeOf<Snapshot<{ balance: number }>>();
+    expectTypeOf(one().getAt("Account", { time: 5 }, { timeoutMs: 5 })).resolves.toHaveProperty("state");
+    expectTypeOf(untyped().getAt("X", { seq: 0 })).resolves.toEqualTypeOf<Snapshot<unknown>>();
+    expectTypeOf(many().fork("account/b")).resolves.toEqualTypeOf<{
+      readonly entity: Entity<typeof bank>;
+      readonly seq: number;
+    }>();
+  });
+  // @ts-expect-error which aggregate?
+  check(() => many().getAt({ seq: 5 }));
+  // @ts-expect-error no such aggregate
+  check(() => one().getAt("Limit", { seq: 5 }));
+  // @ts-expect-error either a sequence or a time
+  check(() => one().getAt({ seq: 5, time: 5 }));
+  // @ts-expect-error a moment is asked for
+  check(() => one().getAt("Account"));
+});
+
+it("what Heddle itself wrote is told from the context's own events", () => {
+  check(async () => {
+    const event = asSystemEvent((await many().history(1))[0]!)!;
+    if (event.type === "Erased") expectTypeOf(event.payload.to).toBeNumber();
+    else expectTypeOf(event.payload.copied).toBeNumber();
+  });
+});
+
 it("events of a history are told apart by aggregate and type, and carry what the schema gives out", () => {
   check(async () => {
     const event = (await many().history(1))[0]!;
@@ -92,9 +123,10 @@ it("events of a history are told apart by aggregate and type, and carry what the
     }
     const [limit] = await many().history({ aggregate: "Limit" });
     expectTypeOf(limit!.type).toEqualTypeOf<"LimitSet">();
-    for await (const exported of many().export({ aggregate: "Account" })) {
-      expectTypeOf(exported.type).toEqualTypeOf<"Credited" | "Debited">();
+    for await (const event of many().events({ aggregate: "Account" })) {
+      expectTypeOf(event.type).toEqualTypeOf<"Credited" | "Debited">();
     }
+    for await (const line of many().export()) expectTypeOf(line).toBeString();
     const [any] = await untyped().history();
     expectTypeOf(any!.payload).toEqualTypeOf<unknown>();
     expectTypeOf(any!.type).toEqualTypeOf<string>();

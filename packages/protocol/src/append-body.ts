@@ -14,7 +14,13 @@ import { readU16, readU32, readU48, type TextCache, u48Max, writeText, writeU16,
 import { checkMsgpack } from "./check-msgpack.ts";
 import { encodeValue } from "./payload-codec.ts";
 
-export const appendFlags = { expectedSeq: 1, id: 2, metadata: 4 } as const;
+export const appendFlags = {
+  expectedSeq: 1,
+  id: 2,
+  metadata: 4,
+  /** The entity may have been erased: then this append begins a new history. */
+  newLife: 8,
+} as const;
 
 export interface AppendFields {
   readonly entity: string;
@@ -23,6 +29,7 @@ export interface AppendFields {
   readonly expectedSeq?: number | undefined;
   readonly id?: string | undefined;
   readonly metadata?: unknown;
+  readonly newLife?: boolean | undefined;
 }
 
 /** An append body taken apart. Ranges are offsets into the bytes it was read from; one object is reused for many. */
@@ -33,6 +40,7 @@ export interface AppendView {
   expectedSeq: number;
   /** Empty when the caller gave none. */
   id: string;
+  newLife: boolean;
   /** Names by type index; only the first `typeCount` count. */
   types: string[];
   /** Where each type's schema version stands, so that the shard can fill it in. */
@@ -53,6 +61,7 @@ export function newAppendView(): AppendView {
     aggregate: "",
     expectedSeq: -1,
     id: "",
+    newLife: false,
     types: [],
     versionOffsets: [],
     typeCount: 0,
@@ -152,7 +161,7 @@ function copyOf(view: Uint8Array): Uint8Array {
 export function writeBodyStart(
   bytes: Uint8Array,
   at: number,
-  fields: Pick<AppendFields, "entity" | "aggregate" | "expectedSeq" | "id" | "metadata">,
+  fields: Pick<AppendFields, "entity" | "aggregate" | "expectedSeq" | "id" | "metadata" | "newLife">,
 ): number {
   const entityBytes = writeText(bytes, at + 2, fields.entity);
   writeU16(bytes, at, entityBytes);
@@ -160,7 +169,8 @@ export function writeBodyStart(
   bytes[p++] =
     (fields.expectedSeq === undefined ? 0 : appendFlags.expectedSeq) |
     (fields.id === undefined ? 0 : appendFlags.id) |
-    (fields.metadata === undefined ? 0 : appendFlags.metadata);
+    (fields.metadata === undefined ? 0 : appendFlags.metadata) |
+    (fields.newLife === true ? appendFlags.newLife : 0);
   if (fields.expectedSeq !== undefined) {
     if (!Number.isSafeInteger(fields.expectedSeq) || fields.expectedSeq < 0 || fields.expectedSeq > u48Max) {
       throw new HeddleError("INVALID_REQUEST", {
@@ -215,6 +225,7 @@ function shown(text: unknown): string {
 export function readAppendBody(bytes: Uint8Array, from: number, to: number, texts: TextCache, into: AppendView): void {
   const cursor = new BodyCursor(bytes, from, to, texts);
   const flags = cursor.start(into);
+  into.newLife = (flags & appendFlags.newLife) !== 0;
   const typeCount = cursor.u8();
   if (typeCount === 0) throw badFrame("an append names no event type");
   into.typeCount = typeCount;

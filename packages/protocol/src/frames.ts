@@ -16,7 +16,22 @@ export const protocolVersion = 1;
 /** 0xC7, "HEDDLE", version. */
 export const preface = Uint8Array.of(0xc7, 0x48, 0x45, 0x44, 0x44, 0x4c, 0x45, protocolVersion);
 
-export const requestKind = { hello: 1, append: 2, execute: 3, get: 4, history: 5, ping: 6 } as const;
+export const requestKind = {
+  hello: 1,
+  append: 2,
+  execute: 3,
+  get: 4,
+  history: 5,
+  ping: 6,
+  getAt: 7,
+  restore: 8,
+  delete: 9,
+  import: 10,
+  /** Asked of a shard, not of an entity: the header has the shard's number where the hash stands. */
+  list: 11,
+  /** The same. What event types the shard holds. */
+  types: 12,
+} as const;
 export const replyKind = { welcome: 65, receipt: 66, rejected: 67, error: 68, value: 69, pong: 70 } as const;
 
 export const requestFlags = {

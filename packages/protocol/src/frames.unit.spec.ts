@@ -18,6 +18,14 @@ import {
   writeRequestHeader,
 } from "./frames.ts";
 import {
+  writeDeleteBody,
+  writeGetAtBody,
+  writeImportBody,
+  writeListBody,
+  writeRestoreBody,
+} from "./lifecycle-requests.ts";
+import type { Moment } from "./moment.ts";
+import {
   encodeErrorReply,
   encodeRejectionReply,
   encodeReply,
@@ -116,8 +124,61 @@ describe("frames: golden bytes", () => {
     const body: WriteBody = (reserve) =>
       writeHistoryBody({ ...account, from: 0x010203, limit: 100, direction: "backward" }, reserve);
     expect(hex(request(requestKind.history, body))).toBe(
-      `${header("2e000000", "05")}0d00${text("account/alice")}07${text("Account")}0302010000006400000001`,
+      `${header("40000000", "05")}0d00${text("account/alice")}07${text("Account")}0302010000006400000001` +
+        "000000000000".repeat(3),
     );
+    const ranged: WriteBody = (reserve) =>
+      writeHistoryBody({ ...account, from: 1, to: 2, since: 3, until: 4, limit: 5, direction: "forward" }, reserve);
+    expect(hex(request(requestKind.history, ranged))).toBe(
+      `${header("40000000", "05")}0d00${text("account/alice")}07${text("Account")}0100000000000500000000` +
+        "020000000000030000000000040000000000",
+    );
+  });
+
+  it("getAt, by sequence and by time", () => {
+    const at = (moment: Moment): WriteBody => {
+      return (reserve) => writeGetAtBody({ ...account, at: moment }, reserve);
+    };
+    const start = `${header("2a000000", "07")}0d00${text("account/alice")}07${text("Account")}`;
+    expect(hex(request(requestKind.getAt, at({ seq: 0x0605 })))).toBe(`${start}00050600000000`);
+    expect(hex(request(requestKind.getAt, at({ time: 0x0605 })))).toBe(`${start}01050600000000`);
+  });
+
+  it("restore", () => {
+    const fields = { entity: "account/alice", at: { seq: 7 }, expectedSeq: 9, id: "i" };
+    const body: WriteBody = (reserve) => writeRestoreBody(fields, reserve);
+    expect(hex(request(requestKind.restore, body))).toBe(
+      `${header("2c000000", "08")}0d00${text("account/alice")}000309000000000001${text("i")}00070000000000`,
+    );
+  });
+
+  it("delete", () => {
+    const body: WriteBody = (reserve) => writeDeleteBody({ entity: "account/alice", provisional: true }, reserve);
+    expect(hex(request(requestKind.delete, body))).toBe(`${header("1c000000", "09")}0d00${text("account/alice")}01`);
+  });
+
+  it("import: time and trust, then an append", () => {
+    const fields = { ...account, events: [{ ...event, schemaVersion: 2 }], time: 0x0605, trusted: true };
+    const body: WriteBody = (reserve) => writeImportBody(fields, reserve);
+    expect(hex(request(requestKind.import, body))).toBe(
+      header("47000000", "0a") +
+        `05060000000001` +
+        `0d00${text("account/alice")}07${text("Account")}00` +
+        `0108${text("Credited")}0200` +
+        `0100000091de0001a6${text("amount")}05`,
+    );
+  });
+
+  it("list", () => {
+    const fields = { prefix: "account/", after: "account/a", limit: 0x0102, erased: true };
+    const body: WriteBody = (reserve) => writeListBody(fields, reserve);
+    expect(hex(request(requestKind.list, body))).toBe(
+      `${header("26000000", "0b")}0800${text("account/")}0900${text("account/a")}0201000001`,
+    );
+  });
+
+  it("types", () => {
+    expect(hex(request(requestKind.types, empty))).toBe(header("0c000000", "0c"));
   });
 
   it("ping", () => {

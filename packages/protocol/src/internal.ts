@@ -21,6 +21,11 @@ export {
   writeU48,
 } from "./bytes.ts";
 export { checkMsgpack } from "./check-msgpack.ts";
+export { type CopyPort, EventCopy } from "./copy-events.ts";
+export { copyHistory, type ForkRequest, type ForkResult } from "./copy-history.ts";
+export { readErasureReceipt } from "./erasure-receipt.ts";
+export { type ExportItem, ExportReader, ExportWriter, exportFormat } from "./export-format.ts";
+export { fromTagged, toTagged } from "./export-values.ts";
 export {
   FrameSplitter,
   frameOffset,
@@ -32,7 +37,28 @@ export {
   requestKind,
   writeRequestHeader,
 } from "./frames.ts";
+export { importEntities } from "./import-entities.ts";
 export * from "./index.ts";
+export {
+  type DeleteFields,
+  type GetAtFields,
+  type ImportFields,
+  importHeadBytes,
+  type ListFields,
+  type RestoreFields,
+  readDeleteBody,
+  readGetAtBody,
+  readImportBody,
+  readListBody,
+  readRestoreBody,
+  type WireListed,
+  writeDeleteBody,
+  writeGetAtBody,
+  writeImportBody,
+  writeListBody,
+  writeRestoreBody,
+} from "./lifecycle-requests.ts";
+export { compareIds, type ListShard, listPage, listPages } from "./list-pages.ts";
 export { decodeValue, encodeValue } from "./payload-codec.ts";
 export {
   encodeErrorReply,
@@ -64,3 +90,6 @@ export {
   writeGetBody,
   writeHistoryBody,
 } from "./requests.ts";
+export { isSameValue } from "./same-value.ts";
+export { sumTypes } from "./stored-types.ts";
+export { isTombstone, systemAggregate, systemEvents } from "./system-events.ts";

@@ -1,6 +1,6 @@
 // The bodies of the other requests. Layouts stand above each writer; append has a file of its own.
 import { HeddleError, limits } from "@heddle/kernel";
-import { type AppendFields, BodyCursor, writeBodyStart, writeName } from "./append-body.ts";
+import { type AppendFields, appendFlags, BodyCursor, writeBodyStart, writeName } from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
 import { type TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { frameOffset, requestKind } from "./frames.ts";
@@ -18,6 +18,7 @@ export interface ExecuteView {
   aggregate: string;
   expectedSeq: number;
   id: string;
+  newLife: boolean;
   command: string;
   metadataFrom: number;
   metadataTo: number;
@@ -52,6 +53,7 @@ export function newExecuteView(): ExecuteView {
     aggregate: "",
     expectedSeq: -1,
     id: "",
+    newLife: false,
     command: "",
     metadataFrom: 0,
     metadataTo: 0,
@@ -69,6 +71,7 @@ export function readExecuteBody(
 ): void {
   const cursor = new BodyCursor(bytes, from, to, texts);
   const flags = cursor.start(into);
+  into.newLife = (flags & appendFlags.newLife) !== 0;
   into.command = cursor.name();
   cursor.metadata(flags, into);
   into.inputFrom = cursor.at;
@@ -102,23 +105,38 @@ export interface HistoryFields extends GetFields {
   readonly from: number;
   readonly limit: number;
   readonly direction: "forward" | "backward";
+  /** Inclusive sequence to end at; 0 means the end (forward) or the start (backward). */
+  readonly to?: number | undefined;
+  /** Only events from this millisecond on; 0 or left out: from the beginning. */
+  readonly since?: number | undefined;
+  /** Only events up to this millisecond, inclusive; 0 or left out: to the end. */
+  readonly until?: number | undefined;
 }
 
-/** As get | u48 from | u32 limit | u8 direction (0 forward, 1 backward). An empty aggregate means all of them. */
+const historyTailBytes = 29;
+
+/**
+ * As get | u48 from | u32 limit | u8 direction (0 forward, 1 backward) | u48 to | u48 since | u48 until. An empty aggregate
+ * means all of them.
+ */
 export function writeHistoryBody(fields: HistoryFields, reserve: Reserve): number {
   checkHistory(fields);
   let start = 0;
   let out: Uint8Array = new Uint8Array();
   const used = writeGetBody(fields, (wanted) => {
-    const room = reserve(wanted + 11);
+    const room = reserve(wanted + historyTailBytes);
     start = room.at;
     out = room.bytes;
     return room;
   });
-  writeU48(out, start + used, fields.from);
-  writeU32(out, start + used + 6, fields.limit);
-  out[start + used + 10] = fields.direction === "forward" ? 0 : 1;
-  return used + 11;
+  const tail = start + used;
+  writeU48(out, tail, fields.from);
+  writeU32(out, tail + 6, fields.limit);
+  out[tail + 10] = fields.direction === "forward" ? 0 : 1;
+  writeU48(out, tail + 11, fields.to ?? 0);
+  writeU48(out, tail + 17, fields.since ?? 0);
+  writeU48(out, tail + 23, fields.until ?? 0);
+  return used + historyTailBytes;
 }
 
 export function readHistoryBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): HistoryFields {
@@ -129,6 +147,9 @@ export function readHistoryBody(bytes: Uint8Array, from: number, to: number, tex
     from: cursor.u48(),
     limit: cursor.u32(),
     direction: cursor.u8() === 0 ? ("forward" as const) : ("backward" as const),
+    to: cursor.u48(),
+    since: cursor.u48(),
+    until: cursor.u48(),
   };
   if (cursor.at !== to) throw badFrame("bytes follow the last field");
   checkHistory(fields);
@@ -136,11 +157,19 @@ export function readHistoryBody(bytes: Uint8Array, from: number, to: number, tex
 }
 
 function checkHistory(fields: HistoryFields): void {
-  if (!Number.isSafeInteger(fields.from) || fields.from < 0 || fields.from > u48Max) {
-    throw new HeddleError("INVALID_REQUEST", {
-      path: "from",
-      problem: `wanted a whole number from 0 to 2^48 - 1, found ${fields.from}`,
-    });
+  const { from, to = 0, since = 0, until = 0 } = fields;
+  for (const [path, value] of Object.entries({ from, to, since, until })) {
+    if (Number.isSafeInteger(value) && value >= 0 && value <= u48Max) continue;
+    const problem = `wanted a whole number from 0 to 2^48 - 1, found ${value}`;
+    throw new HeddleError("INVALID_REQUEST", { path, problem });
+  }
+  const [first, last] = fields.direction === "forward" ? [from, to] : [to, from];
+  if (last !== 0 && first > last) {
+    const problem = `the range goes from ${from} to ${to}, which is against its direction, ${fields.direction}`;
+    throw new HeddleError("INVALID_REQUEST", { path: "to", problem });
+  }
+  if (until !== 0 && since > until) {
+    throw new HeddleError("INVALID_REQUEST", { path: "until", problem: `it lies before since, ${since}` });
   }
   if (!Number.isSafeInteger(fields.limit) || fields.limit < 1 || fields.limit > limits.historyEventsMax) {
     throw new HeddleError("INVALID_REQUEST", {

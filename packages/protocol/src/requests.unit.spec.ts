@@ -97,9 +97,41 @@ describe("get and history: round trip", () => {
     fc.assert(
       fc.property(fields, (given: HistoryFields) => {
         const { bytes, from, to } = write(writeHistoryBody, given);
+        expect(readHistoryBody(bytes, from, to, texts)).toEqual({ ...given, to: 0, since: 0, until: 0 });
+      }),
+    );
+    const bound = fc.oneof(fc.nat(), fc.constant(u48Max));
+    fc.assert(
+      fc.property(entity, bound, bound, bound, bound, (entity, a, b, c, d) => {
+        const range = { from: Math.min(a, b), to: Math.max(a, b), since: Math.min(c, d), until: Math.max(c, d) };
+        const given = { entity, aggregate: "", limit: 7, direction: "forward" as const, ...range };
+        const { bytes, from, to } = write(writeHistoryBody, given);
         expect(readHistoryBody(bytes, from, to, texts)).toEqual(given);
       }),
     );
+  });
+
+  it("P7 refuse a range that runs backwards", () => {
+    const forward = { entity: "a/b", aggregate: "", from: 5, limit: 1, direction: "forward" } as const;
+    const backward = { ...forward, direction: "backward" } as const;
+    for (const [path, wrong] of [
+      ["to", { ...forward, to: 4 }],
+      ["to", { ...backward, to: 6 }],
+      ["until", { ...forward, since: 9, until: 8 }],
+      ["since", { ...forward, since: Number.NaN }],
+      ["until", { ...forward, until: -1 }],
+    ] as const) {
+      expect(() => write(writeHistoryBody, wrong)).toThrowError(
+        expect.objectContaining({ code: "INVALID_REQUEST", facts: expect.objectContaining({ path }) }),
+      );
+    }
+    for (const good of [
+      { ...forward, to: 5 },
+      { ...backward, to: 5 },
+      { ...forward, since: 8, until: 8 },
+    ]) {
+      expect(() => write(writeHistoryBody, good)).not.toThrow();
+    }
   });
 
   it("P7 refuse a place or a limit out of bounds, on either side", () => {
@@ -121,7 +153,8 @@ describe("get and history: round trip", () => {
       );
     }
     const { bytes, from, to } = write(writeHistoryBody, good);
-    bytes.fill(0, to - 5, to - 1);
+    // The limit.
+    bytes.fill(0, to - 23, to - 19);
     expect(() => readHistoryBody(bytes, from, to, texts)).toThrowError(
       expect.objectContaining({ code: "INVALID_REQUEST" }),
     );
