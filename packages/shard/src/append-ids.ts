@@ -1,6 +1,6 @@
 // AppendIds: ids that callers gave, kept for good (P4, second layer). New ones wait in memory for the next checkpoint;
 // recovery finds them again in the log. An id is scoped to its entity.
-import type { Partition } from "@heddle/partition/internal";
+import { erasedIdName, type Partition } from "@heddle/partition/internal";
 
 export interface AppendId {
   readonly entity: string;
@@ -17,8 +17,16 @@ export class AppendIds {
     this.#partition = partition;
   }
 
-  /** Log position of the entry that carried this id, or undefined. */
-  find(entity: string, id: string): number | undefined {
+  /**
+   * Log position of the entry that carried this id, or undefined. `wasErased`: the entity has had a life before, whose ids
+   * are kept as digests.
+   */
+  find(entity: string, id: string, wasErased: boolean): number | undefined {
+    const found = this.#find(entity, id);
+    return found === undefined && wasErased ? this.#find(entity, erasedIdName(entity, id)) : found;
+  }
+
+  #find(entity: string, id: string): number | undefined {
     const key = keyOf(entity, id);
     return this.#fresh.get(key) ?? this.#flushing.get(key) ?? this.#partition.appendIdPosition(entity, id);
   }

@@ -380,24 +380,6 @@ describe("P7: a domain module that fails", () => {
     expect(await under.state(alice, "Fragile")).toEqual({ state: { n: 7 }, seq: 3 });
   });
 
-  it("P7: events that the module no longer knows fail the calls of their entity, and their history can still be read", async () => {
-    const under = openShard(context);
-    receipt(await add(under, alice, "Added", 1));
-    await under.crash();
-    const Smaller = defineAggregate("Fragile", {
-      version: 1,
-      initial: () => ({ n: 0 }),
-      events: { Other: event(z.object({}), (s) => s) },
-    });
-    under.start(defineContext("fragile", { aggregates: [Smaller] }));
-    const error = failure(await under.get(alice, "Fragile"));
-    expect(error).toMatchObject({
-      code: "DOMAIN_FAILED",
-      facts: { message: expect.stringContaining("Fragile.Added") },
-    });
-    expect(brief(await under.events(alice))).toEqual([[1, "Added", { n: 1 }]]);
-  });
-
   it("P7: a state that nests without end fails its entity alone, live and in a replay", async () => {
     const Deep = defineAggregate("Deep", {
       version: 1,

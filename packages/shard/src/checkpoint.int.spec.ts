@@ -354,6 +354,10 @@ function bound(writer: ReturnType<Partition["checkpoint"]>): ReturnType<Partitio
     putAppendId: (...args) => writer.putAppendId(...args),
     putSession: (...args) => writer.putSession(...args),
     dropSession: (session) => writer.dropSession(session),
+    forgetHistory: (...args) => writer.forgetHistory(...args),
+    putTypeCount: (...args) => writer.putTypeCount(...args),
+    putErasure: (...args) => writer.putErasure(...args),
+    dropErasure: (entity) => writer.dropErasure(entity),
     drained: () => writer.drained(),
     commit: () => writer.commit(),
   };

@@ -9,14 +9,15 @@
 // Not promised: that it succeeds. Recovery then starts from an older position.
 import type { CompiledContext } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
-import type { CheckpointWriter, Partition, SnapshotRecord } from "@heddle/partition/internal";
-import { encodeValue } from "@heddle/protocol/internal";
+import type { CheckpointWriter, Partition, SnapshotRecord, TypeCount } from "@heddle/partition/internal";
 import type { Activation } from "./activation.ts";
 import type { AppendId, AppendIds } from "./append-ids.ts";
-import { type Entity, noExtents } from "./entity.ts";
-import { isPlainData } from "./plain-data.ts";
+import { encodeState } from "./encode-state.ts";
+import { type Entity, extentWidth, noExtents } from "./entity.ts";
+import type { Erasures, ErasuresCut } from "./erasures.ts";
 import type { ChangedSessions, Sessions } from "./sessions.ts";
 import { SortInTurns } from "./sort-in-turns.ts";
+import { putTypeCounts, type TypeCounts } from "./type-counts.ts";
 
 // What one turn writes: about a millisecond of the shard's thread.
 const sliceEntitiesMax = 250;
@@ -35,6 +36,8 @@ export interface CheckpointOptions {
   readonly activation: Activation;
   readonly appendIds: AppendIds;
   readonly sessions: Sessions;
+  readonly types: TypeCounts;
+  readonly erasures: Erasures;
   readonly covering: number;
   /** Resolves when the log is on disk up to `covering`; left out where it is anyway. */
   readonly syncLog?: (() => Promise<void>) | undefined;
@@ -51,6 +54,8 @@ export class Checkpoint {
   readonly #entities: readonly Entity[];
   readonly #ids: IterableIterator<AppendId>;
   readonly #sessions: ChangedSessions;
+  readonly #types: readonly TypeCount[];
+  readonly #erasures: ErasuresCut;
   #cancelled = false;
 
   constructor(options: CheckpointOptions) {
@@ -59,6 +64,8 @@ export class Checkpoint {
     this.#entities = options.activation.takeChanged();
     this.#ids = options.appendIds.flush();
     this.#sessions = options.sessions.takeChanged();
+    this.#types = options.types.takeChanged();
+    this.#erasures = options.erasures.cut();
     this.done = this.#run();
   }
 
@@ -76,6 +83,8 @@ export class Checkpoint {
       await this.#writeEntities();
       await this.#writeIds();
       await this.#writeSessions();
+      putTypeCounts(this.#writer, this.#types);
+      this.#erasures.put(this.#writer);
       crashPoint?.("checkpoint:before-commit");
       await this.#writer.commit();
     } catch (error) {
@@ -104,11 +113,17 @@ export class Checkpoint {
   // Returns the bytes of its snapshots.
   #writeEntity(entity: Entity): number {
     if (entity.cut === undefined) entity.keepCut();
-    const { seq, position, time, states } = entity.cut!;
+    const { seq, position, time, chain, states } = entity.cut!;
     entity.cut = undefined;
+    const forgetting = this.#erasures.forgetting(entity.id);
+    let extents = entity.flushingExtents;
+    if (forgetting !== undefined) {
+      this.#writer.forgetHistory(entity.id, forgetting);
+      extents = extentsFrom(extents, forgetting.belowSeq);
+    }
+    const baseSeq = forgetting?.belowSeq ?? entity.indexBase;
     const snapshots = states === undefined ? [] : this.#snapshots(states, seq);
-    const extents = Float64Array.from(entity.flushingExtents);
-    this.#writer.putEntity(entity.id, { seq, position, time }, extents, snapshots);
+    this.#writer.putEntity(entity.id, { seq, position, time, chain, baseSeq }, Float64Array.from(extents), snapshots);
     const bytes = snapshots.reduce((sum, snapshot) => sum + snapshot.state.length, 0);
     if (states !== undefined) this.#options.activation.weigh(entity, bytes);
     return bytes;
@@ -160,14 +175,17 @@ export class Checkpoint {
       if (at > 0) await new Promise<void>((resolve) => this.#options.schedule(resolve));
       for (const entity of this.#entities.slice(at, at + sliceSettledMax)) entity.flushingExtents = noExtents;
     }
+    this.#options.activation.taken();
     this.#options.appendIds.flushed();
+    this.#erasures.settle();
   }
 
   #giveBack(): void {
-    const { activation, appendIds, sessions } = this.#options;
-    activation.giveBack(this.#entities);
+    const { activation, appendIds, sessions, types } = this.#options;
+    activation.giveBack();
     appendIds.giveBack();
     sessions.giveBack(this.#sessions);
+    types.giveBack(this.#types);
   }
 
   // Waits for the partition too: without it a disk slower than the shard would fill memory with what waits to be put.
@@ -178,14 +196,8 @@ export class Checkpoint {
   }
 }
 
-/**
- * The bytes of a snapshot, or undefined for a state that would not come back from them as it was: it has no snapshot, and
- * its entity is folded from the log each time.
- */
-export function encodeState(state: unknown): Uint8Array | undefined {
-  try {
-    return isPlainData(state) ? Uint8Array.prototype.slice.call(encodeValue(state)) : undefined;
-  } catch {
-    return undefined;
-  }
+function extentsFrom(quads: readonly number[], seq: number): number[] {
+  let at = 0;
+  while (at < quads.length && quads[at]! < seq) at += extentWidth;
+  return quads.slice(at);
 }

@@ -1,5 +1,5 @@
 // Decide: from a state and payloads to a new state, or to a no. Pure and synchronous; touches no log and no clock.
-import type { CompiledAggregate, CompiledEvent } from "@heddle/domain/internal";
+import type { CompiledAggregate, CompiledContext, CompiledEvent } from "@heddle/domain/internal";
 import { describeThrown } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
 import { InvariantViolation } from "@heddle/kernel/internal";
@@ -111,4 +111,21 @@ function isPromise(state: unknown): boolean {
 export function asDomainFailure(thrown: unknown, where: () => string): HeddleError | InvariantViolation {
   if (thrown instanceof HeddleError || thrown instanceof InvariantViolation) return thrown;
   return new HeddleError("DOMAIN_FAILED", { where: where(), message: describeThrown(thrown) }, { cause: thrown });
+}
+
+/** By aggregate index. Errors: `DOMAIN_FAILED`. */
+export function initialStates(domain: CompiledContext): unknown[] {
+  const states: unknown[] = [];
+  for (const aggregate of domain.aggregates.values()) states[aggregate.index] = initialState(aggregate);
+  return states;
+}
+
+function initialState({ name, initial }: { readonly name: string; readonly initial: () => unknown }): unknown {
+  try {
+    const state = initial();
+    freeze(state);
+    return state;
+  } catch (thrown) {
+    throw asDomainFailure(thrown, () => `initial of ${name}`);
+  }
 }

@@ -1,13 +1,18 @@
 // Entity: one live actor of a shard, in memory while it is active.
 import type { EntityId } from "@heddle/kernel";
+import type { EntityHead } from "@heddle/partition/internal";
 
 /** An entity as the running checkpoint is to write it, kept because the entity has moved on since. */
 export interface EntityCut {
   readonly seq: number;
   readonly position: number;
   readonly time: number;
+  readonly chain: string;
   readonly states: readonly unknown[] | undefined;
 }
+
+/** Fields of an extent: first sequence, count, position, check. */
+export const extentWidth = 4;
 
 export class Entity {
   readonly id: EntityId;
@@ -17,38 +22,83 @@ export class Entity {
   position: number;
   /** Milliseconds since 1970 of that event. */
   time: number;
+  /** Sequence of the last tombstone, 0 if there is none: what lies before it is gone, or about to be. */
+  baseSeq: number;
+  /** Where the extents begin that the partition still has: at an earlier tombstone, while an erasure is under way. */
+  indexBase: number;
+  /** The hash chain up to `chainedSeq`; empty before the first entry. */
+  chain: string;
+  /** Entries beyond this sequence are not durable yet. */
+  chainedSeq: number;
   /** States by aggregate index; undefined until the first use after an activation. Frozen, so that a cut can keep them. */
   states: unknown[] | undefined = undefined;
-  /** Bytes of the states as they were last encoded: what they weigh in memory's budget. */
-  stateBytes = 0;
-  /** Entries that no checkpoint has taken over yet: triples of first sequence, count, position. */
+  /** What the entity weighs in memory's budget, in bytes. */
+  weight = 0;
+  /** Entries that no checkpoint has taken over yet: quads of first sequence, count, position, check. */
   newExtents: number[] = [];
-  /** Number of the checkpoint that takes `newExtents` over, while there are any. */
-  writtenBy = 0;
-  /** Entries that the running checkpoint is writing, in the same form: not sure to be readable from the partition yet. */
+  /** Number of the checkpoint that is to write this entity; 0 when none is. */
+  queuedFor = 0;
+  /**
+   * Entries that the running checkpoint is writing, in the same form: not sure to be readable from the partition yet. The
+   * shared `noExtents` when it writes nothing of this entity; another empty list for one without new entries.
+   */
   flushingExtents: number[] = noExtents;
   cut: EntityCut | undefined = undefined;
   /** Used since the hand of passivation last came by. */
   touched = true;
 
-  constructor(id: EntityId, head: { seq: number; position: number; time: number }) {
+  constructor(id: EntityId, head: EntityHead) {
     this.id = id;
     this.seq = head.seq;
     this.position = head.position;
     this.time = head.time;
+    this.baseSeq = head.baseSeq;
+    this.indexBase = head.baseSeq;
+    this.chain = head.chain;
+    this.chainedSeq = head.seq;
+  }
+
+  /** Erased, and nothing written since. */
+  get isErased(): boolean {
+    return this.baseSeq === this.seq && this.seq > 0;
   }
 
   /** Whether memory knows something about this entity that the partition does not. */
   get dirty(): boolean {
-    return this.newExtents.length > 0 || this.flushingExtents.length > 0;
+    return this.queuedFor !== 0 || this.flushingExtents !== noExtents;
   }
 
   /** Hands what is new to the running checkpoint, and the entity as it now stands with it. */
   keepCut(): void {
-    const { seq, position, time, states } = this;
-    this.cut = { seq, position, time, states: states?.slice() };
+    const { seq, position, time, chain, states } = this;
+    this.cut = { seq, position, time, chain, states: states?.slice() };
     this.flushingExtents = this.newExtents;
     this.newExtents = [];
+    this.queuedFor = 0;
+  }
+
+  /** What lies before the last tombstone was erased long ago: it is left out of the extents that a checkpoint writes. */
+  beginAtBase(): void {
+    this.indexBase = this.baseSeq;
+    let at = 0;
+    while (at < this.newExtents.length && this.newExtents[at]! < this.baseSeq) at += extentWidth;
+    this.newExtents = this.newExtents.slice(at);
+  }
+
+  /** Fills in the check of the extent that begins at a sequence: most often the last one, but a group can hold thousands. */
+  setCheck(firstSeq: number, check: number): void {
+    const extents = this.newExtents;
+    let low = 0;
+    let high = extents.length / extentWidth - 1;
+    for (let at = high; low <= high; at = (low + high) >> 1) {
+      const found = extents[at * extentWidth]!;
+      if (found === firstSeq) {
+        extents[at * extentWidth + 3] = check;
+        return;
+      }
+      if (found < firstSeq) low = at + 1;
+      else high = at - 1;
+    }
   }
 }
 

@@ -3,7 +3,7 @@ import { limits } from "@heddle/kernel";
 import { decodeValue, encodeValue } from "@heddle/protocol/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { encodeState } from "./checkpoint.ts";
+import { encodeState } from "./encode-state.ts";
 import { compare, comparison, freeze, isPlainData, isTooDeep } from "./plain-data.ts";
 
 const { same, different, tooDeep } = comparison;

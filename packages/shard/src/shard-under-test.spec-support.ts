@@ -7,15 +7,25 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { type AnyContext, compileContext } from "@heddle/domain/internal";
-import { type Disk, type Durability, entryChecksumHolds, LogReader } from "@heddle/event-log/internal";
+import {
+  type Disk,
+  type Durability,
+  type EntryView,
+  entryChecksumHolds,
+  entryFlags,
+  LogReader,
+} from "@heddle/event-log/internal";
 import { type EntityId, type HeddleError, hashEntity } from "@heddle/kernel";
 import { openPartition, type Partition } from "@heddle/partition/internal";
+import type { Moment } from "@heddle/protocol";
 import {
   type AppendFields,
   type ExecuteFields,
   frameOffset,
   type GetFields,
   type HistoryFields,
+  type ImportFields,
+  type ListFields,
   type Receipt,
   type Rejection,
   type Reply,
@@ -24,17 +34,25 @@ import {
   requestFlags,
   requestKind,
   type WireEvent,
+  type WireListed,
   writeAppendBody,
+  writeDeleteBody,
   writeExecuteBody,
+  writeGetAtBody,
   writeGetBody,
   writeHistoryBody,
+  writeImportBody,
+  writeListBody,
   writeReceiptFrame,
   writeRequestHeader,
+  writeRestoreBody,
   writeU32,
 } from "@heddle/protocol/internal";
 import { SimulatedDisk, type Survival, seededRandom } from "@heddle/testkit";
 import { expect } from "vitest";
-import { defaultShardLimits, Shard, type ShardLimits } from "./shard.ts";
+import type { ErasureReceipt } from "./erasures.ts";
+import { Shard } from "./shard.ts";
+import { defaultShardLimits, type ShardLimits, type ShardOptions } from "./shard-options.ts";
 import { EntryDecoder } from "./stored-events.ts";
 
 /** Where a call comes from. Left out: session 1, the session's next number. Each session has a connection of its own. */
@@ -52,6 +70,7 @@ export interface ShardUnderTestOptions {
   readonly shardCount?: number;
   /** Stands between the shard and its partition. */
   readonly wrapPartition?: (partition: Partition) => Partition;
+  readonly eraseKeys?: ShardOptions["eraseKeys"];
   /** Whether the disk fails to give back what was written. */
   readonly isUnreadable?: () => boolean;
 }
@@ -101,7 +120,7 @@ export class ShardUnderTest {
   shard!: Shard;
   partition!: Partition;
   readonly #options: ShardUnderTestOptions;
-  readonly #folder: string;
+  #folder: string;
   #context: AnyContext;
   #life = 0;
   #ended = false;
@@ -112,6 +131,8 @@ export class ShardUnderTest {
   #turnOpen = false;
   #crashAt: { name: string; left: number; survival: Survival } | undefined;
   #crashed: PromiseWithResolvers<void> | undefined;
+  /** Rejects when the shard that runs now is dead. */
+  #death = Promise.withResolvers<never>();
   #failAt: { name: string; error: Error } | undefined;
 
   constructor(context: AnyContext, options: ShardUnderTestOptions) {
@@ -131,7 +152,9 @@ export class ShardUnderTest {
     this.#dead = false;
     const { shard = 0, shardCount = 1, durability = "fsync", wrapPartition = (partition) => partition } = this.#options;
     const crashPoint = (name: string) => this.#pass(name, life);
-    this.partition = wrapPartition(openPartition({ folder: this.#folder, shard, crashPoint }));
+    this.#death = Promise.withResolvers();
+    this.#death.promise.catch(() => {});
+    this.partition = wrapPartition(this.#mortal(openPartition({ folder: this.#folder, shard, crashPoint })));
     this.shard = Shard.open({
       shard,
       shardCount,
@@ -151,6 +174,7 @@ export class ShardUnderTest {
         },
         frame: (connection, _requestBytes, frame) => this.#hear(life, connection, frame),
       },
+      eraseKeys: this.#options.eraseKeys,
       schedule: (task, delayMs) => {
         const run = () => {
           if (life === this.#life) task();
@@ -168,6 +192,12 @@ export class ShardUnderTest {
     });
   }
 
+  /** Opens the shard on the same log beside a new, empty partition; the one before stays as it is. */
+  startWithEmptyPartition(limits?: Partial<ShardLimits>): void {
+    this.#folder = path.join(root, String(folders++));
+    this.start(this.#context, limits);
+  }
+
   /** Stops it cleanly and opens it again. */
   async restart(context?: AnyContext): Promise<void> {
     await this.shard.close();
@@ -176,6 +206,7 @@ export class ShardUnderTest {
 
   /** The power fails. Nothing is open afterwards; `start` opens it again. Calls under way stay unanswered. */
   async crash(survival: Survival = "nothing"): Promise<void> {
+    this.#crashAt = undefined;
     this.#die(survival);
     await this.partition.close();
   }
@@ -195,6 +226,15 @@ export class ShardUnderTest {
     await this.partition.close();
   }
 
+  /** Arms a crash at a crash point, which may never be passed; `isDead` tells. The partition is then the caller's to close. */
+  armCrash(name: string, survival: Survival): void {
+    this.#crashAt = { name, left: 1, survival };
+  }
+
+  get isDead(): boolean {
+    return this.#dead;
+  }
+
   /** The code at a named place fails once with this error, and the process lives on. */
   failAt(name: string, error: Error): void {
     this.#failAt = { name, error };
@@ -204,6 +244,7 @@ export class ShardUnderTest {
     if (this.#ended) return;
     this.#ended = true;
     this.#life++;
+    this.#death.reject(new Crash("the end of the test"));
     this.disk.killProcess();
     await this.partition.close();
   }
@@ -228,9 +269,13 @@ export class ShardUnderTest {
 
   /** A checkpoint, from its beginning to its end. */
   async checkpoint(): Promise<void> {
+    await this.until(() => this.shard.state === "open" && !this.shard.stats().isCheckpointing);
     const { checkpoints } = this.shard.stats();
-    this.shard.requestCheckpoint();
-    await this.until(() => this.shard.stats().checkpoints > checkpoints);
+    await this.until(() => {
+      if (this.shard.stats().checkpoints > checkpoints) return true;
+      this.shard.requestCheckpoint();
+      return false;
+    });
   }
 
   /** Waits, turn by turn, until something holds. */
@@ -318,19 +363,93 @@ export class ShardUnderTest {
     return Object.defineProperty(promise, "reply", { get: () => settled.reply }) as Asked;
   }
 
+  getAt(entity: string, aggregate: string, at: Moment, caller: Caller = {}): Asked {
+    const fields = { entity, aggregate, at };
+    return this.ask(requestKind.getAt, entity, (reserve) => writeGetAtBody(fields, reserve), caller);
+  }
+
+  restore(
+    entity: string,
+    at: Moment,
+    { id, expectedSeq, ...caller }: Caller & { readonly id?: string; readonly expectedSeq?: number } = {},
+  ): Asked {
+    const fields = { entity, at, id, expectedSeq };
+    return this.ask(requestKind.restore, entity, (reserve) => writeRestoreBody(fields, reserve), caller);
+  }
+
+  delete(entity: string, { provisional = false, ...caller }: Caller & { readonly provisional?: boolean } = {}): Asked {
+    const fields = { entity, provisional };
+    return this.ask(requestKind.delete, entity, (reserve) => writeDeleteBody(fields, reserve), caller);
+  }
+
+  import(fields: Omit<ImportFields, "trusted"> & { readonly trusted?: boolean }, caller: Caller = {}): Asked {
+    const whole = { trusted: false, ...fields };
+    return this.ask(requestKind.import, fields.entity, (reserve) => writeImportBody(whole, reserve), caller);
+  }
+
+  list(fields: Partial<ListFields> = {}): Asked {
+    const whole = { prefix: "", after: "", limit: 1_000, erased: false, ...fields };
+    return this.ask(requestKind.list, "list/shard", (reserve) => writeListBody(whole, reserve));
+  }
+
+  types(): Asked {
+    return this.ask(requestKind.types, "types/shard", (reserve) => {
+      reserve(0);
+      return 0;
+    });
+  }
+
+  /** Deletes an entity to the end; the receipt. */
+  async erase(entity: string, caller: Caller = {}): Promise<ErasureReceipt> {
+    const receipt = value(await this.delete(entity, caller)) as ErasureReceipt;
+    expect(receipt).toMatchObject({ entity, complete: true });
+    return receipt;
+  }
+
+  /** Every entity, page after page. */
+  async listed(fields: Partial<ListFields> = {}): Promise<WireListed[]> {
+    const listed: WireListed[] = [];
+    for (;;) {
+      const page = value(await this.list({ ...fields, after: listed.at(-1)?.[0] ?? "" })) as WireListed[];
+      if (page.length === 0) return listed;
+      listed.push(...page);
+    }
+  }
+
+  /** Files of the log and of the partition in which a text stands as UTF-8 bytes. */
+  filesWith(text: string): string[] {
+    const wanted = Buffer.from(text);
+    const ofLog = this.disk
+      .list(logFolder)
+      .map((name) => [name, this.disk.readFile(path.join(logFolder, name))] as const);
+    const ofPartition = fs
+      .readdirSync(this.#folder)
+      .map((name) => [name, fs.readFileSync(path.join(this.#folder, name))] as const);
+    return [...ofLog, ...ofPartition].filter(([, bytes]) => Buffer.from(bytes).includes(wanted)).map(([name]) => name);
+  }
+
+  /** Visits every entry of the log, as an independent reader finds it. */
+  scanLog(visit: (entry: EntryView) => void): void {
+    const reader = new LogReader(this.disk, logFolder);
+    reader.scan(0, visit);
+    reader.close();
+  }
+
   /** Everything in the log, as an independent reader finds it; what stands in headers is held against the bodies. */
   logEntries(): { entity: string; firstSeq: number; eventCount: number; position: number }[] {
     const entries: { entity: string; firstSeq: number; eventCount: number; position: number }[] = [];
     const decoder = new EntryDecoder();
-    const reader = new LogReader(this.disk, logFolder);
-    reader.scan(0, (entry) => {
+    this.scanLog((entry) => {
       const { entity, eventCount, payloadsFrom } = decoder.open(entry);
-      expect([entry.eventCount, entry.payloadsOffset]).toEqual([eventCount, payloadsFrom - entry.bodyFrom]);
-      expect(decoder.payloads(entry)).toHaveLength(eventCount);
+      expect(entry.eventCount).toBe(eventCount);
       expect(entryChecksumHolds(entry)).toBe(true);
+      if ((entry.flags & entryFlags.erased) !== 0) expect([entry.payloadsOffset, entry.fingerprint]).toEqual([0, 0]);
+      else {
+        expect(entry.payloadsOffset).toBe(payloadsFrom - entry.bodyFrom);
+        expect(decoder.payloads(entry)).toHaveLength(eventCount);
+      }
       entries.push({ entity, firstSeq: entry.firstSeq, eventCount, position: entry.position });
     });
-    reader.close();
     return entries;
   }
 
@@ -338,6 +457,14 @@ export class ShardUnderTest {
   logBytes(): number {
     const files = this.disk.list(logFolder);
     return files.reduce((sum, file) => sum + this.disk.readFile(path.join(logFolder, file)).length, 0);
+  }
+
+  // A scrub waits for turns of a shard that may be dead by then; its partition could not be closed.
+  #mortal(partition: Partition): Partition {
+    const { promise } = this.#death;
+    return overridden(partition, "scrub", (nextTurn: () => Promise<void>) =>
+      partition.scrub(() => Promise.race([nextTurn(), promise])),
+    );
   }
 
   #diskOfShard(): Disk {
@@ -380,6 +507,7 @@ export class ShardUnderTest {
   #die(survival: Survival): void {
     this.#life++;
     this.#dead = true;
+    this.#death.reject(new Crash("a crash"));
     this.#crashAt = undefined;
     this.#waiting.clear();
     this.disk.crash(survival);

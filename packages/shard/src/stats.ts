@@ -16,7 +16,11 @@ export interface ShardFacts {
   /** Replies that wait for a sync. */
   readonly waitingReplies: number;
   readonly activeEntities: number;
-  /** Of the states of active entities, as encoded. */
+  /** Entities woken since the shard was opened, new ones included. */
+  readonly activations: number;
+  /** Erasures under way. */
+  readonly erasures: number;
+  /** Memory that active entities take, as estimated. */
   readonly stateBytes: number;
   readonly sessions: number;
   readonly sessionBytes: number;

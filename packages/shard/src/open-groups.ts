@@ -1,0 +1,102 @@
+// OpenGroups: what goes with the commit group that fills and with the one on its way to the disk: the replies that leave
+// when it is durable (P2), and the entities whose hash chains go on with it.
+//
+// G1. At most one group is on its way; what is added meanwhile belongs to the next.
+import { type EventLog, entryLengthAt, newEntryView, readEntry, recordHeaderBytes } from "@heddle/event-log/internal";
+import { sized } from "./decoding.ts";
+import type { Entity } from "./entity.ts";
+import type { Frame } from "./frame.ts";
+import type { HashChain } from "./hash-chain.ts";
+import { type ReplySink, WaitingReplies } from "./waiting-replies.ts";
+
+export class OpenGroups {
+  readonly #log: EventLog;
+  readonly #chain: HashChain;
+  readonly #replies: ReplySink;
+  readonly #entry = newEntryView();
+  /** Replies that wait for the group that fills. */
+  filling = new WaitingReplies();
+  /** The entity of each entry in the group that fills, in order. */
+  entities: Entity[] = [];
+  #inFlight = new WaitingReplies();
+  #entitiesInFlight: Entity[] = [];
+
+  constructor(log: EventLog, chain: HashChain, replies: ReplySink) {
+    this.#log = log;
+    this.#chain = chain;
+    this.#replies = replies;
+  }
+
+  /** Replies that wait. */
+  get size(): number {
+    return this.filling.size + this.#inFlight.size;
+  }
+
+  /** Bytes of the replies that wait, beside receipts. */
+  get heldBytes(): number {
+    return this.filling.heldBytes + this.#inFlight.heldBytes;
+  }
+
+  /** Whether an entity was changed by something that is not durable yet. */
+  isUndurable(entity: Entity): boolean {
+    return entity.seq > 0 && entity.position >= this.#log.durableEnd;
+  }
+
+  /** Whether anything was decided that is not durable yet. */
+  get hasUndurable(): boolean {
+    return this.#log.inFlight || this.#log.fillingEntries > 0;
+  }
+
+  /** Answers at once, or with what was decided last if the reply saw something of it. */
+  say({ connection, from, to, call }: Frame, undurable: boolean, made: Uint8Array): void {
+    const frame = sized(made, call);
+    if (undurable) this.#waiting().addOther(connection, to - from, call, frame.length, () => frame);
+    else this.#replies.frame(connection, to - from, frame);
+  }
+
+  /** Answers with what was decided last; the reply is made then. */
+  sayLater({ connection, from, to, call }: Frame, replyBytes: number, reply: () => Uint8Array): void {
+    this.#waiting().addOther(connection, to - from, call, replyBytes, reply);
+  }
+
+  /** Sends the group that fills on its way, unless there is none or one is on its way already. */
+  flush(): void {
+    if (this.#log.inFlight || this.#log.fillingEntries === 0) return;
+    const filled = this.filling;
+    this.filling = this.#inFlight;
+    this.#inFlight = filled;
+    // The other list is empty, or `link` empties it before anything is added.
+    const entities = this.entities;
+    this.entities = this.#entitiesInFlight;
+    this.#entitiesInFlight = entities;
+    this.#log.flush();
+  }
+
+  /** The group that was on its way is durable. To be followed by `link`, before anything is added to a group. */
+  release(shard: number): Entity[] {
+    this.#inFlight.release(shard, this.#replies);
+    return this.#entitiesInFlight;
+  }
+
+  /** Moves the chains of a durable group's entities on. `record` is the group, `entities` what `release` gave. */
+  link(record: Uint8Array, entities: Entity[]): void {
+    let at = recordHeaderBytes;
+    for (const entity of entities) {
+      readEntry(record, at, 0, this.#entry);
+      this.#chain.link(entity, this.#entry);
+      at += entryLengthAt(record, at);
+    }
+    entities.length = 0;
+  }
+
+  /** Answers everything with a failure: neither group will become durable. */
+  fail(failure: (call: number) => Uint8Array): void {
+    this.#inFlight.fail(this.#replies, failure);
+    this.filling.fail(this.#replies, failure);
+  }
+
+  // The replies that leave with what was decided last.
+  #waiting(): WaitingReplies {
+    return this.#log.fillingEntries > 0 ? this.filling : this.#inFlight;
+  }
+}

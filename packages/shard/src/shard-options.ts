@@ -1,0 +1,74 @@
+// ShardOptions: what a shard is opened with, and the bounds that it keeps.
+import type { CompiledContext } from "@heddle/domain/internal";
+import type { Disk, Durability } from "@heddle/event-log/internal";
+import type { Clock, Random } from "@heddle/kernel";
+import type { Partition } from "@heddle/partition/internal";
+import type { ShardState } from "./stats.ts";
+import type { ReplySink } from "./waiting-replies.ts";
+
+export interface ShardLimits {
+  /** A group is closed at this many bytes; what comes while the one before is not durable waits in the mailbox. */
+  readonly groupBytesMax: number;
+  /** How long a group may wait for company, in ms. 0: it goes as soon as the disk is free. */
+  readonly lingerMs: number;
+  /** A checkpoint begins after this many bytes of log … */
+  readonly checkpointBytes: number;
+  /** … or after this many ms, if anything changed: so old an acknowledged event may be before the hash chain has it. */
+  readonly checkpointIntervalMs: number;
+  /** Entities in memory beyond this many are let go, those that the partition has whole … */
+  readonly activeEntitiesMax: number;
+  /** … and also when they take more memory than this, as estimated from their encoded states. */
+  readonly stateBytesMax: number;
+  /** Memory for the idempotency windows of client sessions: beyond it new ones are refused as OVERLOADED. */
+  readonly sessionBytesMax: number;
+  readonly segmentBytes: number;
+}
+
+export const defaultShardLimits: ShardLimits = {
+  groupBytesMax: 4 << 20,
+  lingerMs: 0,
+  checkpointBytes: 64 << 20,
+  checkpointIntervalMs: 3_000,
+  activeEntitiesMax: 2_000_000,
+  stateBytesMax: 256 << 20,
+  sessionBytesMax: 256 << 20,
+  segmentBytes: 64 << 20,
+};
+
+/** Where a life of an entity ended: sequence and time (ms since 1970) of the tombstone. */
+export interface Tombstone {
+  readonly entity: string;
+  readonly seq: number;
+  readonly time: number;
+}
+
+export interface ShardOptions {
+  readonly shard: number;
+  readonly shardCount: number;
+  readonly domain: CompiledContext;
+  readonly logFolder: string;
+  readonly disk: Disk;
+  readonly partition: Partition;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly durability: Durability;
+  readonly limits: ShardLimits;
+  readonly replies: ReplySink;
+  /**
+   * Destroys the keys with which backups can be read of what lies before these tombstones. Left out where nothing makes
+   * backups.
+   */
+  readonly eraseKeys?: ((tombstones: readonly Tombstone[]) => void) | undefined;
+  /** Runs a task in a later turn, after a delay in ms. */
+  readonly schedule: (task: () => void, delayMs: number) => void;
+  /** Told of what an operator should know: recoveries, failures, stops. */
+  readonly report: (level: "info" | "warn" | "error", message: string, facts: Record<string, unknown>) => void;
+  /** Told of every change of state, so that readiness can be answered without asking the thread. */
+  readonly onState?: (state: ShardState, reason: string) => void;
+  readonly crashPoint?: ((name: string) => void) | undefined;
+}
+
+/** A promise that the next turn keeps. */
+export function nextTurnOf({ schedule }: Pick<ShardOptions, "schedule">): Promise<void> {
+  return new Promise((resolve) => schedule(resolve, 0));
+}

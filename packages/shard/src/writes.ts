@@ -1,0 +1,383 @@
+// Writes: decides appends, commands and imports, and takes what they make into the commit group that fills.
+//
+// P1. Each is decided at once and whole, in the order in which they come; sequences have no gaps.
+// P3. A state changes only after every rule held for every event of the append.
+// P7. Whatever is refused leaves no trace: nothing happens before `log.add`.
+// Not owned: what Heddle itself writes into a history (resets.ts).
+import { type CompiledEvent, type Decision, describeThrown } from "@heddle/domain/internal";
+import { type EntryHeader, type EventLog, entryFlags } from "@heddle/event-log/internal";
+import { HeddleError } from "@heddle/kernel";
+import {
+  importHeadBytes,
+  newAppendView,
+  newExecuteView,
+  readAppendBody,
+  readExecuteBody,
+  readImportBody,
+  readU16,
+  rejection,
+  writeAppendBody,
+  writeU16,
+} from "@heddle/protocol/internal";
+import type { Activation } from "./activation.ts";
+import type { AppendIds } from "./append-ids.ts";
+import { asDomainFailure, type Folded, foldAll, type Proposed, validateAll } from "./decide.ts";
+import { areTooDeep, checkBodyBytes, checkDepth, decodeInput, decodePayloads, metadataOf } from "./decoding.ts";
+import type { Entity } from "./entity.ts";
+import type { Erasures } from "./erasures.ts";
+import { bodyOf, type Frame, fingerprintOf } from "./frame.ts";
+import type { Memory } from "./memory.ts";
+import type { OpenGroups } from "./open-groups.ts";
+import type { Parts } from "./parts.ts";
+import { aggregateOfAppend, aggregateOfCommand, proposalOfAppend, proposalOfDecision } from "./proposals.ts";
+import { sayErased, sayRejection, saySequenceConflict } from "./refusals.ts";
+import type { Repeats } from "./repeats.ts";
+import type { Resets } from "./resets.ts";
+import type { Sessions } from "./sessions.ts";
+import { upcast } from "./stored-events.ts";
+import { systemAggregate } from "./system-events.ts";
+import type { TypeCounts } from "./type-counts.ts";
+
+/** What an import says of its events beside them. */
+interface Origin {
+  readonly time: number;
+  readonly trusted: boolean;
+}
+
+interface Append {
+  readonly entity: Entity;
+  readonly id: string;
+  readonly proposed: Proposed;
+  readonly payloads: unknown[];
+  readonly flags: number;
+  /** Holds the body to be stored as it came, or undefined when it must be encoded anew. */
+  readonly source: Uint8Array | undefined;
+  readonly bodyFrom: number;
+  readonly bodyTo: number;
+  readonly metadata: unknown;
+  readonly time: number;
+}
+
+export class Writes {
+  readonly #parts: Parts;
+  readonly #repeats: Repeats;
+  readonly #resets: Resets;
+  #log!: EventLog;
+  #groups!: OpenGroups;
+  #activation!: Activation;
+  #appendIds!: AppendIds;
+  #sessions!: Sessions;
+  #types!: TypeCounts;
+  #erasures!: Erasures;
+  // Reused from call to call, so that an append allocates nothing of its own.
+  readonly #append = newAppendView();
+  readonly #execute = newExecuteView();
+  readonly #eventTypes: CompiledEvent[] = [];
+  readonly #folded: Folded = { state: undefined };
+  readonly #header: EntryHeader = {
+    flags: 0,
+    firstSeq: 0,
+    time: 0,
+    fingerprint: 0,
+    session: 0,
+    call: 0,
+    eventCount: 0,
+    payloadsOffset: 0,
+  };
+
+  constructor(parts: Parts, repeats: Repeats, resets: Resets) {
+    this.#parts = parts;
+    this.#repeats = repeats;
+    this.#resets = resets;
+  }
+
+  attach({ log, groups, activation, appendIds, sessions, types, erasures }: Memory): void {
+    this.#log = log;
+    this.#groups = groups;
+    this.#activation = activation;
+    this.#appendIds = appendIds;
+    this.#sessions = sessions;
+    this.#types = types;
+    this.#erasures = erasures;
+  }
+
+  append(frame: Frame): void {
+    const body = bodyOf(frame);
+    readAppendBody(frame.bytes, body, frame.to, this.#parts.texts, this.#append);
+    this.#takeAppend(frame, body, undefined);
+  }
+
+  /** An append whose events have a time already, because they were written elsewhere before. */
+  import(frame: Frame): void {
+    const body = bodyOf(frame);
+    const origin = readImportBody(frame.bytes, body, frame.to, this.#parts.texts, this.#append);
+    this.#takeAppend(frame, body + importHeadBytes, origin);
+  }
+
+  // `#append` has been read from `bytes[body, to)` of the frame.
+  #takeAppend(frame: Frame, body: number, origin: Origin | undefined): void {
+    const view = this.#append;
+    const { bytes, to } = frame;
+    const entity = this.#activation.activate(view.entity);
+    if (!this.#mayWrite(frame, entity, view)) return;
+    checkBodyBytes(to - body);
+    if (origin !== undefined) {
+      this.#checkTime(entity, origin.time);
+      if (view.aggregate === systemAggregate) {
+        const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
+        this.#resets.importMarker(frame, entity, view, payloads, origin.time);
+        return;
+      }
+    }
+    const aggregate = aggregateOfAppend(this.#parts.options.domain, view.aggregate, view.types[0]!);
+    const proposed = proposalOfAppend(aggregate, view, bytes, this.#eventTypes);
+    const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
+    const isNewest = origin === undefined || !upcastImported(proposed, payloads, bytes, view.versionOffsets);
+    // Decoded even when its bytes are stored as they came: what cannot be decoded would make the history unreadable.
+    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
+    const isValid = origin?.trusted === true || validateAll(proposed, payloads);
+    const verbatim = isValid && isNewest && view.aggregate !== "";
+    if (origin?.trusted === true) checkDepth(payloads);
+    this.#commit(frame, {
+      entity,
+      id: view.id,
+      proposed,
+      payloads,
+      flags: 0,
+      source: verbatim ? bytes : undefined,
+      bodyFrom: body,
+      bodyTo: to,
+      metadata,
+      time: origin?.time ?? this.#parts.turn.timeOf(entity),
+    });
+  }
+
+  execute(frame: Frame): void {
+    const view = this.#execute;
+    const { bytes, to } = frame;
+    readExecuteBody(bytes, bodyOf(frame), to, this.#parts.texts, view);
+    const entity = this.#activation.activate(view.entity);
+    if (!this.#mayWrite(frame, entity, view)) return;
+    const aggregate = aggregateOfCommand(this.#parts.options.domain, view.aggregate, view.command);
+    const command = aggregate.commands.get(view.command);
+    if (command === undefined) {
+      const known = [...aggregate.commands.keys()];
+      throw new HeddleError("UNKNOWN_COMMAND", { aggregate: aggregate.name, command: view.command, known });
+    }
+    const where = () => `${aggregate.name}.${view.command}`;
+    const input = decodeInput(bytes, view.inputFrom, to);
+    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
+    const states = this.#activation.statesOf(entity);
+    const time = this.#parts.turn.timeOf(entity);
+    let decision: Decision;
+    let proposed: Proposed | undefined;
+    let payloads: unknown[] = [];
+    try {
+      const validated = command.validate(input);
+      if (validated.issues !== undefined) {
+        const issues = validated.issues;
+        throw new HeddleError("INVALID_PAYLOAD", { aggregate: aggregate.name, type: view.command, index: 0, issues });
+      }
+      const state = states[aggregate.index];
+      decision = command.decide(state, validated.value, { entity: entity.id, now: time });
+      // What the module decided is its own object, and looking at it may run its code.
+      if (decision.kind === "events") {
+        proposed = proposalOfDecision(aggregate, decision.events);
+        payloads = decision.events.map((event) => event.payload);
+      }
+    } catch (thrown) {
+      throw asDomainFailure(thrown, where);
+    }
+    if (proposed === undefined || decision.kind === "rejected") {
+      const { code: reason, facts: details } = decision as Extract<Decision, { kind: "rejected" }>;
+      const facts = { command: view.command, reason, details };
+      sayRejection(this.#parts, this.#groups, frame, entity, rejection("COMMAND_REJECTED", facts));
+      return;
+    }
+    try {
+      validateAll(proposed, payloads);
+    } catch (thrown) {
+      // The caller's input was good: that its events are not is the module's fault, not the caller's.
+      if (!(thrown instanceof HeddleError) || thrown.code !== "INVALID_PAYLOAD") throw thrown;
+      throw new HeddleError("DOMAIN_FAILED", {
+        where: where(),
+        message: `it decided an event that is not valid: ${thrown.message}`,
+      });
+    }
+    this.#commit(frame, {
+      entity,
+      id: view.id,
+      proposed,
+      payloads,
+      flags: entryFlags.command,
+      source: undefined,
+      bodyFrom: 0,
+      bodyTo: 0,
+      metadata,
+      time,
+    });
+  }
+
+  // Whether a call may go on to be decided; if not, it has been answered. Errors: why nothing can be written; `ID_EXPIRED`;
+  // `OVERLOADED` while the life before is still being erased, which the SDK waits for.
+  #mayWrite(
+    frame: Frame,
+    entity: Entity,
+    { id, newLife, expectedSeq }: { readonly id: string; readonly newLife: boolean; readonly expectedSeq: number },
+  ): boolean {
+    if (this.#repeats.answers(frame, entity, id)) return false;
+    this.#parts.checkWritable();
+    this.#sessions.checkRoom(this.#repeats.window, frame.call);
+    if (entity.isErased) {
+      if (!newLife) {
+        sayErased(this.#parts, this.#groups, frame, entity);
+        return false;
+      }
+      if (this.#erasures.isUnderWay(entity.id)) {
+        throw new HeddleError("OVERLOADED", { queue: `the erasure of ${entity.id}`, depth: 1, depthMax: 1 });
+      }
+    }
+    if (expectedSeq < 0 || expectedSeq === entity.seq) return true;
+    saySequenceConflict(this.#parts, this.#groups, frame, entity, expectedSeq);
+    return false;
+  }
+
+  #checkTime(entity: Entity, time: number): void {
+    const now = this.#parts.turn.timeOf(entity);
+    if (time >= entity.time && time <= now) return;
+    const problem =
+      time > now
+        ? `${new Date(time).toISOString()} is yet to come`
+        : `${new Date(time).toISOString()} lies before the entity's last event, ${new Date(entity.time).toISOString()}`;
+    throw new HeddleError("INVALID_REQUEST", { path: "time", problem });
+  }
+
+  // Folds, and if every rule holds takes the append into the open group. Nothing before `log.add` leaves a trace.
+  #commit(frame: Frame, append: Append): void {
+    const { entity, proposed, time } = append;
+    const states = this.#activation.statesOf(entity);
+    const { aggregate } = proposed;
+    let payloads = append.payloads;
+    let bodyBytes = 0;
+    if (append.source === undefined) {
+      bodyBytes = this.#encodeBody(append);
+      // What is folded now must be what a replay will fold: the values as they come back from the log.
+      payloads = this.#storedPayloads(bodyBytes, proposed);
+    }
+    const rejected = foldAll(proposed, states[aggregate.index], payloads, this.#folded);
+    if (rejected !== undefined) {
+      sayRejection(this.#parts, this.#groups, frame, entity, rejected);
+      return;
+    }
+    if (append.source !== undefined)
+      bodyBytes = this.#copyBody(append.source, append.bodyFrom, append.bodyTo, proposed);
+    const header = this.#header;
+    header.flags = append.flags;
+    header.firstSeq = entity.seq + 1;
+    header.time = time;
+    header.fingerprint = fingerprintOf(frame);
+    header.session = frame.session;
+    header.call = frame.call;
+    header.eventCount = payloads.length;
+    // An encoded body was made relative to its own start by `#storedPayloads`.
+    header.payloadsOffset = this.#append.payloadsFrom - (append.source === undefined ? 0 : append.bodyFrom);
+    this.#activation.beforeChange(entity);
+    const position = this.#log.add(header, bodyBytes);
+    states[aggregate.index] = this.#folded.state;
+    this.#activation.extend(entity, payloads.length, position, time);
+    this.#groups.entities.push(entity);
+    this.#types.add(proposed, payloads.length);
+    this.#sessions.add(this.#repeats.window, frame.session, frame.call, position, time);
+    if (append.id !== "") this.#appendIds.add(entity.id, append.id, position);
+    this.#parts.counters.appends++;
+    this.#groups.filling.addReceipt(
+      frame.connection,
+      frame.to - frame.from,
+      frame.call,
+      header.firstSeq,
+      payloads.length,
+      position,
+      time,
+    );
+  }
+
+  // Copies a checked body into the open group and fills in the schema versions.
+  #copyBody(source: Uint8Array, from: number, to: number, proposed: Proposed): number {
+    const { bytes, at } = this.#log.reserve(to - from);
+    bytes.set(source.subarray(from, to), at);
+    for (let i = 0; i < this.#append.typeCount; i++) {
+      writeU16(bytes, at + this.#append.versionOffsets[i]! - from, proposed.types[i]!.schemaVersion);
+    }
+    return to - from;
+  }
+
+  #encodeBody(append: Append): number {
+    const { proposed } = append;
+    const events = append.payloads.map((payload, index) => {
+      const event = proposed.types[proposed.indexFrom === 0 ? 0 : proposed.indexBytes[proposed.indexFrom + index]!]!;
+      return { type: event.type, payload, schemaVersion: event.schemaVersion };
+    });
+    try {
+      return writeAppendBody(
+        {
+          entity: append.entity.id,
+          aggregate: proposed.aggregate.name,
+          events,
+          id: append.id === "" ? undefined : append.id,
+          metadata: append.metadata,
+        },
+        (wanted) => {
+          // A schema can make much of little.
+          checkBodyBytes(wanted);
+          return this.#log.reserve(wanted);
+        },
+      );
+    } catch (thrown) {
+      throw asDomainFailure(thrown, () => storing(proposed));
+    }
+  }
+
+  #storedPayloads(bodyBytes: number, proposed: Proposed): unknown[] {
+    const { bytes, at } = this.#log.reserve(bodyBytes);
+    const view = this.#append;
+    try {
+      readAppendBody(bytes, at, at + bodyBytes, this.#parts.texts, view);
+      const payloads = decodePayloads(bytes, view.payloadsFrom, at + bodyBytes, view.eventCount);
+      if (areTooDeep(payloads)) throw new TypeError("it is nested too deeply");
+      view.payloadsFrom -= at; // `#commit` takes it from the body's start, which is 0 for an encoded body.
+      return payloads;
+    } catch (thrown) {
+      // The request was good: what the schemas made of it is not.
+      const message = describeThrown(thrown);
+      throw new HeddleError("DOMAIN_FAILED", { where: storing(proposed), message }, { cause: thrown });
+    }
+  }
+}
+
+function storing(proposed: Proposed): string {
+  return `${proposed.aggregate.name}: storing what its schemas made of the payloads`;
+}
+
+// An import says which version its payloads have; 0 stands for the newest. Says whether any was older.
+// Errors: `INVALID_REQUEST` for a version that the domain module does not have; `DOMAIN_FAILED` when an upcaster throws.
+function upcastImported(
+  proposed: Proposed,
+  payloads: unknown[],
+  bytes: Uint8Array,
+  versionOffsets: readonly number[],
+): boolean {
+  const versions = proposed.types.map((_, type) => readU16(bytes, versionOffsets[type]!));
+  for (const [type, { type: name, schemaVersion }] of proposed.types.entries()) {
+    if (versions[type]! <= schemaVersion) continue;
+    const problem = `${proposed.aggregate.name}.${name} has version ${versions[type]}, the domain module knows ${schemaVersion}`;
+    throw new HeddleError("INVALID_REQUEST", { path: "schemaVersion", problem });
+  }
+  const isOlder = (type: number) => versions[type] !== 0 && versions[type] !== proposed.types[type]!.schemaVersion;
+  if (!versions.some((_, type) => isOlder(type))) return false;
+  for (let i = 0; i < payloads.length; i++) {
+    const type = proposed.indexFrom === 0 ? 0 : proposed.indexBytes[proposed.indexFrom + i]!;
+    if (isOlder(type))
+      payloads[i] = upcast(proposed.types[type]!, payloads[i], versions[type]!, proposed.aggregate.name);
+  }
+  return true;
+}
