@@ -1,4 +1,5 @@
 // A terminal that keeps what it was told, for tests of texts.
+import { runCommand } from "./cli.ts";
 import { type Terminal, terminalOf } from "./terminal.ts";
 
 export interface Captured {
@@ -29,4 +30,29 @@ export function capturedTerminal({
     out: () => written.out,
     said: () => written.said,
   };
+}
+
+export interface Typed {
+  readonly code: number;
+  readonly out: string;
+  readonly said: string;
+}
+
+/** Runs a command in this process, as if it had been typed. */
+export async function typed(...args: readonly string[]): Promise<Typed> {
+  const captured = capturedTerminal();
+  const code = await runCommand(args, captured.terminal);
+  return { code, out: captured.out(), said: captured.said() };
+}
+
+/** The same with a node to talk to. */
+export function typedAt(url: string): (...args: readonly string[]) => Promise<Typed> {
+  return (...args) => typed(...args, "--url", url);
+}
+
+export function linesOf({ out }: Pick<Typed, "out">): Record<string, unknown>[] {
+  return out
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 }

@@ -39,6 +39,7 @@ const file = (text: string): string => {
 const credited = (entity: string, amount: number, more: object = {}) =>
   JSON.stringify({ entity, type: "Credited", payload: { amount }, ...more });
 const json = ({ out }: Ended): Record<string, unknown> => JSON.parse(out) as Record<string, unknown>;
+const fixtures = path.join(repository, "apps/heddle/src");
 const segmentsOf = (data: string) =>
   fs
     .readdirSync(data, { recursive: true, encoding: "utf8" })
@@ -141,7 +142,7 @@ describe("heddle append, execute, get, history", () => {
   });
 });
 
-describe("heddle import, export", () => {
+describe("heddle import of lines", () => {
   it("P4: import every line once, however often the file is imported", async () => {
     const lines = Array.from({ length: 5_000 }, (_, i) => credited(`account/import-${i % 50}`, 1 + (i % 3)));
     const name = file(`${lines.join("\n")}\n`);
@@ -204,56 +205,22 @@ describe("heddle import, export", () => {
     });
   });
 
-  it("export what another node imports to the same states, appends of several events whole", async () => {
-    const target = await serve(folder());
-    try {
-      const source = await fetch(`${node.url.replace("heddle:", "http:")}/v1/entities/account/frank/append`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({
-          aggregate: "Account",
-          id: "two-at-once",
-          events: [
-            { type: "Credited", payload: { amount: 5 } },
-            { type: "Debited", payload: { amount: 2 } },
-          ],
-        }),
-      });
-      expect(source.status, await source.clone().text()).toBe(200);
-      await node.heddle(["append", "account/frank", "Credited", '{"amount":1}', "--metadata", '{"by":"test"}']);
-      const exported = await node.heddle(["export", "account/frank", "account/nobody"]);
-      expect(exported).toMatchObject({ code: 0, said: "3 events exported\n" });
-      expect(json(await target.heddle(["import", "--json"], { input: exported.out }))).toMatchObject({
-        ok: true,
-        appends: 2,
-        events: 3,
-        imported: 3,
-      });
-      const history = async (of: ServedNode) =>
-        (JSON.parse((await of.heddle(["history", "account/frank", "--json"])).out) as Record<string, unknown>[]).map(
-          ({ seq, type, payload, metadata }) => ({ seq, type, payload, metadata }),
-        );
-      expect(await history(target)).toEqual(await history(node));
-    } finally {
-      await target.stop();
-    }
+  it("ends quietly when the reader of an export has had enough", async () => {
+    const cut = await start("sh", ["-c", `"${process.execPath}" "${launcher}" export --all | head -n 1`], {
+      environment: { HEDDLE_URL: node.url },
+    }).ended;
+    expect(cut).toMatchObject({ code: 0, said: expect.not.stringContaining("EPIPE") });
+    expect(JSON.parse(cut.out)).toMatchObject({ heddle: "export", context: "bank" });
   });
 
-  it("export a whole data folder beside its node, and end quietly when the reader has had enough", async () => {
-    const all = await heddle(["export", "--data", node.data]);
-    expect(all.code).toBe(0);
-    const events = all.out.trimEnd().split("\n");
-    expect(JSON.parse(events[0]!)).toMatchObject({
-      entity: expect.any(String),
-      seq: expect.any(Number),
-      payload: expect.any(Object),
+  it("lines of one append are one append again, when they say so by their position", async () => {
+    const line = (amount: number) => credited("account/frank", amount, { position: 88, id: "two-at-once" });
+    const name = file(`${line(5)}\n${line(2)}\n${credited("account/frank", 1, { position: 200 })}\n`);
+    expect(json(await node.heddle(["import", name, "--json"]))).toMatchObject({ ok: true, appends: 2, imported: 3 });
+    expect(json(await node.heddle(["get", "account/frank", "--json"]))).toMatchObject({
+      state: { balance: 8 },
+      seq: 3,
     });
-    expect(all.said).toContain(`${events.length.toLocaleString("en-GB")} events exported\n`);
-    const cut = await start("sh", [
-      "-c",
-      `"${process.execPath}" "${launcher}" export --data "${node.data}" | head -n 1`,
-    ]).ended;
-    expect(cut).toMatchObject({ code: 0, out: `${events[0]}\n`, said: expect.not.stringContaining("EPIPE") });
   });
 });
 
@@ -270,6 +237,45 @@ describe("heddle audit, doctor, index rebuild", () => {
     expect(json(slow)).toMatchObject({ ok: false, sync: { pass: false }, findings: [{ where: "disk" }] });
     const rebuild = await heddle(["index", "rebuild", "--domain", bank, "--data", node.data]);
     expect(rebuild).toMatchObject({ code: 3, said: expect.stringContaining("DATA_FOLDER_IN_USE") });
+  });
+
+  it("rehearse says with its exit code whether new code would change nothing, states, or break", async () => {
+    const rehearse = (name: string, ...more: string[]) =>
+      heddle(["rehearse", "--domain", path.join(fixtures, name), "--data", node.data, ...more]);
+    const same = await heddle(["rehearse", "--domain", bank, "--against", bank, "--data", node.data]);
+    expect(same).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^NOTHING_DIFFERS \(0 entities differ, 0 events with/),
+    });
+    const differs = await rehearse("bank-in-cents.spec-support.ts", "--against", bank);
+    expect(differs.code).toBe(4);
+    expect(differs.out).toMatch(/^STATES_DIFFER \(\d+ entities differ, 0 events with faults\)\n/);
+    expect(differs.out).toMatch(
+      /\naccount\/\S+ {2}Account at sequence \d+, shard [01]\n {2}balance: (\d+) -> \1(00)?\n/,
+    );
+    const broken = await rehearse("bank-with-a-limit.spec-support.ts", "--against", bank, "--json", "--told", "1");
+    expect(broken.code).toBe(1);
+    expect(json(broken)).toMatchObject({
+      verdict: "broken",
+      faults: [{ rule: "domain/invariant", found: expect.stringContaining("nobody has anything") as string }],
+    });
+    const nowhere = await heddle(["rehearse", "--domain", "/nowhere", "--data", node.data]);
+    expect(nowhere).toMatchObject({ code: 3, said: expect.stringContaining("DOMAIN_LOAD_FAILED") });
+  });
+
+  it("chain export prints heads that chain verify holds against the log, also beside the node", async () => {
+    const exported = await heddle(["chain", "export", "--data", node.data]);
+    expect(exported).toMatchObject({ code: 0, said: expect.stringContaining("exported") });
+    const heads = path.join(folder(), "heads.ndjson");
+    fs.writeFileSync(heads, exported.out);
+    const verified = await heddle(["chain", "verify", heads, "--data", node.data]);
+    expect(verified).toMatchObject({ code: 0, out: expect.stringMatching(/^CHAINS_OK \(\d+ chains?: /) });
+    fs.writeFileSync(heads, exported.out.replace('"format"', '"Format"'));
+    const damaged = await heddle(["chain", "verify", heads, "--data", node.data, "--json"]);
+    expect(damaged.code).toBe(1);
+    expect(json(damaged)).toMatchObject({ ok: false, error: { code: "EXPORT_DAMAGED" } });
+    const missing = await heddle(["chain", "verify", `${heads}.none`, "--data", node.data]);
+    expect(missing).toMatchObject({ code: 2, said: expect.stringContaining("there is no file") });
   });
 
   it("find planted damage: the audit names entity and sequence, the doctor file and offset, both exit with 1", async () => {

@@ -9,6 +9,8 @@ export const exitCodes = {
   usage: 2,
   /** It could not be done: no connection, no such folder, a full disk, … */
   failed: 3,
+  /** Of `rehearse`: nothing is broken, but states would be other ones. */
+  differs: 4,
 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];

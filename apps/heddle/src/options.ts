@@ -13,6 +13,27 @@ export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGE
   };
 }
 
+/**
+ * Reads a time as ms since 1970: ISO 8601, in UTC unless it says otherwise, as every table here prints it; or the
+ * milliseconds themselves, as JSON has them.
+ */
+export function timeText(text: string): number {
+  const ms = /^\d{11,15}$/.test(text) ? Number(text) : parseIso(text);
+  if (ms !== undefined && Number.isSafeInteger(ms) && ms >= 0) return ms;
+  throw new InvalidArgumentError("Wanted a time such as 2026-11-20T12:00:00Z, or milliseconds since 1970.");
+}
+
+function parseIso(text: string): number | undefined {
+  const [, day, clock = "00:00", zone = "Z"] = isoPattern.exec(text.trim()) ?? [];
+  if (day === undefined) return undefined;
+  // A day that its month does not have would become one of the next month.
+  const midnight = new Date(`${day}T00:00Z`);
+  if (Number.isNaN(midnight.getTime()) || !midnight.toISOString().startsWith(day)) return undefined;
+  return new Date(`${day}T${clock}${zone}`).getTime();
+}
+
+const isoPattern = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s?(Z|[+-]\d\d:\d\d)?)?$/;
+
 /** Reads JSON that stands on the command line; `-` reads it from standard input instead. */
 export async function jsonArgument(text: string, what: string): Promise<unknown> {
   const json = text === "-" ? await readAll(process.stdin) : text;

@@ -2,14 +2,23 @@
 import { Command } from "commander";
 import { addAppend, addExecute } from "./commands/append.ts";
 import { addAudit } from "./commands/audit.ts";
+import { addBackup } from "./commands/backup.ts";
 import { addBench } from "./commands/bench.ts";
+import { addChain } from "./commands/chain.ts";
+import { addDelete } from "./commands/delete.ts";
 import { addDoctor } from "./commands/doctor.ts";
+import { addEntities } from "./commands/entities.ts";
 import { addExport } from "./commands/export.ts";
 import { addGet } from "./commands/get.ts";
 import { addHistory } from "./commands/history.ts";
 import { addImport } from "./commands/import.ts";
 import { addIndex } from "./commands/index-rebuild.ts";
+import { addRehearse } from "./commands/rehearse.ts";
+import { addRestore } from "./commands/restore.ts";
+import { addFork, addRewind } from "./commands/rewind.ts";
+import { addSchema } from "./commands/schema.ts";
 import { addServe } from "./commands/serve.ts";
+import { addVerifyErasure } from "./commands/verify-erasure.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -30,7 +39,8 @@ export interface ProgramOptions {
 
 const exitCodeHelp = `
 Exit codes: ${exitCodes.ok} done; ${exitCodes.no} the answer is no (a rejection, a refused line, a fault found);
-            ${exitCodes.usage} the command line makes no sense; ${exitCodes.failed} it could not be done.
+            ${exitCodes.usage} the command line makes no sense; ${exitCodes.failed} it could not be done;
+            ${exitCodes.differs} a rehearsal found states that would differ, and nothing broken.
 Environment: HEDDLE_URL is the node to talk to, NO_COLOR turns colours off.
 
 First steps:
@@ -71,9 +81,19 @@ const commands: readonly AddCommand[] = [
   addExecute,
   addGet,
   addHistory,
+  addEntities,
+  addSchema,
+  addRewind,
+  addFork,
   addExport,
   addImport,
+  addDelete,
+  addVerifyErasure,
+  addBackup,
+  addRestore,
   addAudit,
+  addRehearse,
+  addChain,
   addDoctor,
   addIndex,
   addBench,

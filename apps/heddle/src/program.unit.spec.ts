@@ -2,18 +2,11 @@
 // What commands do is tested in cli.int.spec.ts.
 import fs from "node:fs";
 import { describe, expect, it } from "vitest";
-import { capturedTerminal } from "./captured-terminal.spec-support.ts";
-import { runCommand } from "./cli.ts";
+import { capturedTerminal, typed } from "./captured-terminal.spec-support.ts";
 import { readableLine } from "./log-lines.ts";
 import { cliReference, commandsOf, helpOf, plainProgram } from "./reference.ts";
 
 const read = (file: string) => fs.readFileSync(new URL(`../../../${file}`, import.meta.url), "utf8");
-
-async function typed(...args: string[]): Promise<{ code: number; out: string; said: string }> {
-  const captured = capturedTerminal();
-  const code = await runCommand(args, captured.terminal);
-  return { code, out: captured.out(), said: captured.said() };
-}
 
 describe("command line: what makes no sense", () => {
   it.each([
@@ -29,8 +22,33 @@ describe("command line: what makes no sense", () => {
     [["append", "account/alice", "Credited", "{amount"], "heddle: the payload is not JSON:"],
     [["append", "account/alice", "Credited", "{}", "--metadata", "x"], "heddle: the metadata is not JSON:"],
     [["export"], "heddle: no entity is named"],
-    [["export", "account/alice", "--data", "x"], "heddle: --data exports every entity: it goes without names"],
+    [["export", "account/alice", "--all"], "heddle: --all and --kind go without names"],
+    [["export", "account/alice", "--kind", "account"], "heddle: --all and --kind go without names"],
     [["import", "/nowhere.ndjson"], "heddle: there is no file /nowhere.ndjson"],
+    [["get", "account/alice", "--seq", "1", "--time", "2026-11-20"], "heddle: --seq and --time name two moments"],
+    [["get", "account/alice", "--seq", "-1"], "Wanted a whole number from 0 up."],
+    [["get", "account/alice", "--time", "yesterday"], "Wanted a time such as 2026-11-20T12:00:00Z"],
+    [["history", "account/alice", "--since", "2026-02-30"], "Wanted a time such as 2026-11-20T12:00:00Z"],
+    [["history", "account/alice", "--to", "0"], "Wanted a whole number from 1 up."],
+    [["rewind", "account/alice"], "heddle: no moment is named"],
+    [["rewind", "account/alice", "--seq", "1", "--time", "2026-11-20"], "heddle: --seq and --time name two moments"],
+    [["fork", "account/alice"], "heddle: missing required argument 'new'"],
+    [["fork", "account/alice", "account/b", "--seq", "1", "--time", "2026-11-20"], "heddle: --seq and --time name two"],
+    [["entities", "--all", "--limit", "5"], "heddle: --all has no --limit"],
+    [["entities", "--limit", "10001"], "Wanted a whole number from 1 to 10000."],
+    [["schema", "--data", "x"], "heddle: --data and --domain go together"],
+    [["verify-erasure", "/nowhere.json"], "heddle: there is no file /nowhere.json"],
+    [["backup"], "heddle: missing required argument 'backup'"],
+    [["backup", "x", "--check", "--data", "y"], "heddle: --check looks at the backup alone"],
+    [["backup", "x", "--run", "1"], "heddle: --run goes with --check only"],
+    [["backup", "x", "--keep", "0"], "Wanted a whole number from 1 to 10000."],
+    [["restore", "x", "y"], "heddle: required option '--keys <file>' not specified"],
+    [["restore", "x", "--keys", "k"], "heddle: no data folder is named"],
+    [["restore", "x", "y", "--keys", "k", "--out", "z"], "heddle: --out goes with --entity only"],
+    [["restore", "x", "y", "--keys", "k", "--domain", "z"], "heddle: --domain goes with --entity only"],
+    [["restore", "x", "--keys", "k", "--entity", "account/a"], "heddle: --entity needs --domain"],
+    [["restore", "x", "y", "--keys", "k", "--entity", "account/a", "--domain", "z"], "--entity makes no data folder"],
+    [["restore", "x", "y", "--keys", "k", "--until", "soon"], "Wanted a time such as 2026-11-20T12:00:00Z"],
   ])("P7: heddle %j gets code 2 and a sentence", async (args, sentence) => {
     const { code, out, said } = await typed(...args);
     expect({ code, out }).toEqual({ code: 2, out: "" });

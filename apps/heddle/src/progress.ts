@@ -1,7 +1,7 @@
 // Progress: a bar where a person is looking, a line every tenth of the way where a file is, nothing beside JSON.
 import cliProgress from "cli-progress";
 import type { Terminal } from "./terminal.ts";
-import { count, duration } from "./text.ts";
+import { bytes, count, duration } from "./text.ts";
 
 export interface Progress {
   /** How far it is. May be called as often as one likes. */
@@ -25,6 +25,24 @@ export const silentProgress: Progress = { at: () => {}, stop: () => {} };
 export function startProgress(terminal: Terminal, options: ProgressOptions): Progress {
   if (options.total <= 0) return silentProgress;
   return terminal.interactive ? startBar(terminal, options) : startLines(terminal, options);
+}
+
+/** Runs work that tells how many bytes of how many are done, and shows them; nothing when it is to be quiet. */
+export async function withByteProgress<T>(
+  terminal: Terminal,
+  { doing, quiet }: { readonly doing: string; readonly quiet: boolean },
+  run: (onProgress: (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void) => Promise<T>,
+): Promise<T> {
+  let progress: Progress | undefined;
+  try {
+    return await run(({ doneBytes, totalBytes }) => {
+      if (quiet) return;
+      progress ??= startProgress(terminal, { doing, total: totalBytes, amount: bytes });
+      progress.at(doneBytes);
+    });
+  } finally {
+    progress?.stop();
+  }
 }
 
 function startBar(terminal: Terminal, { doing, total, amount = count, unit = "" }: ProgressOptions): Progress {

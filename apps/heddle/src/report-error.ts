@@ -1,4 +1,5 @@
 // What a command says when it fails: the message, what to do about it, the code. And the exit code that follows.
+import { RejectedError } from "@heddle/client";
 import { type ErrorCode, HeddleError } from "@heddle/kernel";
 import { CommanderError } from "commander";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
@@ -51,10 +52,14 @@ const inputCodes: ReadonlySet<string> = new Set<ErrorCode>([
   "UNKNOWN_AGGREGATE",
   "UNKNOWN_EVENT_TYPE",
   "UNKNOWN_COMMAND",
+  "OUT_OF_RANGE",
   "ID_REUSED",
   "ID_EXPIRED",
   "FRAME_TOO_LARGE",
   "DOMAIN_FAILED",
+  "ERASED",
+  "ENTITY_EXISTS",
+  "EXPORT_DAMAGED",
 ]);
 
 /** Whether a node refused what it was sent, and would refuse it again. */
@@ -71,8 +76,17 @@ function describe(error: unknown): Description {
     const exitCode = isRefusal(error) ? exitCodes.no : exitCodes.failed;
     return { code, message: withoutAdvice(error), advice, exitCode };
   }
+  if (error instanceof RejectedError)
+    return { code: error.code, message: error.message, advice: "", exitCode: exitCodes.no };
+  if (isSystemError(error))
+    return { code: error.code ?? "", message: error.message, advice: "", exitCode: exitCodes.failed };
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: "", message, advice: "", exitCode: exitCodes.failed };
+}
+
+/** What the file system says needs no stack: a folder that is not there, a file that may not be written, a full disk. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === "string";
 }
 
 /** The message of an error carries its advice at the end; here the two stand apart. */

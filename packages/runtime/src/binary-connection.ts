@@ -35,8 +35,15 @@ export interface BinaryConnectionOptions {
 
 /** Unanswered request bytes and unread reply bytes at which a connection is no longer read from. */
 const inFlightBytesMax = 8 << 20;
-/** What a read counts for beside its own bytes, because its reply is the larger part. */
-const readCharge: Readonly<Record<number, number>> = { [requestKind.get]: 64 << 10, [requestKind.history]: 1 << 20 };
+/** What a call counts for beside its own bytes, because its reply, or what it reads to be written again, is the larger part. */
+const readCharge: Readonly<Record<number, number>> = {
+  [requestKind.get]: 64 << 10,
+  [requestKind.getAt]: 64 << 10,
+  [requestKind.history]: 1 << 20,
+  [requestKind.restore]: 1 << 20,
+  [requestKind.list]: 1 << 20,
+  [requestKind.types]: 64 << 10,
+};
 const unreadReplyBytesMax = 8 << 20;
 const helloTimeoutMs = 10_000;
 const requestHeaderBytes = frameOffset.requestBody;

@@ -4,6 +4,7 @@
 //   lock                      an SQLite file whose exclusive lock the running process holds
 //   shards/0000/log           segments of the shard's event log: the truth
 //   shards/0000/partition     its LMDB index: can be made anew from the log
+//   keys/keys.sqlite          the keys of its backups, unless the operator keeps them elsewhere
 import fs from "node:fs";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -24,6 +25,11 @@ export function logFolderOf(data: string, shard: number): string {
 
 export function partitionFolderOf(data: string, shard: number): string {
   return path.join(shardFolder(data, shard), "partition");
+}
+
+/** The key store, where nothing else is asked for. */
+export function keysFileOf(data: string): string {
+  return path.join(data, "keys", "keys.sqlite");
 }
 
 function shardFolder(data: string, shard: number): string {

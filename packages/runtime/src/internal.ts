@@ -5,15 +5,26 @@ export {
   type AuditReport,
   auditFolder,
   auditRules,
+  backUpFolder,
+  type ChainVerification,
+  checkBackup,
   type DoctorReport,
   doctorFolder,
   type ExaminedShard,
-  exportFolder,
+  exportChainHeads,
+  exportFromBackup,
   type LogLevel,
   nodeLogger,
   type RebuildReport,
+  type RehearsalReport,
   rebuildIndex,
+  rehearseFolder,
+  restoreFolder,
+  type StoredSchema,
+  storedSchema,
+  verifyChainHeads,
 } from "./admin/index.ts";
 export { lock, logFolderOf, openDataFolder, partitionFolderOf, readDataFolder } from "./data-folder.ts";
+export { type ErasureProof, erasureChecks, verifyErasure } from "./erasure-check/index.ts";
 export * from "./index.ts";
 export type { NodeControls } from "./start-node.ts";

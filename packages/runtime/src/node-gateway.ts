@@ -1,36 +1,55 @@
 // NodeGateway: the HTTP side's way to the shards, as a client without a socket. Its connection has the number 0 and its
-// session is the node's own, so appends over HTTP have their place in an idempotency window like any others.
+// session is the node's own, so appends over HTTP have their place in an idempotency window like any others. What is asked
+// of every shard is answered when the last has answered; one that cannot fails the whole.
 import { type EntityId, HeddleError, hashEntity, type Random } from "@heddle/kernel";
-import type { AppendResult } from "@heddle/protocol";
+import type { AppendResult, EntityPage, ErasureReceipt, ListQuery, StoredType } from "@heddle/protocol";
 import {
   type AppendFields,
+  type DeleteFields,
   type ExecuteFields,
   frameOffset,
+  type GetAtFields,
   type GetFields,
   type HistoryFields,
+  type ImportFields,
+  type ListFields,
+  listPage,
   type Reply,
+  type RestoreFields,
   readReceipt,
   readReply,
   readU32,
   readU48,
   replyKind,
   requestKind,
+  sumTypes,
   u48Max,
   type WireEvent,
+  type WireListed,
   writeAppendBody,
+  writeDeleteBody,
   writeExecuteBody,
+  writeGetAtBody,
   writeGetBody,
   writeHistoryBody,
+  writeImportBody,
+  writeListBody,
   writeRequestHeader,
+  writeRestoreBody,
   writeU32,
 } from "@heddle/protocol/internal";
-import type { Gateway } from "./http/gateway.ts";
+import type { Gateway, StateAtSeq } from "./http/gateway.ts";
 import type { Router } from "./router.ts";
 import type { ThreadLink } from "./thread-link.ts";
 
 export const gatewayConnection = 0;
 
 type WriteBody = (reserve: (bytes: number) => { bytes: Uint8Array; at: number }) => number;
+
+const noBody: WriteBody = (reserve) => {
+  reserve(0);
+  return 0;
+};
 
 interface Pending {
   readonly thread: number;
@@ -63,33 +82,55 @@ export class NodeGateway implements Gateway {
   }
 
   append(fields: AppendFields): Promise<AppendResult> {
-    return this.#call(requestKind.append, fields.entity, (reserve) => writeAppendBody(fields, reserve), asAppendResult);
+    const write: WriteBody = (reserve) => writeAppendBody(fields, reserve);
+    return this.#callEntity(requestKind.append, fields.entity, write, asAppendResult);
   }
 
   execute(fields: ExecuteFields): Promise<AppendResult> {
-    return this.#call(
-      requestKind.execute,
-      fields.entity,
-      (reserve) => writeExecuteBody(fields, reserve),
-      asAppendResult,
-    );
+    const write: WriteBody = (reserve) => writeExecuteBody(fields, reserve);
+    return this.#callEntity(requestKind.execute, fields.entity, write, asAppendResult);
   }
 
-  get(fields: GetFields): Promise<{ state: unknown; seq: number }> {
-    return this.#call(
-      requestKind.get,
-      fields.entity,
-      (reserve) => writeGetBody(fields, reserve),
-      (reply) => bodyOf(reply) as { state: unknown; seq: number },
-    );
+  get(fields: GetFields): Promise<StateAtSeq> {
+    const write: WriteBody = (reserve) => writeGetBody(fields, reserve);
+    return this.#callEntity(requestKind.get, fields.entity, write, bodyOf<StateAtSeq>);
+  }
+
+  getAt(fields: GetAtFields): Promise<StateAtSeq> {
+    const write: WriteBody = (reserve) => writeGetAtBody(fields, reserve);
+    return this.#callEntity(requestKind.getAt, fields.entity, write, bodyOf<StateAtSeq>);
   }
 
   history(fields: HistoryFields): Promise<readonly WireEvent[]> {
-    return this.#call(
-      requestKind.history,
-      fields.entity,
-      (reserve) => writeHistoryBody(fields, reserve),
-      (reply) => bodyOf(reply) as readonly WireEvent[],
+    const write: WriteBody = (reserve) => writeHistoryBody(fields, reserve);
+    return this.#callEntity(requestKind.history, fields.entity, write, bodyOf<readonly WireEvent[]>);
+  }
+
+  restore(fields: RestoreFields): Promise<AppendResult> {
+    const write: WriteBody = (reserve) => writeRestoreBody(fields, reserve);
+    return this.#callEntity(requestKind.restore, fields.entity, write, asAppendResult);
+  }
+
+  delete(fields: DeleteFields): Promise<ErasureReceipt> {
+    const write: WriteBody = (reserve) => writeDeleteBody(fields, reserve);
+    return this.#callEntity(requestKind.delete, fields.entity, write, bodyOf<ErasureReceipt>);
+  }
+
+  import(fields: ImportFields): Promise<AppendResult> {
+    const write: WriteBody = (reserve) => writeImportBody(fields, reserve);
+    return this.#callEntity(requestKind.import, fields.entity, write, asAppendResult);
+  }
+
+  list(query: ListQuery): Promise<EntityPage> {
+    return listPage((shard, fields) => this.#listShard(shard, fields), this.#router.shardCount, query);
+  }
+
+  async types(): Promise<readonly StoredType[]> {
+    const shards = Array.from({ length: this.#router.shardCount }, (_, shard) => shard);
+    return sumTypes(
+      await Promise.all(
+        shards.map((shard) => this.#call(requestKind.types, shard, noBody, bodyOf<readonly StoredType[]>)),
+      ),
     );
   }
 
@@ -112,9 +153,8 @@ export class NodeGateway implements Gateway {
         const fields = items[i]!;
         try {
           const call = many.firstCall + i;
-          const link = this.#send(requestKind.append, fields.entity, call, (reserve) =>
-            writeAppendBody(fields, reserve),
-          );
+          const hash = hashOf(fields.entity);
+          const link = this.#send(requestKind.append, hash, call, (reserve) => writeAppendBody(fields, reserve));
           many.threads[i] = link.index;
         } catch (error) {
           settleMany(many, i, asHeddleError(error));
@@ -155,10 +195,19 @@ export class NodeGateway implements Gateway {
     }
   }
 
-  #call<T>(kind: number, entity: string, write: WriteBody, convert: (reply: Reply) => T): Promise<T> {
+  #callEntity<T>(kind: number, entity: string, write: WriteBody, convert: (reply: Reply) => T): Promise<T> {
+    return this.#call(kind, hashOf(entity), write, convert);
+  }
+
+  #listShard(shard: number, fields: ListFields): Promise<readonly WireListed[]> {
+    const write: WriteBody = (reserve) => writeListBody(fields, reserve);
+    return this.#call(requestKind.list, shard, write, bodyOf<readonly WireListed[]>);
+  }
+
+  #call<T>(kind: number, hash: number, write: WriteBody, convert: (reply: Reply) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const call = this.#nextCall++;
-      const link = this.#send(kind, entity, call, write);
+      const link = this.#send(kind, hash, call, write);
       this.#pending.set(call, {
         thread: link.index,
         settle: (reply) => {
@@ -173,9 +222,8 @@ export class NodeGateway implements Gateway {
     });
   }
 
-  // Encodes a request straight into the thread's outgoing message.
-  #send(kind: number, entity: string, call: number, write: WriteBody): ThreadLink {
-    const hash = hashEntity(entity as EntityId); // Checked at the door, and by the shard when it first meets the entity.
+  // Encodes a request straight into the thread's outgoing message. `hash` is an entity's, or a shard's number.
+  #send(kind: number, hash: number, call: number, write: WriteBody): ThreadLink {
     const shard = this.#router.shardOf(hash);
     const link = this.#router.linkOf(shard);
     const refusal = this.#router.refusal(shard, link);
@@ -198,6 +246,11 @@ export class NodeGateway implements Gateway {
     }
     return undefined;
   }
+}
+
+// Checked at the door, and by the shard when it first meets the entity.
+function hashOf(entity: string): number {
+  return hashEntity(entity as EntityId);
 }
 
 function settleMany(many: PendingMany, index: number, result: AppendResult | HeddleError): void {
@@ -224,8 +277,9 @@ function asAppendResult(reply: Reply): AppendResult {
   return result;
 }
 
-function bodyOf(reply: Reply): unknown {
-  if (reply.kind === "value") return reply.value;
+// The shard's own answer: that it has the type which belongs to the request is the protocol's word.
+function bodyOf<T>(reply: Reply): T {
+  if (reply.kind === "value") return reply.value as T;
   if (reply.kind === "error") throw reply.error;
   throw new HeddleError("BAD_FRAME", { problem: `a reply of kind ${reply.kind} to a read` });
 }

@@ -4,6 +4,7 @@
 // take the process with it. A fault that nobody caught ends the thread in the same order.
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { type KeyStore, openKeysOf } from "@heddle/backup";
 import { type CompiledContext, compileContext, loadContext } from "@heddle/domain/internal";
 import { nodeDisk } from "@heddle/event-log/internal";
 import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
@@ -32,6 +33,8 @@ const sessions = new Map<number, number>();
 /** By shard number; only this thread's shards are there. */
 const shards: (Shard | undefined)[] = [];
 const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
+/** Opened by the first erasure: a node that erases nothing has no business with keys. */
+let keys: KeyStore | undefined;
 
 try {
   await openShards();
@@ -79,6 +82,10 @@ async function openShard(shard: number, domain: CompiledContext, crashPoint: Cra
       durability: start.durability,
       limits: start.limits,
       replies,
+      eraseKeys: (tombstones) => {
+        keys ??= openKeysOf(start.data, start.keys);
+        keys.erase(tombstones.map(({ entity, time, seq }) => ({ entity, tombstone: { time, seq } })));
+      },
       schedule: (task, delayMs) => {
         if (delayMs === 0) setImmediate(task);
         else setTimeout(task, delayMs);

@@ -20,6 +20,8 @@ export interface ThreadStart {
   readonly shardCount: number;
   readonly durability: Durability;
   readonly limits: ShardLimits;
+  /** File of the key store, from which erasures take keys. */
+  readonly keys: string;
   /** `name:n` kills the process at the n-th passing of a crash point. For tests. */
   readonly crashAt: string | undefined;
 }

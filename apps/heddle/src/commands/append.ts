@@ -14,6 +14,7 @@ interface WriteValues extends NodeOptionValues {
   readonly id?: string;
   readonly expectedSeq?: number;
   readonly metadata?: string;
+  readonly newLife?: boolean;
 }
 
 export const addAppend: AddCommand = (program, run) => {
@@ -78,20 +79,22 @@ function withWriteOptions(command: Command): Command {
       .option("--aggregate <name>", "aggregate; may be left out where the name tells it")
       .option("--id <id>", "makes it take effect once for good: the same id again gives the first receipt")
       .option("--expected-seq <n>", "refuse unless the entity is at this sequence; 0 for a new one", wholeNumber(0))
-      .option("--metadata <json>", "kept with the events, as JSON"),
+      .option("--metadata <json>", "kept with the events, as JSON")
+      .option("--new-life", "write to an entity that was erased, too: begins a new history under its id"),
   );
 }
 
-async function writeOptions({ aggregate, id, expectedSeq, metadata }: WriteValues) {
+async function writeOptions({ aggregate, id, expectedSeq, metadata, newLife }: WriteValues) {
   return {
     aggregate,
     id,
     expectedSeq,
+    newLife,
     metadata: metadata === undefined ? undefined : await jsonArgument(metadata, "metadata"),
   };
 }
 
-function printResult(terminal: Terminal, entity: string, result: AppendResult, asJson: boolean): ExitCode {
+export function printResult(terminal: Terminal, entity: string, result: AppendResult, asJson: boolean): ExitCode {
   const { green, yellow, dim } = terminal.outColours;
   if (asJson) terminal.out(toJson(result));
   else if (!result.ok) {

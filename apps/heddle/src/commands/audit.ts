@@ -20,8 +20,8 @@ export const addAudit: AddCommand = (program, run) => {
       .summary("refold everything and check every rule")
       .description(
         "Reads the logs of a data folder from their first byte, folds every entity anew with the domain module, and checks\n" +
-          "sequences, times, ids, checksums, schemas, invariants, and that the partitions agree. Changes nothing, and may\n" +
-          "run beside the node. Prints INTEGRITY_OK (n aggregates), or what is wrong; then the exit code is 1.",
+          "sequences, times, ids, checksums, hash chains, schemas, invariants, that nothing is left of what was erased, and that\n" +
+          "the partitions agree. Changes nothing, and may run beside the node. Prints INTEGRITY_OK (n aggregates), or what is wrong; then the exit code is 1.",
       ),
   )
     .option("--problems <n>", "problems that are told; all are counted", wholeNumber(1, 100_000), 100)
@@ -63,7 +63,8 @@ async function audit({ data, domain, problems, json }: AuditValues, terminal: Te
 
 export function printAudit(terminal: Terminal, report: AuditReport): void {
   const { green, red, dim } = terminal.outColours;
-  const read = `${counted(report.events, "event")} of ${counted(report.entities, "entity", "entities")} in ${counted(report.shards, "shard")}, ${bytes(report.logBytes)} of log, ${duration(report.tookMs)}`;
+  const erased = report.erased === 0 ? "" : `, ${count(report.erased)} erased`;
+  const read = `${counted(report.events, "event")} of ${counted(report.entities, "entity", "entities")}${erased} in ${counted(report.shards, "shard")}, ${bytes(report.logBytes)} of log, ${duration(report.tookMs)}`;
   if (report.ok) terminal.out(`${green("INTEGRITY_OK")} (${counted(report.aggregates, "aggregate")})`);
   else {
     terminal.out(`${red("INTEGRITY_FAILED")} (${counted(report.problemTotal, "problem")})`);

@@ -1,10 +1,12 @@
-// heddle import: NDJSON in. The same file again imports nothing twice, so a run that stopped halfway is just run again.
+// heddle import: NDJSON in, plain events or what heddle export gave. The same file again imports nothing twice, so a run that
+// stopped halfway is just run again.
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type AppendResult, type Heddle, HeddleError } from "@heddle/client";
-import { exitCodes } from "../exit-codes.ts";
+import { type ExitCode, exitCodes } from "../exit-codes.ts";
+import { importExport, isExport, printImportedExport } from "../import-export.ts";
 import { type BadLine, hashFile, type ImportAppend, readImport } from "../import-lines.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
@@ -39,17 +41,27 @@ export interface ImportReport {
   readonly tookMs: number;
 }
 
+interface ImportValues extends NodeOptionValues {
+  readonly trust?: boolean;
+  readonly as?: string;
+  readonly renumber?: boolean;
+}
+
 export const addImport: AddCommand = (program, run) => {
   withNodeOptions(
     program
       .command("import")
-      .summary("append events from NDJSON")
+      .summary("bring in an export, or append events from NDJSON")
       .description(
-        "Appends one event for each line: {entity, type, payload, aggregate?, id?, metadata?}.\n" +
-          "A line without an id gets one made of the file's content and the line's number, so the same file\n" +
-          "imports nothing twice; a run that stopped halfway is just run again.",
+        "Brings in what heddle export gave: entities with the sequences, times, ids and states that they had. An entity that\n" +
+          "has another history here is refused. Anything else is taken as one event a line, to be appended:\n" +
+          "{entity, type, payload, aggregate?, id?, metadata?}. A line without an id gets one made of the file's content and\n" +
+          "the line's number. The same file imports nothing twice; a run that stopped halfway is just run again.",
       )
-      .argument("[file]", "NDJSON file; - or nothing reads standard input", "-"),
+      .argument("[file]", "NDJSON file; - or nothing reads standard input", "-")
+      .option("--as <entity>", "of an export of one entity: the id to import it to")
+      .option("--renumber", "of an export: take entities that were erased once, from sequence 1 on")
+      .option("--trust", "of an export: do not hold payloads against their schemas; rules are asked all the same"),
   )
     .addHelpText(
       "after",
@@ -57,22 +69,40 @@ export const addImport: AddCommand = (program, run) => {
 Examples:
   heddle import accounts.ndjson
   echo '{"entity":"account/alice","type":"Credited","payload":{"amount":100}}' | heddle import
-  heddle export --data ./old | heddle import --url heddle://127.0.0.1:9191
+  heddle import everything.ndjson --url heddle://127.0.0.1:9191     (what heddle export --all --out wrote)
+  heddle import alice.ndjson --as account/alice-before
 
-A refused line is told by its number, the others are imported, and the exit code is 1.
-An edited file is another file: give ids to lines that may move.`,
+A refused line is told by its number, the others are imported, and the exit code is 1; an export ends with the first entity
+that is refused. An edited file is another file: give ids to lines that may move.`,
     )
-    .action((file: string, values: NodeOptionValues) =>
-      run(values, async (terminal) => {
-        const report = await withFile(file, (path) =>
-          withNode(values, (db) => importFile(db, path, terminal, values.json === true)),
-        );
-        if (values.json === true) terminal.out(toJson(report));
-        else printReport(terminal, report);
-        return report.ok ? exitCodes.ok : exitCodes.no;
-      }),
+    .action((file: string, values: ImportValues) =>
+      run(values, (terminal) =>
+        withFile(file, (path) =>
+          isExport(path) ? takeExport(path, values, terminal) : takeLines(path, values, terminal),
+        ),
+      ),
     );
 };
+
+async function takeExport(path: string, values: ImportValues, terminal: Terminal): Promise<ExitCode> {
+  const { trust, as, renumber, json } = values;
+  const options = { trusted: trust === true, as, renumber: renumber === true };
+  const report = await withNode(values, (db) => importExport(db, path, options, terminal, json === true));
+  if (json === true) terminal.out(toJson(report));
+  else printImportedExport(terminal, report);
+  return exitCodes.ok;
+}
+
+async function takeLines(path: string, values: ImportValues, terminal: Terminal): Promise<ExitCode> {
+  for (const option of ["as", "renumber", "trust"] as const) {
+    if (values[option] === undefined) continue;
+    throw new UsageError(`--${option} is for exports, and this file is none`, "Leave it out.");
+  }
+  const report = await withNode(values, (db) => importFile(db, path, terminal, values.json === true));
+  if (values.json === true) terminal.out(toJson(report));
+  else printReport(terminal, report);
+  return report.ok ? exitCodes.ok : exitCodes.no;
+}
 
 // Standard input can be read only once, and the ids need the whole of it first.
 async function withFile<T>(file: string, run: (path: string) => Promise<T>): Promise<T> {

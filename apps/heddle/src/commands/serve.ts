@@ -18,6 +18,8 @@ interface ServeValues {
   readonly shards?: number;
   readonly threads?: number;
   readonly durability: "fsync" | "os";
+  readonly stateBytes: number;
+  readonly keys?: string;
   readonly logLevel: LogLevel;
   readonly json?: boolean;
 }
@@ -70,6 +72,13 @@ export function withServeOptions(command: Command): Command {
         .choices(["fsync", "os"])
         .default("fsync"),
     )
+    .option(
+      "--state-bytes <n>",
+      "memory for active entities; beyond it those not used for longest are put to sleep",
+      wholeNumber(1 << 20, 2 ** 40),
+      256 << 20,
+    )
+    .option("--keys <file>", "key store of the backups (default: keys/keys.sqlite in the data folder)")
     .addOption(
       new Option("--log-level <level>", "what is logged")
         .choices(["trace", "debug", "info", "warn", "error", "silent"])
@@ -80,7 +89,7 @@ export function withServeOptions(command: Command): Command {
 
 async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode> {
   const { nodeLogger, startNode, version } = await import("@heddle/runtime/internal");
-  const { domain, data, host, port, shards, threads, durability, logLevel } = values;
+  const { domain, data, host, port, shards, threads, durability, stateBytes, keys, logLevel } = values;
   const asJson = values.json === true || !terminal.interactive;
   const logger = nodeLogger(logLevel, asJson ? process.stderr : new LogLines(terminal));
   const stop = stopSignal();
@@ -90,9 +99,11 @@ async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode>
     host,
     port,
     durability,
+    memory: { stateBytes },
     logger,
     ...(shards === undefined ? {} : { shards }),
     ...(threads === undefined ? {} : { threads }),
+    ...(keys === undefined ? {} : { keys }),
   });
   try {
     if (values.json === true) {

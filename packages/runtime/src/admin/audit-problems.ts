@@ -9,18 +9,26 @@ export const auditRules = {
   "entity/in-its-shard": "an entity lies in the shard that its id hashes to (P1)",
   "entity/sequence": "the sequences of an entity run from 1 without a gap (P1)",
   "entity/time": "the time of an entity's events never falls (P1)",
-  "entity/append-id-once": "an id is used by one append of an entity only (P4)",
+  "entity/append-id-once": "an id is used by one append of an entity only, also by one that was erased (P4)",
+  "entity/erased":
+    "before an entity's last tombstone there are erased entries only, zeros to their ends, and none after it (P6)",
+  "entity/chain":
+    "the hash chain over an entity's entries is what the partition keeps of it: none was altered or moved",
   "session/call-once": "a call of a client session took effect once (P4)",
   "domain/known": "the domain module has every aggregate, event type and schema version that is stored",
+  "domain/upcast": "every payload of an older schema version can be brought to the newest",
   "domain/payload": "every stored payload fits its schema",
   "domain/fold": "every stored event can be folded",
   "domain/invariant": "every rule holds after every event (P3)",
   "partition/readable": "every value of the partition fits its checksum",
   "partition/covered": "the partition covers the log up to the end of a record",
   "partition/head": "an entity's head is the last of its events that the checkpoint covers, or a later one",
-  "partition/extents": "an entity's extents are its entries, in order",
+  "partition/extents": "an entity's extents are its entries from the last tombstone on, in order",
   "partition/snapshot": "a snapshot of the present fold is what the log folds to at its sequence",
   "partition/append-id": "the partition knows each append id by the position of its entry, and no others",
+  "partition/erased":
+    "the partition has no snapshot from before an entity's tombstone, and its append ids as digests only (P6)",
+  "partition/catalogue": "the partition's counts of event types are those of the events that it covers",
 } as const;
 
 export type AuditRule = keyof typeof auditRules;

@@ -3,7 +3,7 @@
 // planted fault is wrong. Only the audit beside a node needs a node.
 import fs from "node:fs";
 import { type EntityId, HeddleError, shardOf } from "@heddle/kernel";
-import { openPartitionReadOnly } from "@heddle/partition/internal";
+import { type Extent, openPartitionReadOnly } from "@heddle/partition/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { partitionFolderOf } from "../data-folder.ts";
 import { startNode } from "../start-node.ts";
@@ -11,6 +11,7 @@ import { type AuditReport, auditFolder } from "./audit.ts";
 import { type AuditProblem, type AuditRule, auditRules } from "./audit-problems.ts";
 import { auditShard } from "./audit-shard.ts";
 import {
+  alterEntry,
   alterPartition,
   type CraftedAppend,
   craftFolder,
@@ -22,6 +23,7 @@ import {
   shopDomain,
   sold,
   temporaryFolder,
+  tombstone,
 } from "./crafted-folder.spec-support.ts";
 
 const folders: string[] = [];
@@ -51,6 +53,8 @@ interface Plant {
   readonly data: () => Promise<string>;
   readonly finds: Partial<AuditProblem>;
 }
+
+const quadOf = (extent: Extent) => [extent.firstSeq, extent.count, extent.position, extent.check];
 
 const stranger = (shard: number) => {
   for (let i = 0; ; i++) if (shardOf(`item/${i}` as EntityId, 2) === shard) return `item/${i}`;
@@ -100,6 +104,21 @@ const plants: { readonly [R in AuditRule]: Plant } = {
     data: () => crafted([...healthy, received("item/hammer", 1, { id: "delivery-2" })], { index: false }),
     finds: { entity: "item/hammer", seq: 5 },
   },
+  "entity/erased": {
+    data: () => crafted([...healthy, tombstone("item/hammer", { keepsPayloads: true })], { settleErasures: true }),
+    finds: { entity: "item/hammer", seq: 5, found: expect.stringContaining("the payloads of sequence 1") as string },
+  },
+  "entity/chain": {
+    data: async () => {
+      const data = await crafted(healthy);
+      // The quantity of the second sale of hammers: the last byte of its payload.
+      alterEntry(data, shardOfHammer, 2, (entry) => {
+        entry[entry.length - 1] = 2;
+      });
+      return data;
+    },
+    finds: { entity: "item/hammer", seq: 2 },
+  },
   "session/call-once": {
     data: () => crafted([...healthy, received("item/hammer", 1, { call: 5 })], { index: false }),
     finds: { entity: "item/hammer", seq: 5 },
@@ -107,6 +126,14 @@ const plants: { readonly [R in AuditRule]: Plant } = {
   "domain/known": {
     data: () => crafted([...healthy, { entity: "item/hammer", events: [{ type: "Lost", payload: {} }] }]),
     finds: { entity: "item/hammer", seq: 5, found: "the event Stock.Lost" },
+  },
+  "domain/upcast": {
+    data: () =>
+      crafted([
+        ...healthy,
+        { entity: "item/hammer", events: [{ type: "Adjusted", payload: { counted: 13 }, schemaVersion: 1 }] },
+      ]),
+    finds: { entity: "item/hammer", seq: 5 },
   },
   "domain/payload": {
     data: () => crafted([...healthy, received("item/hammer", 0)]),
@@ -152,13 +179,9 @@ const plants: { readonly [R in AuditRule]: Plant } = {
     data: async () => {
       const data = await crafted(healthy);
       await alterPartition(data, shardOfHammer, (writer, partition) => {
-        const triples = [...partition.extents("item/hammer", 1, "forward")].map((e) => [
-          e.firstSeq,
-          e.count,
-          e.position,
-        ]);
-        triples[1]![2]! -= 8;
-        writer.putEntity("item/hammer", partition.head("item/hammer")!, Float64Array.from(triples.flat()), []);
+        const quads = [...partition.extents("item/hammer", 1, "forward")].map(quadOf);
+        quads[1]![2]! -= 8;
+        writer.putEntity("item/hammer", partition.head("item/hammer")!, Float64Array.from(quads.flat()), []);
       });
       return data;
     },
@@ -175,6 +198,30 @@ const plants: { readonly [R in AuditRule]: Plant } = {
       return data;
     },
     finds: { entity: "item/hammer", seq: 4 },
+  },
+  "partition/erased": {
+    data: async () => {
+      const data = await crafted([
+        received("item/nail", 500, { id: "delivery-1" }),
+        ...healthy,
+        tombstone("item/hammer"),
+      ]);
+      await alterPartition(data, shardOfHammer, (writer, partition) => {
+        const head = partition.head("item/hammer")!;
+        const kept = { aggregate: "Stock", foldVersion: 1, seq: 4, state: Buffer.from("\x81\xa4left\x08", "latin1") };
+        writer.putEntity("item/hammer", head, new Float64Array(), [kept]);
+      });
+      return data;
+    },
+    finds: { entity: "item/hammer", seq: 4 },
+  },
+  "partition/catalogue": {
+    data: async () => {
+      const data = await crafted(healthy);
+      await alterPartition(data, shardOfHammer, (writer) => writer.putTypeCount("Stock", "Sold", 1, 2));
+      return data;
+    },
+    finds: { found: "2 events of Stock.Sold, schema version 1", wanted: "1, as the log has" },
   },
   "partition/append-id": {
     data: async () => {
@@ -277,7 +324,41 @@ describe("audit: beside a running node", () => {
     expect(last).toMatchObject({ ok: true, notes: [] });
     expect(last.events).toBeGreaterThan(events[0]!);
   });
+
+  it("P6: is OK again and again while the node erases entities, and new lives begin", async () => {
+    const data = temporaryFolder();
+    folders.push(data);
+    const node = await startNode({ domain: shop, data, port: 0, shards: 1, limits: { checkpointBytes: 8_192 } });
+    const url = node.url.replace("heddle:", "http:");
+    const stop = new AbortController();
+    const load = keepAppending(url, stop.signal);
+    const erasing = keepErasing(url, stop.signal);
+    try {
+      for (let i = 0; i < 4; i++) expect((await audit(data)).problems).toEqual([]);
+    } finally {
+      stop.abort();
+      await Promise.all([load, erasing]);
+      await node.close();
+    }
+    const last = await audit(data);
+    expect(last.problems).toEqual([]);
+    expect(last.erased).toBeGreaterThan(0);
+  });
 });
+
+async function keepErasing(url: string, stop: AbortSignal): Promise<void> {
+  for (let i = 0; !stop.aborted; i++) {
+    const path = `${url}/v1/entities/item/${(i * 13) % 400}`;
+    await (await fetch(path, { method: "DELETE" })).arrayBuffer();
+    if (i % 2 === 0) continue;
+    const answer = await fetch(`${path}/append`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ aggregate: "Stock", type: "Received", payload: { quantity: 1 }, newLife: true }),
+    });
+    await answer.arrayBuffer();
+  }
+}
 
 async function keepAppending(url: string, stop: AbortSignal): Promise<void> {
   for (let round = 0; !stop.aborted; round++) {
@@ -320,7 +401,8 @@ describe("audit: it can fail", () => {
     const data = await crafted(healthy);
     const ghost = stranger(shardOfHammer);
     await alterPartition(data, shardOfHammer, (writer) => {
-      writer.putEntity(ghost, { seq: 1, position: 88, time: 1 }, Float64Array.of(1, 1, 88), []);
+      const head = { seq: 1, position: 88, time: 1, chain: "", baseSeq: 0 };
+      writer.putEntity(ghost, head, Float64Array.of(1, 1, 88, 0), []);
       writer.putAppendId("item/hammer", "never sent", 88);
     });
     const problems = await problemsOf(data);
@@ -349,8 +431,8 @@ describe("audit: it can fail", () => {
     await alterPartition(data, shardOfHammer, (writer) => {
       writer.putEntity(
         "item/hammer",
-        { seq: 1, position: first!.position, time: 1_001 },
-        Float64Array.of(1, 1, first!.position),
+        { seq: 1, position: first!.position, time: 1_001, chain: "", baseSeq: 0 },
+        Float64Array.from(quadOf(first!)),
         [],
       );
     });

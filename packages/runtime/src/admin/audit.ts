@@ -1,11 +1,13 @@
 // Audit: `heddle audit`. Refolds everything from the logs of a data folder and says what is wrong, or that nothing is.
 //
-// Reads only. May run beside the node that has the folder open: see audit-shard.ts.
+// Reads only. May run beside the node that has the folder open: see audit-slice.ts.
 import type { AuditProblem } from "./audit-problems.ts";
-import type { ShardAudit } from "./audit-shard.ts";
-import { existingFolder, logBytesOf } from "./existing-folder.ts";
+import { type Catalogue, joinSlices, readCatalogue, type ShardAudit } from "./audit-shard.ts";
+import type { SliceAudit } from "./audit-slice.ts";
+import { slicesOf } from "./entity-slices.ts";
+import { existingFolder, shardLogBytes } from "./existing-folder.ts";
 import type { AuditJob } from "./shard-jobs.ts";
-import { type AdminProgress, runForShards } from "./shard-pool.ts";
+import { type AdminProgress, poolThreads, runOnPool } from "./shard-pool.ts";
 
 export interface AuditOptions {
   readonly data: string;
@@ -25,6 +27,8 @@ export interface AuditReport {
   readonly aggregates: number;
   readonly entries: number;
   readonly events: number;
+  /** Entities that were erased and have no new life. */
+  readonly erased: number;
   readonly logBytes: number;
   /** The first of each shard, in the order of the shards and of their logs. */
   readonly problems: readonly AuditProblem[];
@@ -41,36 +45,56 @@ export interface AuditReport {
 export async function auditFolder(options: AuditOptions): Promise<AuditReport> {
   const { data, domain, onProgress, problemsMax = 100 } = options;
   const startedAt = performance.now();
-  const facts = await existingFolder(data, domain);
-  const jobs = Array.from({ length: facts.shardCount }, () => ({
-    data,
-    domain,
-    shardCount: facts.shardCount,
-    problemsMax,
-  }));
-  const shards = await runForShards<AuditJob, ShardAudit>(
-    "audit",
-    jobs,
-    logBytesOf(data, facts.shardCount),
-    onProgress,
+  const { context, shardCount } = await existingFolder(data, domain);
+  const plan = await planSlices(data, shardCount);
+  const jobs = plan.flatMap(({ shard, slices, catalogue }) =>
+    Array.from({ length: slices }, (_, slice) => {
+      return { data, domain, shardCount, problemsMax, shard, slice, slices, countedTo: catalogue?.countedTo ?? 0 };
+    }),
   );
+  const totalBytes = plan.reduce((sum, { logBytes, slices }) => sum + slices * logBytes, 0);
+  const audits = await runOnPool<AuditJob, SliceAudit>("audit", jobs, totalBytes, onProgress);
+  let taken = 0;
+  const shards = plan.map(({ shard, slices, catalogue }) => {
+    taken += slices;
+    return joinSlices(shard, audits.slice(taken - slices, taken), catalogue, problemsMax);
+  });
   const { problems, total, notes } = judgeRefused(shards);
   const sum = (pick: (shard: ShardAudit) => number) => shards.reduce((all, shard) => all + pick(shard), 0);
   const problemTotal = total + sum((shard) => shard.problemTotal);
   return {
     ok: problemTotal === 0,
-    context: facts.context,
-    shards: facts.shardCount,
+    context,
+    shards: shardCount,
     entities: sum((shard) => shard.entities),
     aggregates: sum((shard) => shard.aggregates),
     entries: sum((shard) => shard.entries),
     events: sum((shard) => shard.events),
+    erased: sum((shard) => shard.erased),
     logBytes: sum((shard) => shard.logBytes),
     problems: [...shards.flatMap((shard) => shard.problems), ...problems].slice(0, problemsMax),
     problemTotal,
     notes: [...shards.flatMap(notesOf), ...notes],
     tookMs: performance.now() - startedAt,
   };
+}
+
+interface ShardPlan {
+  readonly shard: number;
+  readonly slices: number;
+  readonly logBytes: number;
+  readonly catalogue: Catalogue | undefined;
+}
+
+// The catalogues are read before any log is: what they cover was in the logs before.
+async function planSlices(data: string, shardCount: number): Promise<ShardPlan[]> {
+  const plan: ShardPlan[] = [];
+  for (let shard = 0; shard < shardCount; shard++) {
+    const catalogue = await readCatalogue(data, shard);
+    const logBytes = shardLogBytes(data, shard);
+    plan.push({ shard, slices: slicesOf(logBytes, shardCount, poolThreads()), logBytes, catalogue });
+  }
+  return plan;
 }
 
 function notesOf(shard: ShardAudit): string[] {
@@ -81,6 +105,14 @@ function notesOf(shard: ShardAudit): string[] {
     );
   }
   if (shard.partition === "absent") notes.push(`shard ${shard.shard} has no partition yet; the next start makes it`);
+  if (shard.pendingErasures > 0) {
+    notes.push(
+      `shard ${shard.shard}: ${shard.pendingErasures} erasures are under way; a running node ends them, or the next start`,
+    );
+  }
+  if (shard.partition === "compared" && shard.catalogue === "unknown") {
+    notes.push(`shard ${shard.shard}: the counts of event types could not be compared, because erasures are under way`);
+  }
   return notes;
 }
 

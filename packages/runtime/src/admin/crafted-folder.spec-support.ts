@@ -5,10 +5,25 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileContext } from "@heddle/domain/internal";
-import { crc32, EventLog, nodeDisk } from "@heddle/event-log/internal";
+import {
+  crc32,
+  EventLog,
+  entryFlags,
+  entryHeaderBytes,
+  LogReader,
+  nodeDisk,
+  recordHeaderBytes,
+} from "@heddle/event-log/internal";
 import { parseEntityId, shardOf, systemClock, systemRandom } from "@heddle/kernel";
 import { type CheckpointWriter, openPartition, type Partition } from "@heddle/partition/internal";
-import { newAppendView, readAppendBody, TextCache, writeAppendBody } from "@heddle/protocol/internal";
+import {
+  newAppendView,
+  readAppendBody,
+  readU32,
+  TextCache,
+  writeAppendBody,
+  writeU32,
+} from "@heddle/protocol/internal";
 import { logFolderOf, openDataFolder, partitionFolderOf } from "../data-folder.ts";
 import { rebuildShard } from "./rebuild-shard.ts";
 import shopContext from "./shop.spec-support.ts";
@@ -24,6 +39,9 @@ export interface CraftedAppend {
   readonly id?: string;
   /** The next of its entity, unless something else is planted here and below. */
   readonly firstSeq?: number;
+  readonly flags?: number;
+  /** A tombstone whose entity is not overwritten, as after a crash. */
+  readonly keepsPayloads?: boolean;
   readonly time?: number;
   readonly session?: number;
   readonly call?: number;
@@ -49,6 +67,23 @@ export const sold = (entity: string, quantity: number, more: Partial<CraftedAppe
   ...more,
 });
 
+/** What `entity.delete()` leaves: the last event of an entity, everything before it overwritten. */
+export const tombstone = (entity: string, more: Partial<CraftedAppend> = {}): CraftedAppend => ({
+  entity,
+  aggregate: "$heddle",
+  events: [{ type: "Erased", payload: { from: 1, to: 1 } }],
+  flags: entryFlags.tombstone,
+  ...more,
+});
+
+/** What `entity.restore()` begins with; copies of events follow. */
+export const restored = (entity: string, seq: number): CraftedAppend => ({
+  entity,
+  aggregate: "$heddle",
+  events: [{ type: "Restored", payload: { seq, copied: 1 } }],
+  flags: entryFlags.restored,
+});
+
 export function temporaryFolder(): string {
   return fs.mkdtempSync(path.join(os.tmpdir(), "heddle-admin-"));
 }
@@ -56,7 +91,7 @@ export function temporaryFolder(): string {
 /** Makes a folder of two shards whose logs hold the appends, one record each. Gives its path; nothing is left open. */
 export async function craftFolder(
   appends: readonly CraftedAppend[],
-  { index = true, shardCount = 2, segmentBytes = 64 << 20 } = {},
+  { index = true, shardCount = 2, segmentBytes = 64 << 20, settleErasures = false } = {},
 ): Promise<string> {
   const data = temporaryFolder();
   openDataFolder(data, { context: "shop", shardCount, defaultShardCount: shardCount, nowMs: 1 }).release();
@@ -65,12 +100,26 @@ export async function craftFolder(
   writer.close();
   for (let shard = 0; index && shard < shardCount; shard++)
     await rebuildShard({ data, shard, domain: shopDomain }, () => {});
+  if (settleErasures) for (let shard = 0; shard < shardCount; shard++) await forgetErasures(data, shard);
   return data;
+}
+
+// As if they had ended, whatever the log has left.
+async function forgetErasures(data: string, shard: number): Promise<void> {
+  await alterPartition(data, shard, (writer, partition) => {
+    for (const { entity, seq } of partition.erasures()) {
+      const head = partition.head(entity)!;
+      writer.forgetHistory(entity, { belowSeq: seq, belowPosition: head.position });
+      writer.putEntity(entity, { ...head, baseSeq: seq }, new Float64Array(), []);
+      writer.dropErasure(entity);
+    }
+  });
 }
 
 class Writer {
   readonly #logs: EventLog[];
   readonly #seqs = new Map<string, number>();
+  readonly #positions = new Map<string, number[]>();
   #calls = 0;
 
   constructor(data: string, shardCount: number, segmentBytes: number) {
@@ -108,9 +157,9 @@ class Writer {
     const offset = payloadsOffset(body, bodyBytes);
     append.spoil?.(body.subarray(0, bodyBytes));
     this.#calls++;
-    log.add(
+    const position = log.add(
       {
-        flags: 0,
+        flags: append.flags ?? 0,
         firstSeq,
         time: append.time ?? 1_000 + this.#calls,
         fingerprint: append.fingerprint ?? crc32(request, 0, requestBytes),
@@ -128,6 +177,11 @@ class Writer {
     });
     log.flush();
     await durable;
+    const positions = this.#positions.get(entity) ?? [];
+    if (append.flags === entryFlags.tombstone && append.keepsPayloads !== true) {
+      await log.erase(Float64Array.from(positions), () => new Promise((resolve) => setImmediate(resolve)));
+    }
+    this.#positions.set(entity, [...positions, position]);
   }
 
   close(): void {
@@ -163,6 +217,34 @@ export function segmentOf(data: string, shard: number): string {
   const folder = logFolderOf(data, shard);
   return path.join(folder, fs.readdirSync(folder).sort()[0]!);
 }
+
+/**
+ * Changes an entry as somebody would who knows the format: every checksum fits afterwards. `alter` gets the bytes of the
+ * entry, header included; the only record is the one whose `nth` entry (of one entry each) it is, from 0.
+ */
+export function alterEntry(data: string, shard: number, nth: number, alter: (entry: Uint8Array) => void): void {
+  const file = segmentOf(data, shard);
+  const log = new LogReader(nodeDisk, logFolderOf(data, shard));
+  const records: number[] = [];
+  log.scan(
+    0,
+    () => {},
+    (position) => records.push(position),
+  );
+  log.close();
+  const bytes = fs.readFileSync(file);
+  const record = records[nth]!;
+  const at = record + recordHeaderBytes;
+  const end = at + readU32(bytes, at + 4);
+  alter(bytes.subarray(at, end));
+  writeU32(bytes, at, crc32(bytes, at + 4, end));
+  const salt = readU32(bytes, 12);
+  writeU32(bytes, record + 4, crc32(bytes, record + 8, record + readU32(bytes, record + 8), salt));
+  fs.writeFileSync(file, bytes);
+}
+
+/** Where an entry's body begins. */
+export const bodyAt = entryHeaderBytes;
 
 export function flipByte(file: string, offset: number): void {
   const bytes = fs.readFileSync(file);

@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { compileContext, loadContext } from "@heddle/domain/internal";
+import { LogReader, nodeDisk } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import { type DataFolderFacts, logFolderOf, readDataFolder } from "../data-folder.ts";
 
@@ -29,11 +30,21 @@ export async function existingFolder(data: string, domain: string): Promise<Data
 /** Bytes of all segments; a folder that is missing counts as empty. */
 export function logBytesOf(data: string, shardCount: number): number {
   let bytes = 0;
-  for (let shard = 0; shard < shardCount; shard++) {
-    const folder = logFolderOf(data, shard);
-    for (const name of fs.existsSync(folder) ? fs.readdirSync(folder) : []) {
-      bytes += fs.statSync(path.join(folder, name)).size;
-    }
+  for (let shard = 0; shard < shardCount; shard++) bytes += shardLogBytes(data, shard);
+  return bytes;
+}
+
+export function shardLogBytes(data: string, shard: number): number {
+  const folder = logFolderOf(data, shard);
+  let bytes = 0;
+  for (const name of fs.existsSync(folder) ? fs.readdirSync(folder) : []) {
+    bytes += fs.statSync(path.join(folder, name)).size;
   }
   return bytes;
+}
+
+/** A node that died while it made the data folder may have left shards without a log: those are empty. */
+export function openLogReader(data: string, shard: number): LogReader {
+  const folder = logFolderOf(data, shard);
+  return new LogReader(fs.existsSync(folder) ? nodeDisk : { ...nodeDisk, list: () => [] }, folder);
 }

@@ -5,6 +5,7 @@
 // aggregate at each entity's head, byte for byte. A shard that woke an entity without asking for its state may have an
 // older snapshot there; then only the rebuilt one is held against a fold (by the audit).
 import fs from "node:fs";
+import { systemClock } from "@heddle/kernel";
 import { type DumpEntry, dumpPartition, openPartitionReadOnly } from "@heddle/partition/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { lock, logFolderOf, partitionFolderOf, readDataFolder } from "../data-folder.ts";
@@ -19,6 +20,7 @@ import {
   shopDomain,
   sold,
   temporaryFolder,
+  tombstone,
 } from "./crafted-folder.spec-support.ts";
 import { rebuildIndex } from "./rebuild-index.ts";
 import { rebuildShard } from "./rebuild-shard.ts";
@@ -166,3 +168,70 @@ describe("index rebuild: what it refuses", () => {
     expect((await dump(data))[0]!.length).toBeGreaterThan(1);
   });
 });
+
+describe("index rebuild: the life of entities", () => {
+  it("equals what a shard had written of erased, restored and forked entities, and of new lives (P6)", async () => {
+    const data = keep(temporaryFolder());
+    const start = () => startNode({ domain: shop, data, port: 0, shards: 2, limits: { checkpointBytes: 8_192 } });
+    const node = await start();
+    const url = node.url.replace("heddle:", "http:");
+    await fill(url, 3);
+    for (const name of ["1", "2", "3"]) await call(url, "DELETE", `item/${name}`);
+    await call(url, "POST", "item/4/restore", { seq: 2 });
+    await call(url, "POST", "item/5/fork", { entity: "item/copy", seq: 3 });
+    await call(url, "POST", "item/2/append", { ...sale, newLife: true });
+    await call(url, "POST", "item/3/append", { ...sale, newLife: true, id: "again" });
+    await call(url, "DELETE", "item/3");
+    // So that every shard has a checkpoint to write when it closes, which drops what is noted of erasures that have ended.
+    await fill(url, 1);
+    await node.close();
+    const before = await dump(data);
+    const heads = before.flat().filter((entry) => entry.table === "head");
+    expect(heads.filter(({ baseSeq }) => baseSeq > 0)).toHaveLength(3);
+    expect(heads.filter(({ baseSeq, seq }) => baseSeq === seq)).toHaveLength(2);
+    expect(before.flat().filter(({ table }) => table === "erasure")).toEqual([]);
+    expect(await auditFolder({ data, domain: shop })).toMatchObject({ ok: true, problems: [], erased: 2 });
+
+    await rebuildIndex({ data, domain: shop });
+
+    expect(await dump(data)).toEqual(before);
+    expect(await auditFolder({ data, domain: shop })).toMatchObject({ ok: true, problems: [], erased: 2 });
+  });
+
+  it("notes an erasure that the log shows to be unfinished, so that the next start ends it (P6)", async () => {
+    // Recent, so that its session may still bring a retry.
+    const recent = { time: systemClock.now() };
+    const data = keep(
+      await craftFolder(
+        [
+          received("item/a", 2, { id: "one", ...recent }),
+          received("item/b", 1, recent),
+          tombstone("item/a", { keepsPayloads: true, ...recent }),
+        ],
+        { shardCount: 1 },
+      ),
+    );
+    expect((await dump(data))[0]).toContainEqual({ table: "erasure", entity: "item/a", seq: 2, stage: "count" });
+    const node = await startNode({ domain: shop, data, port: 0, shards: 1 });
+    const url = node.url.replace("heddle:", "http:");
+    // Answers when the erasure that is under way has ended.
+    await call(url, "DELETE", "item/a");
+    await call(url, "POST", "item/b/append", sale);
+    await node.close();
+    const after = await dump(data);
+    expect(after[0]).toContainEqual(expect.objectContaining({ table: "head", entity: "item/a", seq: 2, baseSeq: 2 }));
+    expect(await auditFolder({ data, domain: shop })).toMatchObject({ ok: true, problems: [], erased: 1, notes: [] });
+    await rebuildIndex({ data, domain: shop });
+    expect(await dump(data)).toEqual(after);
+  });
+});
+
+const sale = { aggregate: "Stock", type: "Received", payload: { quantity: 7 } };
+
+async function call(url: string, method: string, path: string, body?: object): Promise<void> {
+  const answer = await fetch(`${url}/v1/entities/${path}`, {
+    method,
+    ...(body && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  });
+  expect(answer.status, `${method} ${path}: ${await answer.clone().text()}`).toBeLessThan(300);
+}

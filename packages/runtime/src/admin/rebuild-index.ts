@@ -3,8 +3,8 @@ import { systemClock } from "@heddle/kernel";
 import { openDataFolder } from "../data-folder.ts";
 import { existingFolder, logBytesOf } from "./existing-folder.ts";
 import type { RebuiltShard } from "./rebuild-shard.ts";
-import type { DomainJob } from "./shard-jobs.ts";
-import { type AdminProgress, runForShards } from "./shard-pool.ts";
+import type { RebuildJob } from "./shard-jobs.ts";
+import { type AdminProgress, runOnPool } from "./shard-pool.ts";
 
 export interface RebuildOptions {
   readonly data: string;
@@ -36,10 +36,10 @@ export async function rebuildIndex({ data, domain, onProgress }: RebuildOptions)
     nowMs: systemClock.now(),
   });
   try {
-    const jobs = Array.from({ length: shardCount }, () => ({ data, domain, shardCount }));
+    const jobs = Array.from({ length: shardCount }, (_, shard) => ({ data, domain, shard }));
     // Each log is read twice: checked before its partition is deleted, then folded.
     const totalBytes = 2 * logBytesOf(data, shardCount);
-    const shards = await runForShards<DomainJob, RebuiltShard>("rebuild", jobs, totalBytes, onProgress);
+    const shards = await runOnPool<RebuildJob, RebuiltShard>("rebuild", jobs, totalBytes, onProgress);
     const sum = (pick: (shard: RebuiltShard) => number) => shards.reduce((all, shard) => all + pick(shard), 0);
     return {
       context,

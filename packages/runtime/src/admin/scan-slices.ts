@@ -1,6 +1,6 @@
 // Reading a whole log without holding the thread, or one view of the partition, for all of that time.
 //
-// A scan is one synchronous pass. Cut into slices at the ends of records, it lets the thread's other work run in
+// A scan is one synchronous pass. Cut into pieces at the ends of records, it lets the thread's other work run in
 // between: LMDB moves on to its newest state and gives pages free that a long read would keep alive.
 import type { EntryView, LogReader, ScanResult } from "@heddle/event-log/internal";
 

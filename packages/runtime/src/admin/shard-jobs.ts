@@ -1,37 +1,77 @@
-// What runs on the threads of the pool: one job, one shard. Named exports, called by shard-pool.ts by their names.
-import { compileContext, loadContext } from "@heddle/domain/internal";
+// What runs on the threads of the pool: one job, one shard or a slice of one. Named exports, called by shard-pool.ts by
+// their names.
+import {
+  type BackUpTask,
+  backUpShard,
+  type RestoredShard,
+  type RestoreTask,
+  restoreShard,
+  type ShardBackup,
+  type VerifiedShard,
+  type VerifyTask,
+  verifyShard,
+} from "@heddle/backup/internal";
+import { type CompiledContext, compileContext, loadContext } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
 import { toWireError } from "@heddle/kernel/internal";
-import { auditShard, type ShardAudit } from "./audit-shard.ts";
-import { type RebuiltShard, rebuildShard } from "./rebuild-shard.ts";
-import type { JobOutcome, ShardJob } from "./shard-pool.ts";
+import { type AuditSliceOptions, auditSlice, type SliceAudit } from "./audit-slice.ts";
+import { type RebuildShardOptions, type RebuiltShard, rebuildShard } from "./rebuild-shard.ts";
+import { type RehearseSliceOptions, rehearseSlice, type SliceRehearsal } from "./rehearse-slice.ts";
+import type { JobOutcome, PoolJob } from "./shard-pool.ts";
 
-export interface DomainJob extends ShardJob {
-  readonly data: string;
-  readonly shardCount: number;
-  /** Path of the domain module; it is imported once per thread. */
+/** What a job is given, with the path of a domain module in its place: it is imported once per thread. */
+export type WithDomainPath<Options extends { readonly domain: CompiledContext }> = Omit<Options, "domain"> & {
   readonly domain: string;
+};
+
+export type AuditJob = WithDomainPath<AuditSliceOptions>;
+export type RebuildJob = WithDomainPath<RebuildShardOptions>;
+export type RehearseJob = Omit<WithDomainPath<RehearseSliceOptions>, "against"> & {
+  readonly against: string | undefined;
+};
+
+export async function audit(job: AuditJob & PoolJob): Promise<JobOutcome<SliceAudit>> {
+  return asOutcome(async () => auditSlice({ ...job, domain: await compiled(job.domain) }, mover(job)));
 }
 
-export interface AuditJob extends DomainJob {
-  readonly problemsMax: number;
+export async function rebuild(job: RebuildJob & PoolJob): Promise<JobOutcome<RebuiltShard>> {
+  return asOutcome(async () => rebuildShard({ ...job, domain: await compiled(job.domain) }, mover(job)));
 }
 
-export async function audit(job: AuditJob): Promise<JobOutcome<ShardAudit>> {
-  return asOutcome(async () =>
-    auditShard({ ...job, domain: compileContext(await loadContext(job.domain)) }, mover(job)),
-  );
+export async function rehearse(job: RehearseJob & PoolJob): Promise<JobOutcome<SliceRehearsal>> {
+  return asOutcome(async () => {
+    const against = job.against === undefined ? undefined : await compiled(job.against);
+    return rehearseSlice({ ...job, domain: await compiled(job.domain), against }, mover(job));
+  });
 }
 
-export async function rebuild(job: DomainJob): Promise<JobOutcome<RebuiltShard>> {
-  return asOutcome(async () =>
-    rebuildShard({ ...job, domain: compileContext(await loadContext(job.domain)) }, mover(job)),
-  );
+export async function backUp(job: BackUpTask & PoolJob): Promise<JobOutcome<ShardBackup>> {
+  return asOutcome(() => backUpShard(job, mover(job)));
 }
 
-function mover({ shard, progress }: ShardJob): (bytes: number) => void {
+export async function restore(job: RestoreTask & PoolJob): Promise<JobOutcome<RestoredShard>> {
+  return asOutcome(async () => {
+    try {
+      return await restoreShard(job, mover(job));
+    } catch (cause) {
+      // What the system says of the new folder's files would lose its code on the way to the other thread.
+      if (cause instanceof HeddleError || !(cause instanceof Error) || !("syscall" in cause)) throw cause;
+      throw new HeddleError("DATA_FOLDER_UNWRITABLE", { folder: job.logFolder, message: cause.message }, { cause });
+    }
+  });
+}
+
+export async function verifyBackup(job: VerifyTask & PoolJob): Promise<JobOutcome<VerifiedShard>> {
+  return asOutcome(() => verifyShard(job, mover(job)));
+}
+
+async function compiled(path: string): Promise<CompiledContext> {
+  return compileContext(await loadContext(path), path);
+}
+
+function mover({ slot, progress }: PoolJob): (bytes: number) => void {
   return (bytes) => {
-    Atomics.add(progress, shard, BigInt(bytes));
+    Atomics.add(progress, slot, BigInt(bytes));
   };
 }
 

@@ -1,4 +1,4 @@
-// ShardPool: runs one stateless job for each shard on a pool of threads, and tells how far they are.
+// ShardPool: runs stateless jobs, one for each shard or slice of one, on a pool of threads, and tells how far they are.
 //
 // Jobs are CPU work that reads a whole log: on the caller's thread they would stop a node, or a progress bar.
 // Errors cross as data, because a class dies on the way between threads.
@@ -10,17 +10,22 @@ import { fromWireError, type WireError } from "@heddle/kernel/internal";
 import "@heddle/partition/internal";
 import { Piscina } from "piscina";
 
-/** Bytes of log, over all shards. */
+/** Bytes of log, over all jobs. */
 export interface AdminProgress {
   readonly doneBytes: number;
   readonly totalBytes: number;
 }
 
 /** What every job is given besides its own options. */
-export interface ShardJob {
-  readonly shard: number;
-  /** One counter for each shard, of bytes done; a job moves only its own. */
+export interface PoolJob {
+  /** One counter for each job, of bytes done; a job moves only that of its own slot. */
   readonly progress: BigInt64Array;
+  readonly slot: number;
+}
+
+/** Jobs that run at a time. */
+export function poolThreads(): number {
+  return os.availableParallelism();
 }
 
 export type JobOutcome<R> =
@@ -30,12 +35,12 @@ export type JobOutcome<R> =
 const progressIntervalMs = 100;
 
 /**
- * Runs a job of shard-jobs.ts for every shard and gives the results in the order of the shards.
+ * Runs a job of shard-jobs.ts for each of the options and gives the results in the same order.
  * Errors: the first job's that failed, once all have ended.
  */
-export async function runForShards<J extends ShardJob, R>(
-  name: "audit" | "rebuild",
-  jobs: readonly Omit<J, keyof ShardJob>[],
+export async function runOnPool<Options, R>(
+  name: "audit" | "rebuild" | "rehearse" | "backUp" | "restore" | "verifyBackup",
+  jobs: readonly Options[],
   totalBytes: number,
   onProgress: ((progress: AdminProgress) => void) | undefined,
 ): Promise<R[]> {
@@ -45,8 +50,8 @@ export async function runForShards<J extends ShardJob, R>(
     for (let i = 0; i < progress.length; i++) done += Atomics.load(progress, i);
     onProgress?.({ doneBytes: Math.min(Number(done), totalBytes), totalBytes });
   };
-  const threads = Math.max(1, Math.min(jobs.length, os.availableParallelism()));
-  const pool = new Piscina<J, JobOutcome<R>>({
+  const threads = Math.max(1, Math.min(jobs.length, poolThreads()));
+  const pool = new Piscina<Options & PoolJob, JobOutcome<R>>({
     filename: fileURLToPath(new URL(`./shard-jobs${ownExtension()}`, import.meta.url)),
     minThreads: threads,
     maxThreads: threads,
@@ -56,7 +61,7 @@ export async function runForShards<J extends ShardJob, R>(
   });
   const ticker = setInterval(tell, progressIntervalMs);
   try {
-    const running = jobs.map((job, shard) => pool.run({ ...job, shard, progress } as unknown as J, { name }));
+    const running = jobs.map((job, slot) => pool.run({ ...job, slot, progress }, { name }));
     // All of them, even after a failure: a thread must not end while it has a partition open.
     const outcomes = await Promise.allSettled(running);
     tell();

@@ -20,6 +20,8 @@ export interface HttpBounds {
   readonly connectionsMax: number;
   /** Requests that are not answered yet, over all connections; one connection can pipeline many. */
   readonly requestsMax: number;
+  /** Forks under way at once, each of which holds a page of history. */
+  readonly forksMax: number;
   /** From `close()` to the end of the last connection, whatever is still running on it. */
   readonly closeMsMax: number;
   /** Events in one read of an export: bounds what an export holds in memory. */
@@ -37,6 +39,7 @@ export const httpBounds: HttpBounds = {
   bodyBytesInFlightMax: 16 * limits.httpBodyBytesMax,
   connectionsMax: 4_096,
   requestsMax: 8_192,
+  forksMax: 64,
   closeMsMax: 10_000,
   exportPageEvents: 1_000,
 };

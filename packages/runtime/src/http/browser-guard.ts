@@ -14,7 +14,7 @@
 // Programs other than browsers can write any header. Against those, loopback itself is the fence, or a token.
 import { isIP } from "node:net";
 import type { HeddleError } from "@heddle/kernel";
-import { refusal } from "./request-checks.ts";
+import { refusal } from "./check-values.ts";
 
 /** Further names that the node answers to, or any: only where every request must carry a token anyway. */
 export type HostNames = readonly string[] | "any";

@@ -6,10 +6,20 @@ import { request as httpRequest, type IncomingHttpHeaders, type OutgoingHttpHead
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { text as textOf } from "node:stream/consumers";
 import type { HeddleError } from "@heddle/kernel";
-import type { AppendResult, Receipt } from "@heddle/protocol";
-import type { AppendFields, HistoryFields, WireEvent } from "@heddle/protocol/internal";
+import type { AppendResult, EntityPage, ErasureReceipt, ListQuery, Receipt, StoredType } from "@heddle/protocol";
+import {
+  type AppendFields,
+  type GetAtFields,
+  type HistoryFields,
+  type ImportFields,
+  type ListFields,
+  listPage,
+  type WireEvent,
+  type WireListed,
+} from "@heddle/protocol/internal";
 import { pino } from "pino";
-import type { Gateway, HttpDoor, HttpDoorOptions, NodeFacts, NodeMetrics } from "./index.ts";
+import type { Gateway, StateAtSeq } from "./gateway.ts";
+import type { HttpDoor, HttpDoorOptions, NodeFacts, NodeMetrics } from "./index.ts";
 import { openHttpDoor } from "./index.ts";
 import { openApiDocument } from "./openapi.ts";
 
@@ -52,6 +62,11 @@ export function event(seq: number, payload: unknown = { amount: seq }): WireEven
   return [seq, 1_764_000_000_000 + seq, "Account", "Credited", payload, null, null, 2, seq * 100];
 }
 
+export function erasure(given: Partial<ErasureReceipt> = {}): ErasureReceipt {
+  const fields = { entity: "account/alice", shard: 1, seq: 8, position: 4096, time: 1_764_000_000_000, from: 1, to: 7 };
+  return { ...fields, complete: true, ...given };
+}
+
 /** Answers from what it was given; counts and keeps what it was asked. */
 export class FakeGateway implements Gateway {
   readonly appends: AppendFields[] = [];
@@ -62,6 +77,12 @@ export class FakeGateway implements Gateway {
   onMany: (items: readonly AppendFields[]) => (AppendResult | HeddleError)[] = (items) => items.map(() => receipt());
   onExecute: () => Promise<AppendResult> = async () => receipt();
   onGet: () => Promise<{ state: unknown; seq: number }> = async () => ({ state: { balance: 5 }, seq: 7 });
+  onGetAt: (fields: GetAtFields) => Promise<StateAtSeq> = async () => ({ state: { balance: 1 }, seq: 3 });
+  onRestore: () => Promise<AppendResult> = async () => receipt({ firstSeq: 8, seq: 10, count: 3 });
+  onDelete: () => Promise<ErasureReceipt> = async () => erasure();
+  onImport: (fields: ImportFields) => Promise<AppendResult> = async () => receipt();
+  /** Ids, in order. */
+  entities: readonly string[] = [];
   onHistory: (fields: HistoryFields) => Promise<readonly WireEvent[]> = async (fields) => this.#page(fields);
 
   append(fields: AppendFields): Promise<AppendResult> {
@@ -90,11 +111,47 @@ export class FakeGateway implements Gateway {
     return this.onHistory(fields);
   }
 
-  #page({ from, limit, direction }: HistoryFields): WireEvent[] {
+  getAt(fields: GetAtFields): Promise<StateAtSeq> {
+    this.calls.push({ name: "getAt", fields });
+    return this.onGetAt(fields);
+  }
+
+  restore(fields: unknown): Promise<AppendResult> {
+    this.calls.push({ name: "restore", fields });
+    return this.onRestore();
+  }
+
+  delete(fields: unknown): Promise<ErasureReceipt> {
+    this.calls.push({ name: "delete", fields });
+    return this.onDelete();
+  }
+
+  import(fields: ImportFields): Promise<AppendResult> {
+    this.calls.push({ name: "import", fields });
+    return this.onImport(fields);
+  }
+
+  list(query: ListQuery): Promise<EntityPage> {
+    this.calls.push({ name: "list", fields: query });
+    return listPage(async (_shard, fields) => this.#listed(fields), 1, query);
+  }
+
+  async types(): Promise<readonly StoredType[]> {
+    this.calls.push({ name: "types", fields: {} });
+    return [{ aggregate: "Account", type: "Credited", schemaVersion: 2, count: 600 }];
+  }
+
+  #listed({ prefix, after, limit }: ListFields): WireListed[] {
+    const left = this.entities.filter((id) => id.startsWith(prefix) && id > after);
+    return left.slice(0, limit).map((id): WireListed => [id, 7, 1_764_000_000_000, "00", false]);
+  }
+
+  #page({ from, to = 0, limit, direction }: HistoryFields): WireEvent[] {
     const page: WireEvent[] = [];
     const step = direction === "forward" ? 1 : -1;
     let seq = direction === "forward" ? Math.max(from, 1) : Math.min(from || this.historyLength, this.historyLength);
-    for (; seq >= 1 && seq <= this.historyLength && page.length < limit; seq += step) {
+    const [low, high] = direction === "forward" ? [1, to || this.historyLength] : [to || 1, this.historyLength];
+    for (; seq >= low && seq <= Math.min(high, this.historyLength) && page.length < limit; seq += step) {
       page.push(event(seq, this.payloadOf(seq)));
     }
     return page;
@@ -136,7 +193,13 @@ export class Rig implements AsyncDisposable {
         appendMany: (items) => rig.gateway.appendMany(items),
         execute: (fields) => rig.gateway.execute(fields),
         get: (fields) => rig.gateway.get(fields),
+        getAt: (fields) => rig.gateway.getAt(fields),
         history: (fields) => rig.gateway.history(fields),
+        restore: (fields) => rig.gateway.restore(fields),
+        delete: (fields) => rig.gateway.delete(fields),
+        import: (fields) => rig.gateway.import(fields),
+        list: (fields) => rig.gateway.list(fields),
+        types: () => rig.gateway.types(),
       },
       facts,
       readiness: () => ({ ready: true, shards: [{ shard: 0, state: "running" }] }),
@@ -181,6 +244,8 @@ export class Rig implements AsyncDisposable {
       for (const [name, value] of Object.entries({ ...type, ...headers })) {
         if (value !== undefined) request.setHeader(name, value);
       }
+      // Node says the length by itself only for methods that usually have a body.
+      if (method === "DELETE" && payload !== undefined) request.setHeader("content-length", Buffer.byteLength(payload));
       request.on("error", reject);
       request.on("response", (response) => {
         const { statusCode = 0, headers } = response;
@@ -265,6 +330,9 @@ export const nodeMetrics: NodeMetrics = {
         syncs: { boundsUs: [100, 250, 1000], counts: [10, 20, 5, 5], sumUs: 12_345 },
         mailboxDepth: 9,
         activeEntities: 33,
+        activations: 50,
+        stateBytes: 7_000,
+        erasuresRunning: 2,
         rejections: { INVARIANT_VIOLATED: 4, SEQUENCE_CONFLICT: 2 },
         errors: { OVERLOADED: 1 },
         logBytes: 1_048_576,

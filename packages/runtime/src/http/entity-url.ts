@@ -6,7 +6,7 @@
 // itself ends in such a word needs its slash encoded. Empty segments are left alone and match no route: a slash too
 // many at the end would otherwise name another entity.
 const prefix = "/v1/entities/";
-const actions: ReadonlySet<string> = new Set(["append", "execute", "history", "export"]);
+const actions: ReadonlySet<string> = new Set(["append", "execute", "history", "export", "restore", "fork"]);
 
 /** Brings a request target to the form that the routes are declared in. */
 export function canonicalUrl(url: string): string {

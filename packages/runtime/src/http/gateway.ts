@@ -2,8 +2,18 @@
 //
 // Implemented and filled in by the node; a test puts a fake behind the same port.
 import type { HeddleError } from "@heddle/kernel";
-import type { AppendResult } from "@heddle/protocol";
-import type { AppendFields, ExecuteFields, GetFields, HistoryFields, WireEvent } from "@heddle/protocol/internal";
+import type { AppendResult, EntityPage, ErasureReceipt, ListQuery, StoredType } from "@heddle/protocol";
+import type {
+  AppendFields,
+  DeleteFields,
+  ExecuteFields,
+  GetAtFields,
+  GetFields,
+  HistoryFields,
+  ImportFields,
+  RestoreFields,
+  WireEvent,
+} from "@heddle/protocol/internal";
 
 /** The way to the shards inside the process. Operating errors reject with `HeddleError`; rejections are values. */
 export interface Gateway {
@@ -11,9 +21,24 @@ export interface Gateway {
   /** One result for each item, in order. An item that fails does not keep the others from being written. */
   appendMany(items: readonly AppendFields[]): Promise<readonly (AppendResult | HeddleError)[]>;
   execute(fields: ExecuteFields): Promise<AppendResult>;
-  get(fields: GetFields): Promise<{ readonly state: unknown; readonly seq: number }>;
+  get(fields: GetFields): Promise<StateAtSeq>;
+  /** `seq` is the one that the moment meant. */
+  getAt(fields: GetAtFields): Promise<StateAtSeq>;
   /** May return fewer events than the limit while more exist: only an empty page is the end. */
   history(fields: HistoryFields): Promise<readonly WireEvent[]>;
+  restore(fields: RestoreFields): Promise<AppendResult>;
+  delete(fields: DeleteFields): Promise<ErasureReceipt>;
+  /** An append with a time of its own. */
+  import(fields: ImportFields): Promise<AppendResult>;
+  /** Entities of all shards, in the order of their ids' UTF-8 bytes. */
+  list(query: ListQuery): Promise<EntityPage>;
+  /** Stored events of all shards by aggregate, type and schema version, in this order. */
+  types(): Promise<readonly StoredType[]>;
+}
+
+export interface StateAtSeq {
+  readonly state: unknown;
+  readonly seq: number;
 }
 
 export interface NodeFacts {

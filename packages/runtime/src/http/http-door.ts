@@ -14,11 +14,12 @@ import type { Logger } from "pino";
 import { type Answer, errorAnswer } from "./answers.ts";
 import { type HttpBounds, httpBounds } from "./bounds.ts";
 import { browserProblem, type HostNames } from "./browser-guard.ts";
+import { refusal } from "./check-values.ts";
 import type { Gateway, NodeFacts, Readiness } from "./gateway.ts";
-import { buildHttpApp, type HttpApp, retryAfterSeconds } from "./http-app.ts";
+import { buildHttpApp, type HttpApp } from "./http-app.ts";
 import { BodyLedger } from "./json-body.ts";
 import { metricsText, type NodeMetrics } from "./metrics.ts";
-import { refusal } from "./request-checks.ts";
+import { retryAfterSeconds } from "./sending.ts";
 
 export interface HttpDoorOptions {
   readonly gateway: Gateway;

@@ -1,13 +1,15 @@
-// Every route and every answer, over real sockets, with a fake gateway in place of the shards. `rig.call` holds each
-// answer against the OpenAPI document. Connections, their bounds and their end: http-connections.int.spec.ts.
+// Routes and answers, over real sockets, with a fake gateway in place of the shards. `rig.call` holds each answer against
+// the OpenAPI document. Connections, their bounds and their end: http-connections.int.spec.ts. Lists, erasures and what
+// else is about an entity's life: life-routes.int.spec.ts, and with a real node life-node.int.spec.ts.
 
 import { createServer } from "node:http";
-import { type ErrorCode, type ErrorFacts, entityIdProblem, errorTable, HeddleError, limits } from "@heddle/kernel";
+import { type ErrorCode, entityIdProblem, errorTable, HeddleError, limits } from "@heddle/kernel";
 import { rejection } from "@heddle/protocol/internal";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { errorSamples as samples } from "../../../../test/contract/error-samples.ts";
 import { httpBounds } from "./bounds.ts";
 import { type Answered, FakeGateway, facts, Rig, receipt } from "./door-rig.spec-support.ts";
 import { buildHttpApp } from "./http-app.ts";
@@ -34,7 +36,7 @@ const lastCall = (): unknown => rig.gateway.calls.at(-1);
 
 describe("append", () => {
   it("answers 200 with the receipt when the events are durable", async () => {
-    const options = { aggregate: "Account", expectedSeq: 6, id: "a-1", metadata: { user: 1 } };
+    const options = { aggregate: "Account", expectedSeq: 6, id: "a-1", metadata: { user: 1 }, newLife: true };
     const { status, body } = await rig.post(appendPath, { ...credited, ...options });
     expect(status).toBe(200);
     expect(body).toEqual({ ...receipt(), entity: "account/alice" });
@@ -60,7 +62,7 @@ describe("append", () => {
 
 describe("execute", () => {
   it("answers with the receipt of what the command decided to", async () => {
-    const options = { aggregate: "Account", expectedSeq: 6, id: "a-1", metadata: { user: 1 } };
+    const options = { aggregate: "Account", expectedSeq: 6, id: "a-1", metadata: { user: 1 }, newLife: true };
     const command = { command: "Withdraw", input: { amount: 5 } };
     const { status, body } = await rig.post("/v1/entities/account/alice/execute", { ...command, ...options });
     expect([status, body]).toEqual([200, { ...receipt(), entity: "account/alice" }]);
@@ -140,6 +142,28 @@ describe("get", () => {
     expect(lastCall()).toEqual({ name: "get", fields: { entity: "account/alice", aggregate: "Account" } });
   });
 
+  it("answers with an earlier state, and the sequence that the moment meant", async () => {
+    const { status, body } = await rig.get("/v1/entities/account/alice?aggregate=Account&seq=3");
+    const state = { entity: "account/alice", aggregate: "Account", state: { balance: 1 }, seq: 3 };
+    expect([status, body]).toEqual([200, state]);
+    const fields = { entity: "account/alice", aggregate: "Account" };
+    expect(lastCall()).toEqual({ name: "getAt", fields: { ...fields, at: { seq: 3 } } });
+    await rig.get("/v1/entities/account/alice?aggregate=Account&time=2026-01-31T12%3A00%3A00%2B02%3A00");
+    expect(lastCall()).toEqual({ name: "getAt", fields: { ...fields, at: { time: Date.UTC(2026, 0, 31, 10) } } });
+  });
+
+  it("P7: refuses a moment that is none, and one that was not reached", async () => {
+    for (const query of ["seq=1&time=1", "seq=-1", "seq=x", "time=tomorrow", "time=2026-01-31T12:00", "at=1"]) {
+      const { status, body } = await rig.get(`/v1/entities/account/alice?${query}`);
+      expect([query, status, body["code"]]).toEqual([query, 400, "INVALID_REQUEST"]);
+    }
+    expect(rig.gateway.calls).toEqual([]);
+    rig.gateway.onGetAt = async () => Promise.reject(new HeddleError("OUT_OF_RANGE", samples.OUT_OF_RANGE));
+    expect(await rig.get("/v1/entities/account/alice?seq=9")).toMatchObject({ status: 416 });
+    rig.gateway.onGet = async () => Promise.reject(new HeddleError("ERASED", samples.ERASED));
+    expect(await rig.get("/v1/entities/account/alice")).toMatchObject({ status: 410, body: { code: "ERASED" } });
+  });
+
   it("needs no aggregate in a context of one, and says which it was", async () => {
     expect((await rig.get("/v1/entities/account/alice")).body).toMatchObject({ aggregate: "Account" });
     expect(lastCall()).toMatchObject({ fields: { aggregate: "" } });
@@ -190,10 +214,12 @@ describe("history", () => {
   });
 
   it("hands its parameters on", async () => {
-    await rig.get(`${path}?limit=2&from=3&direction=backward&aggregate=Account`);
+    const times = "since=2026-01-31&until=1769860800000";
+    await rig.get(`${path}?limit=2&from=3&to=1&${times}&direction=backward&aggregate=Account`);
+    const range = { from: 3, to: 1, since: Date.UTC(2026, 0, 31), until: 1_769_860_800_000 };
     expect(rig.gateway.calls[0]).toEqual({
       name: "history",
-      fields: { entity: "account/alice", limit: 2, from: 3, direction: "backward", aggregate: "Account" },
+      fields: { entity: "account/alice", limit: 2, ...range, direction: "backward", aggregate: "Account" },
     });
   });
 
@@ -211,6 +237,16 @@ describe("history", () => {
     expect([seqs(oldest), oldest.body["next"]]).toEqual([[2, 1], undefined]);
   });
 
+  it("has no next page beyond the end of its range", async () => {
+    rig.gateway.historyLength = 9;
+    const middle = await rig.get(`${path}?from=3&to=6&limit=2`);
+    expect([seqs(middle), middle.body["next"]]).toEqual([[3, 4], 5]);
+    const last = await rig.get(`${path}?from=5&to=6&limit=2`);
+    expect([seqs(last), last.body["next"]]).toEqual([[5, 6], undefined]);
+    const down = await rig.get(`${path}?from=6&to=5&limit=2&direction=backward`);
+    expect([seqs(down), down.body["next"]]).toEqual([[6, 5], undefined]);
+  });
+
   it("says so too when the shard cuts a page short", async () => {
     const whole = rig.gateway.onHistory;
     rig.gateway.onHistory = async (fields) => (await whole(fields)).slice(0, 1);
@@ -223,63 +259,23 @@ describe("history", () => {
   });
 
   it("P7: refuses parameters that are wrong, unknown, or given twice", async () => {
-    for (const query of ["limit=0", "limit=10001", "limit=x", "from=-1", "direction=up", "limt=5", "limit=1&limit=2"]) {
+    for (const query of [
+      "limit=0",
+      "limit=10001",
+      "limit=x",
+      "from=-1",
+      "direction=up",
+      "limt=5",
+      "limit=1&limit=2",
+      "from=2&to=1",
+      "from=1&to=2&direction=backward",
+      "since=x",
+      "since=2&until=1",
+    ]) {
       const { status, body } = await rig.get(`${path}?${query}`);
       expect([query, status, body["code"]]).toEqual([query, 400, "INVALID_REQUEST"]);
     }
     expect(rig.gateway.calls).toEqual([]);
-  });
-});
-
-describe("export", () => {
-  const path = "/v1/entities/account/alice/export";
-
-  it("gives all events as lines, paged underneath", async () => {
-    rig.gateway.historyLength = 2_500;
-    const { status, headers, text } = await rig.get(path);
-    expect([status, headers["content-type"]]).toEqual([200, "application/x-ndjson"]);
-    const lines = text.split("\n");
-    expect(lines.pop()).toBe("");
-    expect(lines.map((line) => JSON.parse(line).seq)).toEqual(Array.from({ length: 2_500 }, (_, i) => i + 1));
-    expect(rig.gateway.calls.map(({ fields }) => (fields as { limit: number }).limit)).toEqual([1, 1000, 1000, 500]);
-  });
-
-  it("of an entity without events is empty", async () => {
-    rig.gateway.historyLength = 0;
-    expect(await rig.get(path)).toMatchObject({ status: 200, text: "" });
-  });
-
-  it("ends at what was the newest event when it began", async () => {
-    rig.gateway.historyLength = 3;
-    const whole = rig.gateway.onHistory;
-    rig.gateway.onHistory = async (fields) => {
-      const page = await whole(fields);
-      rig.gateway.historyLength = 100;
-      return page;
-    };
-    expect((await rig.get(path)).text.trim().split("\n")).toHaveLength(3);
-  });
-
-  it("still has a status when the first page fails", async () => {
-    rig.gateway.onHistory = async () =>
-      Promise.reject(new HeddleError("SHARD_STOPPED", { shard: 1, reason: "damage" }));
-    expect(await rig.get(path)).toMatchObject({ status: 503, body: { code: "SHARD_STOPPED" } });
-    expect(await rig.get(`${path}?limit=5`)).toMatchObject({ status: 400, body: { facts: { path: "limit" } } });
-  });
-
-  it("breaks the connection off when a later page fails, so that no client takes it for complete", async () => {
-    rig.gateway.historyLength = 5_000;
-    const whole = rig.gateway.onHistory;
-    rig.gateway.onHistory = (fields) => (fields.from > 2_000 ? Promise.reject(new Error("disk")) : whole(fields));
-    await expect(rig.get(path)).rejects.toThrow(/aborted|socket|terminated/);
-    expect(rig.logLines.join()).toContain("an export broke off");
-  });
-
-  it("P5: takes a gap in the sequence for a fault and not for the end", async () => {
-    rig.gateway.historyLength = 3;
-    const whole = rig.gateway.onHistory;
-    rig.gateway.onHistory = async (fields) => (await whole(fields)).filter((one) => one[0] !== 1);
-    expect(await rig.get(path)).toMatchObject({ status: 503, body: { code: "OUTCOME_UNKNOWN" } });
   });
 });
 
@@ -297,6 +293,8 @@ describe("entity ids in paths", () => {
     expect(await askedFor("/v1/entities/file/a/b/history")).toBe("history file/a/b");
     expect(await askedFor("/v1/entities/file/a%2Fhistory")).toBe("get file/a/history");
     expect(await askedFor("/v1/entities/file/history")).toBe("get file/history");
+    expect(await askedFor("/v1/entities/file/a/restore")).toBe(405);
+    expect(await askedFor("/v1/entities/file/a%2Frestore")).toBe("get file/a/restore");
     expect(await askedFor("/v1/entities/file/a%252Fb")).toBe("get file/a%2Fb");
   });
 
@@ -340,40 +338,6 @@ describe("entity ids in paths", () => {
 });
 
 describe("operating errors", () => {
-  // One of each, so that a new code fails to compile until it is here.
-  const samples: { readonly [C in ErrorCode]: ErrorFacts[C] } = {
-    INVALID_ENTITY_ID: { found: "x", problem: "no slash" },
-    INVALID_REQUEST: { problem: "p", path: "a.b" },
-    INVALID_PAYLOAD: { aggregate: "A", type: "T", index: 0, issues: [{ path: "amount", message: "wanted a number" }] },
-    UNKNOWN_AGGREGATE: { aggregate: "X", known: ["A"] },
-    UNKNOWN_EVENT_TYPE: { aggregate: "A", type: "X", index: 0, known: ["T"] },
-    UNKNOWN_COMMAND: { aggregate: "A", command: "X", known: ["C"] },
-    UNKNOWN_ROUTE: { method: "GET", path: "/x" },
-    UNSUPPORTED_MEDIA_TYPE: { found: "text/plain", wanted: "application/json" },
-    ID_REUSED: { entity: "a/b", id: "i" },
-    ID_EXPIRED: { problem: "p" },
-    FRAME_TOO_LARGE: { bytes: 2, bytesMax: 1 },
-    BAD_FRAME: { problem: "p" },
-    UNSUPPORTED_VERSION: { found: 9, supported: [1] },
-    UNKNOWN_CONTEXT: { context: "x", known: "bank" },
-    DOMAIN_FAILED: { where: "fold", message: "m" },
-    DOMAIN_LOAD_FAILED: { module: "x.ts", message: "m" },
-    OVERLOADED: { queue: "mailbox", depth: 5, depthMax: 5 },
-    DISK_FULL: { shard: 0, path: "/data" },
-    SHARD_STOPPED: { shard: 0, reason: "r" },
-    OUTCOME_UNKNOWN: { problem: "p" },
-    TIMEOUT: { afterMs: 5 },
-    CONNECTION_FAILED: { address: "a", message: "m" },
-    CANNOT_LISTEN: { address: "a", message: "m" },
-    CLOSED: { what: "the node" },
-    DATA_FOLDER_IN_USE: { folder: "/data" },
-    DATA_FOLDER_VERSION: { folder: "/data", found: 2, supported: 1 },
-    DATA_FOLDER_MISMATCH: { folder: "/data", setting: "shards", found: "1", wanted: "2" },
-    DATA_FOLDER_UNWRITABLE: { folder: "/data", message: "m" },
-    LOG_DAMAGED: { file: "f", offset: 1, problem: "p" },
-    PARTITION_DAMAGED: { folder: "f", problem: "p" },
-    SLOW_DISK: { folder: "f", measuredUs: 2, thresholdUs: 1 },
-  };
   // What a shard never answers to an append.
   const elsewhere = new Set<ErrorCode>([
     "UNKNOWN_ROUTE",
@@ -381,7 +345,10 @@ describe("operating errors", () => {
     "BAD_FRAME",
     "UNSUPPORTED_VERSION",
     "UNKNOWN_CONTEXT",
+    "OUT_OF_RANGE",
+    "ENTITY_EXISTS",
     "DOMAIN_LOAD_FAILED",
+    "SCHEMA_MISMATCH",
     "CONNECTION_FAILED",
     "CANNOT_LISTEN",
     "DATA_FOLDER_IN_USE",
@@ -391,6 +358,9 @@ describe("operating errors", () => {
     "LOG_DAMAGED",
     "PARTITION_DAMAGED",
     "SLOW_DISK",
+    "BACKUP_REFUSED",
+    "KEYS_UNAVAILABLE",
+    "EXPORT_DAMAGED",
   ]);
   const codes = (Object.keys(samples) as ErrorCode[]).filter((code) => !elsewhere.has(code));
 
@@ -490,8 +460,9 @@ describe("routes", () => {
   it("that do not exist are answered 404 with the code, whatever the body", async () => {
     for (const [method, path] of [
       ["GET", "/v2"],
-      ["GET", "/v1/entities"],
+      ["GET", "/v1/entities/"],
       ["GET", "/v1/entities/account"],
+      ["GET", "/v1/types/Account"],
       ["DELETE", "/nothing"],
       ["GET", "/V1/context"],
       ["GET", "//"],
@@ -508,8 +479,12 @@ describe("routes", () => {
     for (const [method, path, allow] of [
       ["GET", appendPath, "POST"],
       ["PUT", appendPath, "POST"],
-      ["DELETE", "/v1/entities/account/alice", "GET, HEAD"],
-      ["POST", "/v1/entities/account/alice/appendix", "GET, HEAD"],
+      ["PUT", "/v1/entities/account/alice", "GET, HEAD, DELETE"],
+      ["POST", "/v1/entities", "GET, HEAD"],
+      ["DELETE", "/v1/entities", "GET, HEAD"],
+      ["DELETE", "/v1/entities/account/alice/history", "GET, HEAD"],
+      ["GET", "/v1/entities/account/alice/fork", "POST"],
+      ["POST", "/v1/entities/account/alice/appendix", "GET, HEAD, DELETE"],
       ["POST", "/v1/entities/file/a/b/history?x=1", "GET, HEAD"],
       ["OPTIONS", "/v1/append-many", "POST"],
       ["HEAD", "/v1/entities/account/alice/export", "GET"],
@@ -586,6 +561,9 @@ describe("requests from web pages", () => {
       for (const answered of [
         await rig.get("/v1/entities/account/alice", { headers }),
         await rig.post(appendPath, credited, { headers }),
+        await rig.post("/v1/entities/account/alice/restore", { seq: 1 }, { headers }),
+        await rig.post("/v1/entities/account/alice/fork", { entity: "account/bob" }, { headers }),
+        await rig.call("DELETE", "/v1/entities/account/alice", { headers }),
         await rig.get("/nothing", { headers }),
       ]) {
         expect(answered).toMatchObject({ status: 400, body: { code: "INVALID_REQUEST", facts: { path } } });
@@ -701,7 +679,8 @@ describe("P7: whatever is sent, no request ends in a fault of the node's", () =>
         .record({ type: fc.jsonValue(), payload: fc.jsonValue(), events: fc.jsonValue() }, { requiredKeys: [] })
         .map((value) => JSON.stringify(value)),
     );
-    const path = fc.constantFrom(appendPath, "/v1/entities/account/alice/execute", "/v1/append-many");
+    const actions = ["append", "execute", "restore"].map((action) => `/v1/entities/account/alice/${action}`);
+    const path = fc.constantFrom(...actions, "/v1/append-many");
     await fc.assert(
       fc.asyncProperty(path, anyBody, async (to, body) => {
         const calls = rig.gateway.calls.length;

@@ -6,8 +6,9 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { HeddleError, limits } from "@heddle/kernel";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { HttpBounds } from "./bounds.ts";
-import { refusal } from "./request-checks.ts";
+import { refusal } from "./check-values.ts";
 
 /** Counts the bytes of bodies from their arrival to the end of the answer. */
 export class BodyLedger {
@@ -93,6 +94,15 @@ export function unsupported(found: string): HeddleError {
     found: found === "" ? "of no stated content type" : found.slice(0, 100),
     wanted: "application/json, in UTF-8 and not compressed",
   });
+}
+
+/** A request's body as JSON. Errors: those of `readBody` and `parseJson`. */
+export async function readJson(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { ledger, bounds }: { readonly ledger: BodyLedger; readonly bounds: HttpBounds },
+): Promise<unknown> {
+  return parseJson(await readBody(request.raw, reply.raw, ledger, bounds.bodyBytesMax));
 }
 
 /** Parses a body. Errors: `INVALID_REQUEST`, saying what stands in the way and where. */

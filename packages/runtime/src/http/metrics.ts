@@ -36,6 +36,11 @@ export interface ShardFigures {
   readonly syncs: SyncHistogram;
   readonly mailboxDepth: number;
   readonly activeEntities: number;
+  /** Entities brought into memory. */
+  readonly activations: number;
+  /** Memory that active entities take, as estimated. */
+  readonly stateBytes: number;
+  readonly erasuresRunning: number;
   /** By code. */
   readonly rejections: Readonly<Record<string, number>>;
   /** By code. */
@@ -202,6 +207,24 @@ function writeShards(page: MetricsPage, shards: readonly ShardMetrics[]): void {
     "gauge",
     "Entities held in memory.",
     each((f) => f.activeEntities),
+  );
+  page.add(
+    "heddle_activations_total",
+    "counter",
+    "Entities brought into memory.",
+    each((f) => f.activations),
+  );
+  page.add(
+    "heddle_state_bytes",
+    "gauge",
+    "Memory that active entities take, as estimated.",
+    each((f) => f.stateBytes),
+  );
+  page.add(
+    "heddle_erasures_running",
+    "gauge",
+    "Erasures that are not complete yet.",
+    each((f) => f.erasuresRunning),
   );
   page.add(
     "heddle_rejections_total",

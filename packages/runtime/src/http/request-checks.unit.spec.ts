@@ -1,19 +1,32 @@
-// Bodies and queries against the rules of request-checks.ts, by examples and by properties: whatever JSON or bytes come
+// Bodies and queries against the rules of request-checks.ts and query-checks.ts, by examples and by properties: whatever JSON or bytes come
 // in, the outcome is fields that the protocol can carry unchanged, or a typed error that is the sender's fault (P7).
 import { errorTable, HeddleError, limits, parseEntityId } from "@heddle/kernel";
 import {
   type AppendFields,
   decodeValue,
+  type GetFields,
   newAppendView,
   readAppendBody,
   TextCache,
   writeAppendBody,
   writeExecuteBody,
+  writeGetAtBody,
+  writeHistoryBody,
+  writeListBody,
+  writeRestoreBody,
 } from "@heddle/protocol/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseJson } from "./json-body.ts";
-import { readAppend, readAppendMany, readExecute, readGet, readHistory, readIdempotencyKey } from "./request-checks.ts";
+import { readDelete, readGet, readHistory, readList } from "./query-checks.ts";
+import {
+  readAppend,
+  readAppendMany,
+  readExecute,
+  readFork,
+  readIdempotencyKey,
+  readRestore,
+} from "./request-checks.ts";
 
 const alice = parseEntityId("account/alice");
 const credited = { type: "Credited", payload: { amount: 5 } };
@@ -41,7 +54,7 @@ describe("append bodies", () => {
       id: undefined,
       metadata: undefined,
     });
-    const options = { aggregate: "Account", expectedSeq: 0, id: "a-1", metadata: { user: 7 } };
+    const options = { aggregate: "Account", expectedSeq: 0, id: "a-1", metadata: { user: 7 }, newLife: true };
     expect(readAppend({ events: [credited, credited], ...options }, alice)).toEqual({
       entity: alice,
       events: [credited, credited],
@@ -93,6 +106,7 @@ describe("append bodies", () => {
       { ...credited, events: [credited] },
       "events: wanted either events, or type and payload; found both",
     ],
+    ["a word for a flag", { ...credited, newLife: "true" }, "newLife: wanted true or false, found a string"],
     ["no events", { events: [] }, "events: wanted at least one event, found none"],
     ["events that are no array", { events: credited }, "events: wanted an array, found an object"],
     ["an event that is none", { events: [credited, 5] }, "events.1: wanted an object, found a number"],
@@ -109,12 +123,12 @@ describe("append bodies", () => {
     [
       "a misspelt option",
       { ...credited, expectedseq: 1 },
-      "expectedseq: unknown; known: aggregate, type, payload, events, expectedSeq, id, metadata",
+      "expectedseq: unknown; known: aggregate, type, payload, events, expectedSeq, id, metadata, newLife",
     ],
     [
       "the entity, which the path names",
       { ...credited, entity: "account/bob" },
-      "entity: unknown; known: aggregate, type, payload, events, expectedSeq, id, metadata",
+      "entity: unknown; known: aggregate, type, payload, events, expectedSeq, id, metadata, newLife",
     ],
   ])("P7: with %s are refused", (_what, body, problem) => {
     expect(refusalOf(() => readAppend(body, alice))).toBe(problem);
@@ -172,7 +186,7 @@ describe("append bodies", () => {
 
 describe("execute bodies", () => {
   it("hold a command, its input, and options", () => {
-    const options = { aggregate: "Account", expectedSeq: 3, id: "a", metadata: [] };
+    const options = { aggregate: "Account", expectedSeq: 3, id: "a", metadata: [], newLife: false };
     const body = { command: "Withdraw", input: null, ...options };
     expect(readExecute(body, alice)).toEqual({ entity: alice, ...body });
     expect(readExecute({ command: "Withdraw", input: {} }, alice)).toMatchObject({ aggregate: "", id: undefined });
@@ -183,11 +197,63 @@ describe("execute bodies", () => {
     [{ command: "W" }, "input: missing; write {} or null for a command that takes none"],
     [
       { command: "W", input: 1, type: "A" },
-      "type: unknown; known: aggregate, command, input, expectedSeq, id, metadata",
+      "type: unknown; known: aggregate, command, input, expectedSeq, id, metadata, newLife",
     ],
     ["W", "wanted an object, found a string"],
   ])("P7: %j is refused", (body, problem) => {
     expect(refusalOf(() => readExecute(body, alice))).toBe(problem);
+  });
+});
+
+const wholeNumber = `wanted a whole number from 0 to ${2 ** 48 - 1}`;
+const wantedTime = "wanted milliseconds since 1970, or ISO 8601 such as 2026-01-31T12:00:00Z";
+
+describe("restore bodies", () => {
+  it("hold a sequence or a time, and options", () => {
+    expect(readRestore({ seq: 0 }, alice)).toEqual({ entity: alice, at: { seq: 0 } });
+    const options = { expectedSeq: 9, id: "r-1" };
+    expect(readRestore({ time: "2026-01-31T12:00:00+02:00", ...options }, alice)).toEqual({
+      entity: alice,
+      at: { time: Date.UTC(2026, 0, 31, 10) },
+      ...options,
+    });
+    expect(readRestore({ time: 5 }, alice, "r-2")).toEqual({ entity: alice, at: { time: 5 }, id: "r-2" });
+  });
+
+  it.each<[unknown, string]>([
+    [[], "wanted an object, found an array"],
+    [{}, "seq: missing; wanted seq or time"],
+    [{ seq: 1, time: 1 }, "time: wanted either seq or time, found both"],
+    [{ seq: "1" }, `seq: ${wholeNumber}, found a string`],
+    [{ seq: -1 }, `seq: ${wholeNumber}, found -1`],
+    [{ seq: null }, `seq: ${wholeNumber}, found null`],
+    [{ time: 1.5 }, `time: ${wantedTime}, found 1.5`],
+    [{ time: -1 }, `time: ${wantedTime}, found -1`],
+    [{ time: {} }, `time: ${wantedTime}, found an object`],
+    [{ seq: 1, at: 2 }, "at: unknown; known: seq, time, expectedSeq, id"],
+    [{ seq: 1, expectedSeq: "2" }, `expectedSeq: ${wholeNumber}, found a string`],
+    [{ seq: 1, id: "" }, "id: it is empty"],
+  ])("P7: %j is refused", (body, problem) => {
+    expect(refusalOf(() => readRestore(body, alice))).toBe(problem);
+  });
+});
+
+describe("fork bodies", () => {
+  it("hold the new entity's id, and where to", () => {
+    expect(readFork({ entity: "account/bob" })).toEqual({ entity: "account/bob", at: undefined });
+    expect(readFork({ entity: "account/bob", seq: 3 })).toEqual({ entity: "account/bob", at: { seq: 3 } });
+    expect(readFork({ entity: "account/bob", time: "7" })).toEqual({ entity: "account/bob", at: { time: 7 } });
+  });
+
+  it.each<[unknown, string]>([
+    ["account/bob", "wanted an object, found a string"],
+    [{ seq: 3 }, "entity: missing; wanted the id of the new entity, kind/name"],
+    [{ entity: "bob" }, "INVALID_ENTITY_ID"],
+    [{ entity: 5 }, "INVALID_ENTITY_ID"],
+    [{ entity: "account/bob", seq: 1, time: 1 }, "time: wanted either seq or time, found both"],
+    [{ entity: "account/bob", id: "x" }, "id: unknown; known: entity, seq, time"],
+  ])("P7: %j is refused", (body, problem) => {
+    expect(refusalOf(() => readFork(body))).toBe(problem);
   });
 });
 
@@ -210,7 +276,7 @@ describe("append-many bodies", () => {
     expect(read(good, 5)).toBe("items.1: wanted an object, found a number");
     expect(read(good, credited)).toBe("items.1.entity: missing; wanted kind/name");
     expect(read(good, { ...good, idd: "" })).toBe(
-      "items.1.idd: unknown; known: entity, aggregate, type, payload, events, expectedSeq, id, metadata",
+      "items.1.idd: unknown; known: entity, aggregate, type, payload, events, expectedSeq, id, metadata, newLife",
     );
     expect(read(good, { ...good, events: [{ type: "A", payload: { a: ["\ud800"] } }] })).toContain(
       "items.1.events.0.payload.a.0: it holds half",
@@ -237,11 +303,15 @@ describe("append-many bodies", () => {
 
 describe("queries", () => {
   it("of a history have defaults", () => {
-    const all = { entity: alice, aggregate: "", from: 0, limit: 100, direction: "forward" };
+    const whole = { from: 0, to: 0, since: 0, until: 0 };
+    const all = { entity: alice, aggregate: "", limit: 100, direction: "forward", ...whole };
     expect(readHistory({}, alice)).toEqual(all);
     expect(readHistory({ aggregate: "" }, alice)).toEqual(all);
-    const given = { aggregate: "Account", from: "12", limit: "10000", direction: "backward" };
-    expect(readHistory(given, alice)).toEqual({ ...given, entity: alice, from: 12, limit: 10_000 });
+    const given = { aggregate: "Account", from: "12", to: "3", limit: "10000", direction: "backward" };
+    expect(readHistory(given, alice)).toEqual({ ...whole, ...given, entity: alice, from: 12, to: 3, limit: 10_000 });
+    const between = { since: "2026-01-31", until: "1769860800000" };
+    expect(readHistory(between, alice)).toEqual({ ...all, since: Date.UTC(2026, 0, 31), until: 1_769_860_800_000 });
+    expect(readHistory({ from: "7", to: "7" }, alice)).toMatchObject({ from: 7, to: 7 });
   });
 
   it.each<[Record<string, unknown>, string]>([
@@ -253,15 +323,71 @@ describe("queries", () => {
     [{ from: String(2 ** 48) }, `from: wanted a whole number from 0 to ${2 ** 48 - 1}, found "${2 ** 48}"`],
     [{ direction: "down" }, 'direction: wanted forward or backward, found "down"'],
     [{ limit: ["1", "2"] }, "limit: given more than once"],
-    [{ limt: "5" }, "limt: unknown; known: aggregate, limit, from, direction"],
+    [{ limt: "5" }, "limt: unknown; known: aggregate, limit, from, to, since, until, direction"],
     [{ aggregate: "x".repeat(129) }, "aggregate: it has 129 bytes, at most 128 are allowed"],
+    [{ to: "x" }, `to: ${wholeNumber}, found "x"`],
+    [{ from: "5", to: "4" }, "to: the range goes from 5 to 4, which is against its direction, forward"],
+    [
+      { from: "4", to: "5", direction: "backward" },
+      "to: the range goes from 4 to 5, which is against its direction, backward",
+    ],
+    [{ since: "2026-02-01", until: "2026-01-31" }, "until: it lies before since"],
+    [{ since: "0" }, "since: wanted a time after the beginning of 1970; leave it out for no bound"],
+    [{ since: "1969-12-31" }, `since: ${wantedTime}, found "1969-12-31"`],
+    [{ until: "yesterday" }, `until: ${wantedTime}, found "yesterday"`],
+    [{ until: "2026-01-31T12:00:00" }, `until: ${wantedTime}, found "2026-01-31T12:00:00"`],
+    [{ until: "2026-02-30T12:00:00Z" }, `until: ${wantedTime}, found "2026-02-30T12:00:00Z"`],
+    [{ until: "2026-01-31T25:00:00Z" }, `until: ${wantedTime}, found "2026-01-31T25:00:00Z"`],
+    [{ until: "-5" }, `until: ${wantedTime}, found "-5"`],
   ])("P7: %j is refused", (query, problem) => {
     expect(refusalOf(() => readHistory(query, alice))).toBe(problem);
   });
 
   it("of a state name an aggregate or nothing", () => {
     expect(readGet({ aggregate: "Account" }, alice)).toEqual({ entity: alice, aggregate: "Account" });
-    expect(refusalOf(() => readGet({ at: "5" }, alice))).toBe("at: unknown; known: aggregate");
+    expect(refusalOf(() => readGet({ at: "5" }, alice))).toBe("at: unknown; known: aggregate, seq, time");
+  });
+
+  it("of an earlier state name a sequence or a time", () => {
+    expect(readGet({ seq: "0" }, alice)).toEqual({ entity: alice, aggregate: "", at: { seq: 0 } });
+    const instant = { entity: alice, aggregate: "A", at: { time: Date.UTC(2024, 1, 29, 1, 2, 3, 456) } };
+    expect(readGet({ aggregate: "A", time: "2024-02-29T01:02:03.456789Z" }, alice)).toEqual(instant);
+    expect(refusalOf(() => readGet({ seq: "1", time: "1" }, alice))).toBe(
+      "time: wanted either seq or time, found both",
+    );
+    expect(refusalOf(() => readGet({ seq: "1.5" }, alice))).toBe(`seq: ${wholeNumber}, found "1.5"`);
+    expect(refusalOf(() => readGet({ seq: "" }, alice))).toBe(`seq: ${wholeNumber}, found ""`);
+    expect(refusalOf(() => readGet({ time: "" }, alice))).toBe(`time: ${wantedTime}, found ""`);
+  });
+
+  it("of a list have defaults", () => {
+    expect(readList({})).toEqual({ limit: 1_000, erased: false });
+    const given = { kind: "account", prefix: "a/b", cursor: "16162" };
+    expect(readList({ ...given, limit: "10000", erased: "true" })).toEqual({ ...given, limit: 10_000, erased: true });
+    expect(readList({ prefix: "" })).toEqual({ limit: 1_000, erased: false });
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [{ kind: "Account" }, "kind: the kind is not a lower-case word such as account"],
+    [{ kind: "" }, "kind: the kind is not a lower-case word such as account"],
+    [{ kind: "account/a" }, "kind: a kind has no slash"],
+    [{ kind: "account", prefix: "x".repeat(600) }, "prefix: it has 600 bytes, at most 504 are allowed"],
+    [{ limit: "0" }, 'limit: wanted a whole number from 1 to 10000, found "0"'],
+    [{ limit: "10001" }, 'limit: wanted a whole number from 1 to 10000, found "10001"'],
+    [{ erased: "yes" }, 'erased: wanted true or false, found "yes"'],
+    [{ after: "x" }, "after: unknown; known: kind, prefix, limit, cursor, erased"],
+    [{ kind: ["a", "b"] }, "kind: given more than once"],
+  ])("P7: %j of a list is refused", (query, problem) => {
+    expect(refusalOf(() => readList(query))).toBe(problem);
+  });
+
+  it("of an erasure say whether an early answer will do", () => {
+    expect(readDelete({}, alice)).toEqual({ entity: alice, provisional: false });
+    expect(readDelete({ provisional: "true" }, alice)).toEqual({ entity: alice, provisional: true });
+    expect(refusalOf(() => readDelete({ provisional: "1" }, alice))).toBe(
+      'provisional: wanted true or false, found "1"',
+    );
+    expect(refusalOf(() => readDelete({ force: "true" }, alice))).toBe("force: unknown; known: provisional");
   });
 });
 
@@ -387,18 +513,53 @@ describe("P7: whatever JSON comes in, the outcome is fields that can be carried,
     );
   });
 
+  it("as a restoring or a fork", () => {
+    const moment = fc.record(
+      {
+        seq,
+        time: fc.oneof(
+          seq,
+          fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
+        ),
+        expectedSeq: seq,
+        id: name,
+        entity,
+      },
+      {
+        requiredKeys: [],
+      },
+    );
+    fc.assert(
+      fc.property(mostly(moment), (body) => {
+        const fields = outcomeOf(() => readRestore(body, alice));
+        if (fields !== undefined) expect(writeRestoreBody(fields, reserve)).toBeGreaterThan(0);
+        outcomeOf(() => readFork(body));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it("as a query", () => {
     const value = fc.oneof(
       fc.string(),
       fc.nat().map(String),
       fc.array(fc.string()),
-      fc.constantFrom("forward", "backward"),
+      fc.constantFrom("forward", "backward", "true", "2026-01-31", "2026-01-31T12:00Z"),
+      fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
     );
-    const key = fc.oneof(fc.constantFrom("limit", "from", "direction", "aggregate"), fc.string());
+    const known = ["limit", "from", "to", "since", "until", "direction", "aggregate", "seq", "time"];
+    const listed = ["kind", "prefix", "cursor", "erased"];
+    const key = fc.oneof(fc.constantFrom(...known, ...listed), fc.string());
     fc.assert(
       fc.property(fc.dictionary(key, value), (query) => {
-        outcomeOf(() => readHistory(query, alice));
-        outcomeOf(() => readGet(query, alice));
+        const history = outcomeOf(() => readHistory(query, alice));
+        if (history !== undefined) expect(writeHistoryBody(history, reserve)).toBeGreaterThan(0);
+        const { at, ...get } = outcomeOf(() => readGet(query, alice)) ?? {};
+        if (at !== undefined) expect(writeGetAtBody({ ...(get as GetFields), at }, reserve)).toBeGreaterThan(0);
+        const { kind, prefix = "", limit = 1, erased = false } = outcomeOf(() => readList(query)) ?? {};
+        const start = kind === undefined ? prefix : `${kind}/${prefix}`;
+        expect(writeListBody({ prefix: start, after: "", limit, erased }, reserve)).toBeGreaterThan(0);
+        outcomeOf(() => readDelete(query, alice));
       }),
       { numRuns: 1_000 },
     );
