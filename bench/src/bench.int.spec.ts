@@ -77,6 +77,16 @@ describe("bench: end to end", { timeout: 180_000 }, () => {
   });
 });
 
+describe("bench: sleepers", () => {
+  it("P8: serves more entities than memory is given, every state as it must be, and says what its own memory was", () => {
+    const { status, out } = bench("--scenario", "sleepers", "--entities", "5000");
+    expect(out).toContain("sleepers: 5,000 entities");
+    expect(out).toMatch(/own memory [\d,]+ MiB at most; every state as it must be/);
+    expect(out).toContain("stated for 10,000,000 entities");
+    expect(status).toBe(0);
+  });
+});
+
 describe("bench: its command line", () => {
   it("P7: refuses what it does not know, with 2 and the options that there are", () => {
     const { status, out, err } = bench("--scenario", "fast");

@@ -11,8 +11,15 @@ import { measureSyncLatency } from "./driver/preflight.ts";
 import { createProgress, type Progress } from "./driver/progress.ts";
 import { runRestart } from "./driver/run-restart.ts";
 import { type RunContext, runScenario } from "./driver/run-scenario.ts";
+import { runSleepers } from "./driver/run-sleepers.ts";
 import { type BenchOptions, readOptions, UsageError, usage } from "./options.ts";
-import { type BenchDocument, documentFormat, type LoadReport, type RestartReport } from "./report/document.ts";
+import {
+  type BenchDocument,
+  documentFormat,
+  type LoadReport,
+  type RestartReport,
+  type SleepersReport,
+} from "./report/document.ts";
 import { renderDocument } from "./report/table.ts";
 import { allReached } from "./report/targets.ts";
 import { exitCodeOf, exitCodes } from "./report/verdict.ts";
@@ -78,8 +85,10 @@ async function run(options: BenchOptions, folder: string, progress: Progress): P
   const context: RunContext = { options, domain, folder, cores: host.cores, inMemory, progress };
   const scenarios: LoadReport[] = [];
   let restart: RestartReport | undefined;
+  let sleepers: SleepersReport | undefined;
   for (const name of options.scenarios) {
     if (name === "restart") restart = await runRestart(context);
+    else if (name === "sleepers") sleepers = await runSleepers(context);
     else {
       const batch = scenarios.find(({ scenario }) => scenario === "batch");
       scenarios.push(await runScenario(loadScenarios[name], context, batch?.eventsPerSecond.median));
@@ -99,8 +108,10 @@ async function run(options: BenchOptions, folder: string, progress: Progress): P
     histogramResolution,
     scenarios,
     restart,
-    refereeOk: scenarios.every(({ refereeOk }) => refereeOk) && restart?.refereeOk !== false,
-    targetsReached: allReached([...scenarios.flatMap(({ targets }) => targets), ...(restart?.targets ?? [])]),
+    sleepers,
+    refereeOk:
+      scenarios.every(({ refereeOk }) => refereeOk) && restart?.refereeOk !== false && sleepers?.refereeOk !== false,
+    targetsReached: allReached([...scenarios, restart, sleepers].flatMap((report) => report?.targets ?? [])),
   };
   progress.end();
   const json = `${JSON.stringify(document, undefined, 2)}\n`;

@@ -15,6 +15,8 @@ export interface BenchOptions {
   readonly callers: number | undefined;
   /** Events that the restart scenario writes before the first stop. */
   readonly events: number;
+  /** Entities that the sleepers scenario opens. */
+  readonly entities: number;
   /** Share of the closed loop's rate that the open loop offers; 0 leaves it out. */
   readonly openLoop: number;
   /** Where data folders are made; undefined: the system's folder for temporary files. */
@@ -39,6 +41,7 @@ export const usage = `npm run bench -- [options]
   --threads <n>          shard threads; default: the node's own choice
   --callers <n>          instead of the scenario's own number
   --events <n>           restart: events in the log before the first stop; default 10,000,000
+  --entities <n>         sleepers: entities on disk; default 10,000,000
   --open-loop <share>    a last phase that offers this share of the measured rate; default 0.7, 0 for none
   --data <folder>        where data folders are made and removed again; default the system's temporary folder
   --keep                 leave the data folders of Heddle where they are
@@ -61,7 +64,17 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const values = parse(args);
   if (values.help) return undefined;
   const number = (
-    name: "seconds" | "warmup" | "rounds" | "floor-seconds" | "shards" | "threads" | "callers" | "events" | "open-loop",
+    name:
+      | "seconds"
+      | "warmup"
+      | "rounds"
+      | "floor-seconds"
+      | "shards"
+      | "threads"
+      | "callers"
+      | "events"
+      | "entities"
+      | "open-loop",
     bounds: Bounds,
   ) => {
     const text = values[name];
@@ -79,6 +92,7 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     threads: number("threads", { min: 1, max: 256, whole: true }),
     callers: number("callers", { min: 1, max: 8_000, whole: true }),
     events: number("events", { min: 1_000, max: 10_000_000_000, whole: true }) ?? 10_000_000,
+    entities: number("entities", { min: 1_000, max: 100_000_000, whole: true }) ?? 10_000_000,
     openLoop: number("open-loop", { min: 0, max: 2 }) ?? 0.7,
     data: values.data,
     out: values.out,
@@ -107,6 +121,7 @@ function parse(args: readonly string[]) {
         threads: text,
         callers: text,
         events: text,
+        entities: text,
         "open-loop": text,
         data: text,
         out: text,

@@ -5,14 +5,14 @@
 import type { LoadShape } from "./load/load.ts";
 
 export type LoadScenarioName = "single" | "batch" | "broker" | "dense";
-export type ScenarioName = LoadScenarioName | "restart";
+export type ScenarioName = LoadScenarioName | "restart" | "sleepers";
 
 export interface Target {
-  readonly id: "ratio" | "events/s" | "p99" | "share of batch" | "ready";
+  readonly id: "ratio" | "events/s" | "p99" | "share of batch" | "ready" | "own memory";
   readonly wanted: number;
   /** Whether the figure must be at least or below what is wanted. */
   readonly sense: "at least" | "below" | "at most";
-  readonly unit: "" | "events/s" | "ms" | "s";
+  readonly unit: "" | "events/s" | "ms" | "s" | "MB";
 }
 
 export interface LoadScenario {
@@ -77,4 +77,9 @@ export const restartTargets: { readonly clean: Target; readonly killed: Target }
   killed: { id: "ready", wanted: 10, sense: "at most", unit: "s" },
 };
 
-export const scenarioNames: readonly ScenarioName[] = ["single", "batch", "broker", "dense", "restart"];
+/** The node's own memory, with 256 MiB for active entities and ten million entities on disk. */
+export const sleepersTargets: { readonly memory: Target } = {
+  memory: { id: "own memory", wanted: 556, sense: "at most", unit: "MB" },
+};
+
+export const scenarioNames: readonly ScenarioName[] = ["single", "batch", "broker", "dense", "restart", "sleepers"];

@@ -92,7 +92,7 @@ export function randomShape(dice: Dice): Shape {
       checkpointBytes: dice.pick([16, 64, 256]) * 1024,
       checkpointIntervalMs: 50,
       activeEntitiesMax: dice.pick([5, 1_000]),
-      stateBytesMax: dice.pick([100, 64 << 20]),
+      stateBytesMax: dice.pick([20_000, 64 << 20]),
       groupBytesMax: dice.pick([2 * 1024, 4 << 20]),
       lingerMs: dice.pick([0, 0, 2]),
     },

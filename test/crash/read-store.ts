@@ -71,7 +71,7 @@ export async function readOverSdk(port: number, entities: readonly string[]): Pr
   return await readEach(entities, async (id) => {
     const entity = db.entity(id);
     const events: StoredEvent[] = [];
-    for await (const event of entity.export({ pageEvents: 500 })) events.push({ ...event, id: event.id });
+    for await (const event of entity.events({ pageEvents: 500 })) events.push({ ...event, id: event.id });
     const { state, seq } = await entity.get("Account");
     return { entity: id, shard: undefined, events, state: { balance: state.balance, seq } };
   });
@@ -81,11 +81,13 @@ export async function readOverSdk(port: number, entities: readonly string[]): Pr
 export async function readOverHttp(port: number, entities: readonly string[]): Promise<StoredEntity[]> {
   const origin = `http://127.0.0.1:${port}`;
   return readEach(entities, async (entity) => {
-    const lines = await getOverHttp(origin, `/v1/entities/${entity}/export`);
-    const events = lines
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as StoredEvent);
+    const events: StoredEvent[] = [];
+    for (let from: number | undefined = 1; from !== undefined; ) {
+      const page = await getOverHttp(origin, `/v1/entities/${entity}/history?limit=500&from=${from}`);
+      const { events: found, next } = JSON.parse(page) as { events: StoredEvent[]; next?: number };
+      events.push(...found);
+      from = next;
+    }
     const text = await getOverHttp(origin, `/v1/entities/${entity}?aggregate=Account`);
     const { state, seq } = JSON.parse(text) as { state: { balance: number }; seq: number };
     return { entity, shard: undefined, events, state: { balance: state.balance, seq } };

@@ -80,7 +80,7 @@ describe("node: one port", () => {
     expect(await account.get()).toEqual({ state: { balance: 0 }, seq: 10 });
   });
 
-  it("exports a long history page by page, in order and whole", async () => {
+  it("gives a long history page by page, in order and whole", async () => {
     await using node = await startTestNode();
     await using db = new Heddle<typeof bank>({ port: node.port });
     const account = db.entity("account/long");
@@ -92,7 +92,7 @@ describe("node: one port", () => {
       );
     }
     const amounts: number[] = [];
-    for await (const event of account.export({ pageEvents: 333 })) {
+    for await (const event of account.events({ pageEvents: 333 })) {
       expect(event.seq).toBe(amounts.length + 1);
       amounts.push(event.payload.amount);
     }

@@ -1,8 +1,8 @@
 // Goal: overload slows and is told, and never loses what was acknowledged (P8).
 // Method: a real node with small bounds, and clients that send more than it takes or do not read what it says.
 import { describe, expect, it } from "vitest";
-import { startTestNode } from "../support/node.ts";
-import { appendFrame, historyFrame, RawClient } from "../support/raw-client.ts";
+import { startTestNode, type TestNode } from "../support/node.ts";
+import { appendFrame, historyFrame, listFrame, RawClient } from "../support/raw-client.ts";
 
 const padding = "x".repeat(500);
 const credit = { type: "Credited", payload: { amount: 1, reference: padding } };
@@ -36,20 +36,21 @@ describe("overload", () => {
     for (let call = 1; call <= events; call++) writer.send(appendFrame(call, "account/big", [big]));
     await writer.reply(events);
     writer.destroy();
-    const reader = await RawClient.open(node.port, 9);
-    reader.pause();
-    const calls = 60; // Pages of 3 MB each: 190 MB, if they were all made at once.
-    reader.send(Buffer.concat(Array.from({ length: calls }, (_, i) => historyFrame(i + 1, "account/big", 100))));
-    let held = 0;
-    while (held < 8 << 20) held = await metric(node.http, "heddle_in_flight_bytes");
-    // Eight pages are on their way at most; a second look, after another client was served, finds no more.
-    await metric(node.http, "heddle_in_flight_bytes");
-    expect(await metric(node.http, "heddle_in_flight_bytes")).toBeLessThan(40 << 20);
-    reader.resume();
-    const last = await reader.reply(calls);
-    expect(last).toMatchObject({ kind: "value", call: calls });
-    expect(reader.replies.slice(1).map((reply) => reply.call)).toEqual(Array.from({ length: calls }, (_, i) => i + 1));
-    reader.destroy();
+    // Pages of 3 MB each: 190 MB, if they were all made at once.
+    await expectHeldBack(node, (call) => historyFrame(call, "account/big", 100));
+  });
+
+  it("P8: so is one that asks for lists and does not read them", async () => {
+    await using node = await startTestNode({ shards: 1 });
+    const writer = await RawClient.open(node.port, 8);
+    const entities = 5_000;
+    for (let call = 1; call <= entities; call++) {
+      writer.send(appendFrame(call, `account/${"long".repeat(120)}${call}`, [{ ...credit, payload: { amount: 1 } }]));
+    }
+    await writer.reply(entities);
+    writer.destroy();
+    // Pages of 2.5 MB each.
+    await expectHeldBack(node, (call) => listFrame(call, 10_000));
   });
 
   it("P8: a sender faster than the disk has never more in flight than its bound", async () => {
@@ -68,6 +69,24 @@ describe("overload", () => {
     client.destroy();
   });
 });
+
+/** Sends many reads whose replies are megabytes, looks at what the node holds, and then takes them all. */
+async function expectHeldBack(node: TestNode, frameOf: (call: number) => Uint8Array): Promise<void> {
+  const reader = await RawClient.open(node.port, 9);
+  reader.pause();
+  const calls = 60;
+  reader.send(Buffer.concat(Array.from({ length: calls }, (_, i) => frameOf(i + 1))));
+  let held = 0;
+  while (held < 8 << 20) held = await metric(node.http, "heddle_in_flight_bytes");
+  // Eight pages are on their way at most; a second look, after another client was served, finds no more.
+  await metric(node.http, "heddle_in_flight_bytes");
+  expect(await metric(node.http, "heddle_in_flight_bytes")).toBeLessThan(40 << 20);
+  reader.resume();
+  const last = await reader.reply(calls);
+  expect(last).toMatchObject({ kind: "value", call: calls });
+  expect(reader.replies.slice(1).map((reply) => reply.call)).toEqual(Array.from({ length: calls }, (_, i) => i + 1));
+  reader.destroy();
+}
 
 async function metric(url: string, name: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text();

@@ -13,6 +13,7 @@ export const order = [
   "event-log",
   "partition",
   "shard",
+  "backup",
   "saga",
   "feed",
   "projection",

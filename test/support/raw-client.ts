@@ -11,6 +11,7 @@ import {
   requestKind,
   writeAppendBody,
   writeHistoryBody,
+  writeListBody,
   writeRequestHeader,
   writeU32,
 } from "@heddle/protocol/internal";
@@ -113,6 +114,19 @@ export function historyFrame(call: number, entity: string, limit: number): Uint8
     return { bytes, at: 0 };
   });
   return requestFrame(requestKind.history, call, entity, bytes.subarray(0, used));
+}
+
+/** Asks shard 0 for all its entities. */
+export function listFrame(call: number, limit: number): Uint8Array {
+  let bytes = new Uint8Array();
+  const used = writeListBody({ prefix: "", after: "", limit, erased: false }, (wanted) => {
+    bytes = new Uint8Array(wanted);
+    return { bytes, at: 0 };
+  });
+  const frame = requestFrame(requestKind.list, call, "any/entity", bytes.subarray(0, used));
+  // In place of an entity's hash stands the shard's number.
+  writeU32(frame, frameOffset.hash, 0);
+  return frame;
 }
 
 export function appendBody(

@@ -15,6 +15,7 @@ const quiet: StdioOptions = ["ignore", "ignore", "pipe", "ipc"];
 const errorTextMax = 4_000;
 
 export interface Server {
+  readonly pid: number;
   readonly port: number;
   readonly shards: number;
   readonly threads: number;
@@ -41,6 +42,7 @@ async function startServer(module: string, args: string[], execArgv: string[]): 
   const ready = await messages.take("ready");
   const order = (what: ServerOrder) => child.send(what);
   return {
+    pid: child.pid!,
     port: ready.port,
     shards: ready.shards,
     threads: ready.threads,

@@ -6,6 +6,8 @@ import type { OpenLoopMeasurement } from "../load/job.ts";
 import type { Measurement } from "../load/meter.ts";
 import type { RefereeReport } from "../referee/main.ts";
 import type { LoadScenarioName } from "../scenarios.ts";
+import type { UniformResult } from "../sleepers/client.ts";
+import type { LatencySummary } from "../statistics/histogram.ts";
 import type { Spread } from "../statistics/spread.ts";
 import type { Trend } from "../statistics/trend.ts";
 import type { TargetOutcome } from "./targets.ts";
@@ -27,6 +29,7 @@ export interface BenchDocument {
   readonly histogramResolution: string;
   readonly scenarios: readonly LoadReport[];
   readonly restart: RestartReport | undefined;
+  readonly sleepers: SleepersReport | undefined;
   /** Whether the referee found every store as it should be. */
   readonly refereeOk: boolean;
   /** Undefined where no target could be judged. */
@@ -123,6 +126,38 @@ export interface RestartReport {
   /** After `kill -9` under full load, one after another on the same store. */
   readonly killed: readonly RestartRun[];
   readonly targets: readonly TargetOutcome[];
+  readonly refereeOk: boolean;
+}
+
+/** Far more entities on disk than fit into the memory that the node was given. */
+export interface SleepersReport {
+  readonly durability: "fsync" | "os";
+  readonly cores: number;
+  readonly entities: number;
+  /** `memory.stateBytes` of the node. */
+  readonly stateBytes: number;
+  readonly logBytes: number;
+  readonly partitionBytes: number;
+  readonly fillSeconds: number;
+  /** The node's resident set less mapped files, while the entities were written; undefined where the system does not say. */
+  readonly fillMemory: { readonly maxBytes: number; readonly bytes: number } | undefined;
+  /** From the start of the process to a node that listens. */
+  readonly readyMs: number;
+  /** The same while it served. */
+  readonly memory: { readonly maxBytes: number; readonly bytes: number } | undefined;
+  /** Appends and reads, half and half, of entities picked at random over all. */
+  readonly uniform: UniformResult;
+  /** Reads one after another, over the wire. */
+  readonly activation: {
+    readonly active: LatencySummary;
+    readonly asleep: LatencySummary;
+    readonly longEvents: number;
+    readonly longWithSnapshot: LatencySummary;
+    /** The fold has another version, so that no snapshot can be used. */
+    readonly longWithoutSnapshot: LatencySummary;
+  };
+  readonly targets: readonly TargetOutcome[];
+  /** Whether every state that was read was what it must be at least. */
   readonly refereeOk: boolean;
 }
 

@@ -1,5 +1,6 @@
 // The result as text: one table of figures, the targets, and the referee's word.
-import type { BenchDocument, LoadReport, RestartReport, RestartRun } from "./document.ts";
+import type { LatencySummary } from "../statistics/histogram.ts";
+import type { BenchDocument, LoadReport, RestartReport, RestartRun, SleepersReport } from "./document.ts";
 import { describeOutcome } from "./targets.ts";
 import { callsWithoutReceipt } from "./verdict.ts";
 
@@ -14,6 +15,7 @@ export function renderDocument(document: BenchDocument): string {
     for (const report of document.scenarios) lines.push(...renderScenario(report), "");
   }
   if (document.restart !== undefined) lines.push(...renderRestart(document.restart), "");
+  if (document.sleepers !== undefined) lines.push(...renderSleepers(document.sleepers), "");
   lines.push(renderVerdict(document));
   return lines.join("\n");
 }
@@ -126,6 +128,24 @@ function renderRestart(report: RestartReport): string[] {
       `written at ${whole(report.writing.eventsPerSecond)} events/s, clean stop in ${(report.closeMs / 1000).toFixed(2)} s`,
     ...run("after a clean stop", report.clean),
     ...report.killed.flatMap((killed, i) => run(`after kill -9 under load, ${i + 1}`, killed)),
+    ...report.targets.map((target) => `  target ${describeOutcome(target)}`),
+  ];
+}
+
+function renderSleepers(report: SleepersReport): string[] {
+  const { uniform, activation, memory, fillMemory } = report;
+  const own = (used: SleepersReport["memory"]) => (used === undefined ? "unknown" : megabytes(used.maxBytes));
+  const wakes = (what: string, { p50Ms, p99Ms, maxMs, count }: LatencySummary) =>
+    count === 1 ? `${what} ${short(maxMs)} ms` : `${what} p50 ${short(p50Ms)}, p99 ${short(p99Ms)} ms`;
+  return [
+    `sleepers: ${whole(report.entities)} entities, ${megabytes(report.logBytes)} of log, ${megabytes(report.partitionBytes)} of partition, ` +
+      `${megabytes(report.stateBytes)} for active ones; opened in ${report.fillSeconds.toFixed(0)} s (own memory ${own(fillMemory)} at most), ` +
+      `ready in ${(report.readyMs / 1000).toFixed(2)} s`,
+    `  at random over all: ${whole(uniform.appends / uniform.seconds)} appends/s (p99 ${short(uniform.appendLatency.p99Ms)} ms), ` +
+      `${whole(uniform.reads / uniform.seconds)} reads/s (p99 ${short(uniform.readLatency.p99Ms)} ms); own memory ${own(memory)} at most; ` +
+      `${uniform.wrong === 0 ? "every state as it must be" : `${whole(uniform.wrong)} states WRONG`}`,
+    `  one read: ${wakes("active", activation.active)}; ${wakes("asleep", activation.asleep)}; with ${whole(activation.longEvents)} events ` +
+      `${wakes("from its snapshot", activation.longWithSnapshot)}, ${wakes("without one", activation.longWithoutSnapshot)}`,
     ...report.targets.map((target) => `  target ${describeOutcome(target)}`),
   ];
 }

@@ -114,7 +114,7 @@ export interface PartitionReader {
    * with small pages and goes on with larger ones.
    */
   entities(from?: string): IterableIterator<{ readonly entity: string; readonly head: EntityHead }>;
-  /** Every snapshot, by entity, then by aggregate: a tenth of the price of asking for each entity's. */
+  /** Every snapshot, by entity, then by aggregate: half the price of asking for each entity's. */
   allSnapshots(): IterableIterator<SnapshotRecord & { readonly entity: string }>;
   /** Every append id, by entity, then by id. */
   appendIds(): IterableIterator<AppendIdRecord>;
