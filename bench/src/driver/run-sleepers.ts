@@ -55,6 +55,8 @@ export async function runSleepers(context: RunContext): Promise<SleepersReport> 
   const serving = new OwnMemory(node.pid);
   const read = async (names: readonly string[], times: number): Promise<LatencySummary> =>
     (await runClient({ kind: "read", port: node.port, names, times }, () => {})).latency;
+  const { result: listing } = await ask({ kind: "list", port: node.port }, "paging over all accounts", entities);
+  const { activations } = await node.usage();
   const sleeping = Array.from({ length: coldReads }, () => accountOf(Math.floor(Math.random() * entities)));
   const asleep = await read(sleeping, 1);
   const active = await read(sleeping.slice(0, 100), 20);
@@ -89,10 +91,11 @@ export async function runSleepers(context: RunContext): Promise<SleepersReport> 
     fillMemory,
     readyMs,
     memory,
+    listing: { ...listing, activations },
     uniform,
     activation: { active, asleep, longEvents, longWithSnapshot, longWithoutSnapshot },
     targets: [entities >= entitiesWanted ? outcome : { ...outcome, reached: undefined, remark }],
-    refereeOk: uniform.wrong === 0,
+    refereeOk: uniform.wrong === 0 && listing.inOrder && listing.entities === entities + 1 && activations === 0,
   };
 }
 

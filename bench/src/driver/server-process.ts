@@ -9,6 +9,8 @@ export interface ServerUsage {
   readonly groups: number;
   readonly events: number;
   readonly logBytes: number;
+  /** Entities woken since the start; 0 for a server that knows none. */
+  readonly activations: number;
 }
 
 export type ServerOrder = { readonly kind: "usage" } | { readonly kind: "close" };
@@ -24,7 +26,7 @@ export interface Served {
   readonly shards: number;
   /** That fold and write, besides the listener's. */
   readonly threads: number;
-  counts(): Promise<Pick<ServerUsage, "groups" | "events" | "logBytes">>;
+  counts(): Promise<Pick<ServerUsage, "groups" | "events" | "logBytes" | "activations">>;
   close(): Promise<void>;
 }
 

@@ -1,4 +1,5 @@
 // What a floor counts, in memory that its threads share. Only the thread that writes the file changes it.
+import type { ServerUsage } from "../driver/server-process.ts";
 
 export class FloorCounters {
   readonly shared: SharedArrayBuffer;
@@ -15,7 +16,7 @@ export class FloorCounters {
     this.#values[2]! += bytes;
   }
 
-  read(): { readonly groups: number; readonly events: number; readonly logBytes: number } {
-    return { groups: this.#values[0]!, events: this.#values[1]!, logBytes: this.#values[2]! };
+  read(): Pick<ServerUsage, "groups" | "events" | "logBytes" | "activations"> {
+    return { groups: this.#values[0]!, events: this.#values[1]!, logBytes: this.#values[2]!, activations: 0 };
   }
 }

@@ -16,6 +16,7 @@ await serve(async () => {
         groups: shards.reduce((sum, shard) => sum + shard.groups, 0),
         events: shards.reduce((sum, shard) => sum + shard.events, 0),
         logBytes: shards.reduce((sum, shard) => sum + shard.logBytes, 0),
+        activations: shards.reduce((sum, shard) => sum + shard.activations, 0),
       };
     },
     close: () => node.close(),

@@ -6,7 +6,7 @@ import type { OpenLoopMeasurement } from "../load/job.ts";
 import type { Measurement } from "../load/meter.ts";
 import type { RefereeReport } from "../referee/main.ts";
 import type { LoadScenarioName } from "../scenarios.ts";
-import type { UniformResult } from "../sleepers/client.ts";
+import type { ListResult, UniformResult } from "../sleepers/client.ts";
 import type { LatencySummary } from "../statistics/histogram.ts";
 import type { Spread } from "../statistics/spread.ts";
 import type { Trend } from "../statistics/trend.ts";
@@ -145,6 +145,8 @@ export interface SleepersReport {
   readonly readyMs: number;
   /** The same while it served. */
   readonly memory: { readonly maxBytes: number; readonly bytes: number } | undefined;
+  /** All entities, page by page, right after the start; `activations`: how many of them were woken by it. */
+  readonly listing: ListResult & { readonly activations: number };
   /** Appends and reads, half and half, of entities picked at random over all. */
   readonly uniform: UniformResult;
   /** Reads one after another, over the wire. */
@@ -157,7 +159,7 @@ export interface SleepersReport {
     readonly longWithoutSnapshot: LatencySummary;
   };
   readonly targets: readonly TargetOutcome[];
-  /** Whether every state that was read was what it must be at least. */
+  /** Whether every state that was read was what it must be at least, and the list was whole, in order, and woke nobody. */
   readonly refereeOk: boolean;
 }
 

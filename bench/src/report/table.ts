@@ -133,7 +133,7 @@ function renderRestart(report: RestartReport): string[] {
 }
 
 function renderSleepers(report: SleepersReport): string[] {
-  const { uniform, activation, memory, fillMemory } = report;
+  const { uniform, listing, activation, memory, fillMemory } = report;
   const own = (used: SleepersReport["memory"]) => (used === undefined ? "unknown" : megabytes(used.maxBytes));
   const wakes = (what: string, { p50Ms, p99Ms, maxMs, count }: LatencySummary) =>
     count === 1 ? `${what} ${short(maxMs)} ms` : `${what} p50 ${short(p50Ms)}, p99 ${short(p99Ms)} ms`;
@@ -141,6 +141,8 @@ function renderSleepers(report: SleepersReport): string[] {
     `sleepers: ${whole(report.entities)} entities, ${megabytes(report.logBytes)} of log, ${megabytes(report.partitionBytes)} of partition, ` +
       `${megabytes(report.stateBytes)} for active ones; opened in ${report.fillSeconds.toFixed(0)} s (own memory ${own(fillMemory)} at most), ` +
       `ready in ${(report.readyMs / 1000).toFixed(2)} s`,
+    `  paged over ${whole(listing.entities)} entities in ${listing.seconds.toFixed(1)} s, ${whole(listing.activations)} of them woken, ` +
+      `${listing.inOrder ? "in order" : "OUT OF ORDER"}`,
     `  at random over all: ${whole(uniform.appends / uniform.seconds)} appends/s (p99 ${short(uniform.appendLatency.p99Ms)} ms), ` +
       `${whole(uniform.reads / uniform.seconds)} reads/s (p99 ${short(uniform.readLatency.p99Ms)} ms); own memory ${own(memory)} at most; ` +
       `${uniform.wrong === 0 ? "every state as it must be" : `${whole(uniform.wrong)} states WRONG`}`,

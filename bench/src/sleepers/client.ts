@@ -10,6 +10,7 @@ export type SleepersJob = { readonly port: number } & (
   | { readonly kind: "fill"; readonly entities: number }
   | { readonly kind: "uniform"; readonly entities: number; readonly callers: number; readonly seconds: number }
   | { readonly kind: "long"; readonly events: number }
+  | { readonly kind: "list" }
   | { readonly kind: "read"; readonly names: readonly string[]; readonly times: number }
 );
 
@@ -23,10 +24,18 @@ export interface UniformResult {
   readonly wrong: number;
 }
 
+export interface ListResult {
+  readonly entities: number;
+  readonly seconds: number;
+  /** Whether each id came after the one before, by its bytes. */
+  readonly inOrder: boolean;
+}
+
 export type SleepersMessage =
   | { readonly kind: "progress"; readonly done: number }
   | { readonly kind: "filled"; readonly seconds: number }
   | { readonly kind: "uniform"; readonly result: UniformResult }
+  | { readonly kind: "list"; readonly result: ListResult }
   | { readonly kind: "read"; readonly latency: LatencySummary };
 
 export const longAccount = "account/long";
@@ -58,6 +67,9 @@ async function main(job: SleepersJob): Promise<void> {
       break;
     case "uniform":
       tell({ kind: "uniform", result: await uniform(db, job) });
+      break;
+    case "list":
+      tell({ kind: "list", result: await list(db) });
       break;
     case "read":
       tell({ kind: "read", latency: await read(db, job.names, job.times) });
@@ -142,6 +154,24 @@ async function uniform(
     readLatency: readLatency.summary(),
     wrong,
   };
+}
+
+// The ids are ASCII, so that their characters sort as their bytes do.
+async function list(db: Heddle<typeof bank>): Promise<ListResult> {
+  let entities = 0;
+  let last = "";
+  let inOrder = true;
+  const startedAt = performance.now();
+  const progress = setInterval(() => tell({ kind: "progress", done: entities }), 1_000);
+  for await (const page of db.entities({ limit: 1_000 })) {
+    for (const { entity } of page) {
+      inOrder &&= entity > last;
+      last = entity;
+    }
+    entities += page.length;
+  }
+  clearInterval(progress);
+  return { entities, seconds: (performance.now() - startedAt) / 1000, inOrder };
 }
 
 // One after another: what a lone reader waits for.
