@@ -108,7 +108,10 @@ export const entryFlags = {
   tombstone: 2,
   /** The body was overwritten: see erased-entry.ts. */
   erased: 4,
-  /** The entity begins anew from its initial states; copies of the events that it goes back to follow. */
+  /**
+   * The entity begins anew from its initial states; copies of the events that it goes back to follow. With `command` when it
+   * was asked for here: one receipt then spans the marker and its copies. Without when it was imported.
+   */
   restored: 8,
 } as const;
 

@@ -88,16 +88,21 @@ export class Entity {
   /** Fills in the check of the extent that begins at a sequence: most often the last one, but a group can hold thousands. */
   setCheck(firstSeq: number, check: number): void {
     const extents = this.newExtents;
+    const last = extents.length - extentWidth;
+    if (extents[last] === firstSeq) {
+      extents[last + 3] = check;
+      return;
+    }
     let low = 0;
-    let high = extents.length / extentWidth - 1;
-    for (let at = high; low <= high; at = (low + high) >> 1) {
-      const found = extents[at * extentWidth]!;
+    for (let high = last / extentWidth - 1; low <= high; ) {
+      const middle = (low + high) >> 1;
+      const found = extents[middle * extentWidth]!;
       if (found === firstSeq) {
-        extents[at * extentWidth + 3] = check;
+        extents[middle * extentWidth + 3] = check;
         return;
       }
-      if (found < firstSeq) low = at + 1;
-      else high = at - 1;
+      if (found < firstSeq) low = middle + 1;
+      else high = middle - 1;
     }
   }
 }

@@ -58,7 +58,7 @@ const call: fc.Arbitrary<Call> = fc.oneof(
 );
 const calls = fc.array(call, { minLength: 1, maxLength: 8 });
 const points = [
-  ...["now", "log:before-write", "log:after-write", "log:after-sync", "shard:before-reply", "shard:after-reply"],
+  ...["now", "log:before-write", "log:after-sync", "shard:before-reply", "shard:after-reply"],
   ...["checkpoint:begun", "checkpoint:before-commit", "checkpoint:after-commit", "partition:entities-durable"],
   ...["partition:ids-durable", "partition:covered", "partition:extents-forgotten", "partition:scrub-committed"],
   ...["erasure:begun", "erasure:counted", "erasure:overwritten", "erasure:forgotten", "erasure:scrubbed"],
@@ -155,7 +155,7 @@ class Run {
         return;
       case "empty partition":
         await under.crash("everything");
-        this.#take();
+        this.#cutOff();
         under.startWithEmptyPartition();
         return;
       case "erased":
@@ -174,6 +174,10 @@ class Run {
   async check(): Promise<LogFacts> {
     const { under } = this;
     await under.until(() => under.shard.state === "open");
+    // A delete is answered when all is done; until then it is looked at in the middle.
+    await under.until(() =>
+      this.#asked.every(({ call: { does }, asked }) => does === "delete" || asked.reply !== undefined),
+    );
     // Answered when all that was decided is durable.
     while ((await under.types()).kind !== "value") await under.until(() => under.shard.state === "open");
     this.#take();
@@ -198,6 +202,7 @@ class Run {
     checkPartition(under.partition, readLog(under));
     const appendIds = [...under.partition.appendIds()];
     await under.crash("everything");
+    this.#cutOff();
     under.startWithEmptyPartition();
     expect(under.shard.stats().erasures).toBe(0);
     await this.check();
@@ -230,7 +235,7 @@ class Run {
     if (!under.isDead) await under.crash(survival);
     else await under.partition.close();
     met.crashes++;
-    this.#take();
+    this.#cutOff();
     under.start();
   }
 
@@ -257,6 +262,12 @@ class Run {
     const fields =
       does === "note" ? note(of, ...amounts.map((n) => `n${n}`)) : (does === "credit" ? credit : debit)(of, ...amounts);
     return under.append({ ...fields, id: planned.id, newLife: true });
+  }
+
+  // What was not answered before a crash never is.
+  #cutOff(): void {
+    this.#take();
+    this.#asked = [];
   }
 
   // Keeps what was acknowledged.

@@ -13,6 +13,7 @@ import {
   readDeleteBody,
   readRestoreBody,
   replyKind,
+  systemEvents,
   writeAppendBody,
 } from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
@@ -28,7 +29,7 @@ import { sayErased, sayRejection, saySequenceConflict } from "./refusals.ts";
 import type { Repeats } from "./repeats.ts";
 import { Restoring } from "./restoring.ts";
 import type { Sessions } from "./sessions.ts";
-import { type ErasedFacts, type RestoredFacts, systemEvents, writeSystemEvent } from "./system-events.ts";
+import { type ErasedFacts, type RestoredFacts, writeSystemEvent } from "./system-events.ts";
 import { readErasedFacts } from "./system-facts.ts";
 import { outOfRange, resolveMoment } from "./time-travel.ts";
 import type { TypeCounts } from "./type-counts.ts";

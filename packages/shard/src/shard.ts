@@ -14,7 +14,7 @@
 //     many bytes of replies do, and while a checkpoint is too far behind the log.
 // Not promised: that a call answered with a failure did not take effect; its id tells, when it is sent again. Nor that
 // waking an entity is quick: one with a million events and no snapshot takes a second or two.
-import type { DurableGroup } from "@heddle/event-log/internal";
+import type { DurableGroup, EventLog } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import { InvariantViolation } from "@heddle/kernel/internal";
 import { encodeErrorReply, frameOffset, requestCall, requestKind, TextCache } from "@heddle/protocol/internal";
@@ -22,6 +22,7 @@ import { Checkpoints } from "./checkpoints.ts";
 import { messageOf, sized } from "./decoding.ts";
 import { type Frame, newFrame } from "./frame.ts";
 import type { Memory } from "./memory.ts";
+import type { OpenGroups } from "./open-groups.ts";
 import type { Parts } from "./parts.ts";
 import { Reads } from "./reads.ts";
 import { recoverMemory } from "./recovery.ts";
@@ -59,6 +60,9 @@ export class Shard {
   readonly #writes: Writes;
   readonly #reads: Reads;
   #memory!: Memory;
+  // Parts of memory that every frame asks.
+  #log!: EventLog;
+  #groups!: OpenGroups;
   #state: ShardState = "recovering";
   #stopReason = "";
   #isClosing = false;
@@ -149,7 +153,7 @@ export class Shard {
   /** Ends a turn: what was decided in it goes on its way to the disk. */
   endTurn(): void {
     this.#turn.endTurn();
-    const { log } = this.#memory;
+    const log = this.#log;
     if (this.#state !== "open" || log.inFlight || log.fillingEntries === 0) return;
     if (this.#limits.lingerMs === 0 || this.#checkpoints.isWanted || log.fillingBytes >= this.#limits.groupBytesMax) {
       this.#flush();
@@ -272,7 +276,9 @@ export class Shard {
         withoutCheckpoints: (work) => this.#checkpoints.without(work),
       },
     });
-    const { log } = this.#memory;
+    const { log, groups } = this.#memory;
+    this.#log = log;
+    this.#groups = groups;
     log.onDurable = (group) => this.#onDurable(group);
     log.onFailure = (error) => this.#onLogFailure(error);
     for (const part of [this.#repeats, this.#resets, this.#writes, this.#reads]) part.attach(this.#memory);
@@ -292,8 +298,7 @@ export class Shard {
   }
 
   #hasEnough(): boolean {
-    const { log, groups } = this.#memory;
-    return log.fillingBytes >= this.#limits.groupBytesMax || groups.heldBytes >= heldReplyBytesMax;
+    return this.#log.fillingBytes >= this.#limits.groupBytesMax || this.#groups.heldBytes >= heldReplyBytesMax;
   }
 
   #wake(): void {

@@ -11,10 +11,10 @@ import {
   newAppendView,
   readAppendBody,
   readU16,
+  systemAggregate,
   TextCache,
 } from "@heddle/protocol/internal";
 import { asDomainFailure, initialStates, settle } from "./decide.ts";
-import { systemAggregate } from "./system-events.ts";
 
 export interface StoredEvent {
   readonly seq: number;

@@ -1,21 +1,13 @@
-// System events: what Heddle itself writes into an entity's history. Readers see them like other events, of an aggregate
-// that no domain module can have. After each of them all of the entity's states are initial.
-import { type AppendFields, writeAppendBody } from "@heddle/protocol/internal";
+// SystemEvents: how what Heddle itself writes into an entity's history is put into bytes. Their names are protocol's.
+import { type AppendFields, systemAggregate, writeAppendBody } from "@heddle/protocol/internal";
 
-export const systemAggregate = "$heddle";
-
-export const systemEvents = {
-  /** `{ from, to }`: the payloads of these sequences are gone. */
-  erased: "Erased",
-  /** `{ seq, copied }`: the states are those after `seq` again, once so many copies of events have followed. */
-  restored: "Restored",
-} as const;
-
+/** `from` to `to`: the sequences whose payloads are gone. */
 export interface ErasedFacts {
   readonly from: number;
   readonly to: number;
 }
 
+/** The states are those after `seq` again, once so many copies of events have followed. */
 export interface RestoredFacts {
   readonly seq: number;
   readonly copied: number;

@@ -6,9 +6,8 @@
 import type { CompiledEvent } from "@heddle/domain/internal";
 import type { EntryView } from "@heddle/event-log/internal";
 import type { CheckpointWriter, TypeCount } from "@heddle/partition/internal";
-import { type AppendView, readU16 } from "@heddle/protocol/internal";
+import { type AppendView, readU16, systemAggregate } from "@heddle/protocol/internal";
 import type { Proposed } from "./decide.ts";
-import { systemAggregate } from "./system-events.ts";
 
 /** What `view` was read from. */
 type EntryBytes = Pick<EntryView, "bytes">;

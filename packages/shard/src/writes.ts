@@ -4,7 +4,7 @@
 // P3. A state changes only after every rule held for every event of the append.
 // P7. Whatever is refused leaves no trace: nothing happens before `log.add`.
 // Not owned: what Heddle itself writes into a history (resets.ts).
-import { type CompiledEvent, type Decision, describeThrown } from "@heddle/domain/internal";
+import { type CompiledContext, type CompiledEvent, type Decision, describeThrown } from "@heddle/domain/internal";
 import { type EntryHeader, type EventLog, entryFlags } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import {
@@ -16,6 +16,8 @@ import {
   readImportBody,
   readU16,
   rejection,
+  systemAggregate,
+  type TextCache,
   writeAppendBody,
   writeU16,
 } from "@heddle/protocol/internal";
@@ -35,7 +37,7 @@ import type { Repeats } from "./repeats.ts";
 import type { Resets } from "./resets.ts";
 import type { Sessions } from "./sessions.ts";
 import { upcast } from "./stored-events.ts";
-import { systemAggregate } from "./system-events.ts";
+import type { TurnClock } from "./turn-clock.ts";
 import type { TypeCounts } from "./type-counts.ts";
 
 /** What an import says of its events beside them. */
@@ -62,6 +64,9 @@ export class Writes {
   readonly #parts: Parts;
   readonly #repeats: Repeats;
   readonly #resets: Resets;
+  readonly #domain: CompiledContext;
+  readonly #texts: TextCache;
+  readonly #turn: TurnClock;
   #log!: EventLog;
   #groups!: OpenGroups;
   #activation!: Activation;
@@ -89,6 +94,9 @@ export class Writes {
     this.#parts = parts;
     this.#repeats = repeats;
     this.#resets = resets;
+    this.#domain = parts.options.domain;
+    this.#texts = parts.texts;
+    this.#turn = parts.turn;
   }
 
   attach({ log, groups, activation, appendIds, sessions, types, erasures }: Memory): void {
@@ -103,14 +111,14 @@ export class Writes {
 
   append(frame: Frame): void {
     const body = bodyOf(frame);
-    readAppendBody(frame.bytes, body, frame.to, this.#parts.texts, this.#append);
+    readAppendBody(frame.bytes, body, frame.to, this.#texts, this.#append);
     this.#takeAppend(frame, body, undefined);
   }
 
   /** An append whose events have a time already, because they were written elsewhere before. */
   import(frame: Frame): void {
     const body = bodyOf(frame);
-    const origin = readImportBody(frame.bytes, body, frame.to, this.#parts.texts, this.#append);
+    const origin = readImportBody(frame.bytes, body, frame.to, this.#texts, this.#append);
     this.#takeAppend(frame, body + importHeadBytes, origin);
   }
 
@@ -129,7 +137,7 @@ export class Writes {
         return;
       }
     }
-    const aggregate = aggregateOfAppend(this.#parts.options.domain, view.aggregate, view.types[0]!);
+    const aggregate = aggregateOfAppend(this.#domain, view.aggregate, view.types[0]!);
     const proposed = proposalOfAppend(aggregate, view, bytes, this.#eventTypes);
     const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
     const isNewest = origin === undefined || !upcastImported(proposed, payloads, bytes, view.versionOffsets);
@@ -148,17 +156,17 @@ export class Writes {
       bodyFrom: body,
       bodyTo: to,
       metadata,
-      time: origin?.time ?? this.#parts.turn.timeOf(entity),
+      time: origin?.time ?? this.#turn.timeOf(entity),
     });
   }
 
   execute(frame: Frame): void {
     const view = this.#execute;
     const { bytes, to } = frame;
-    readExecuteBody(bytes, bodyOf(frame), to, this.#parts.texts, view);
+    readExecuteBody(bytes, bodyOf(frame), to, this.#texts, view);
     const entity = this.#activation.activate(view.entity);
     if (!this.#mayWrite(frame, entity, view)) return;
-    const aggregate = aggregateOfCommand(this.#parts.options.domain, view.aggregate, view.command);
+    const aggregate = aggregateOfCommand(this.#domain, view.aggregate, view.command);
     const command = aggregate.commands.get(view.command);
     if (command === undefined) {
       const known = [...aggregate.commands.keys()];
@@ -168,7 +176,7 @@ export class Writes {
     const input = decodeInput(bytes, view.inputFrom, to);
     const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
     const states = this.#activation.statesOf(entity);
-    const time = this.#parts.turn.timeOf(entity);
+    const time = this.#turn.timeOf(entity);
     let decision: Decision;
     let proposed: Proposed | undefined;
     let payloads: unknown[] = [];
@@ -243,7 +251,7 @@ export class Writes {
   }
 
   #checkTime(entity: Entity, time: number): void {
-    const now = this.#parts.turn.timeOf(entity);
+    const now = this.#turn.timeOf(entity);
     if (time >= entity.time && time <= now) return;
     const problem =
       time > now
@@ -341,7 +349,7 @@ export class Writes {
     const { bytes, at } = this.#log.reserve(bodyBytes);
     const view = this.#append;
     try {
-      readAppendBody(bytes, at, at + bodyBytes, this.#parts.texts, view);
+      readAppendBody(bytes, at, at + bodyBytes, this.#texts, view);
       const payloads = decodePayloads(bytes, view.payloadsFrom, at + bodyBytes, view.eventCount);
       if (areTooDeep(payloads)) throw new TypeError("it is nested too deeply");
       view.payloadsFrom -= at; // `#commit` takes it from the body's start, which is 0 for an encoded body.
