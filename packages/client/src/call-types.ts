@@ -9,7 +9,7 @@ export interface WriteOptions extends CallOptions {
   readonly expectedSeq?: number | undefined;
   /**
    * Makes the call take effect once for good, whoever sends it again and when: the first receipt comes back. 1 to 200
-   * bytes, unique within the entity. Errors: `ID_REUSED` with other content.
+   * bytes, unique within the entity. Errors: `ID_REUSED` with other content; `expectedSeq` and `newLife` are content, too.
    */
   readonly id?: string | undefined;
   /** Kept with the events and given back by `history`; no rule looks at it. Anything that msgpack can carry. */

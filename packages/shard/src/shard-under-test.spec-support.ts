@@ -173,6 +173,7 @@ export class ShardUnderTest {
           this.#hear(life, connection, frame);
         },
         frame: (connection, _requestBytes, frame) => this.#hear(life, connection, frame),
+        flush: () => {},
       },
       eraseKeys: this.#options.eraseKeys,
       schedule: (task, delayMs) => {

@@ -239,7 +239,11 @@ export class Shard {
     this.#isClosing = true;
     this.#stopReason = "its thread ends after a fault";
     this.#enter("stopped");
+    this.#checkpoints.cancel();
+    // Before the partition closes under it: who waits for an erasure is told that the shard stops, and asks again.
+    const erasuresEnd = this.#memory.erasures.stop(this.#notServing());
     await this.#options.partition.close({});
+    await erasuresEnd;
   }
 
   #enter(state: ShardState, because = this.#notServing()): void {
@@ -444,7 +448,8 @@ export class Shard {
     const entities = groups.release(this.#options.shard);
     this.#options.crashPoint?.("shard:after-reply");
     this.#checkpoints.onDurable();
-    // The next group's write does not wait for the chain; what comes next into this group's memory does.
+    // Neither the replies nor the next group's write wait for the chain; what comes next into this group's memory does.
+    this.#options.replies.flush();
     this.#flush();
     groups.link(group.record, entities);
     if (this.#state !== "open") return;

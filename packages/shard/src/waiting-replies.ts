@@ -16,6 +16,8 @@ export interface ReplySink {
   ): void;
   /** `frame` is a whole encoded reply. */
   frame(connection: number, requestBytes: number, frame: Uint8Array): void;
+  /** Sends what was said so far, rather than at the end of the turn: work follows that nobody waits for. */
+  flush(): void;
 }
 
 const columns = 7;
