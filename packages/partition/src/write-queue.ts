@@ -5,12 +5,15 @@
 // Q2. `settled` resolves only after every put before it is on disk. It rejects if any transaction failed: whoever then
 //     writes something that relies on the earlier puts (the covered position) does not get to.
 // Q3. At most `opsMax` puts and `bytesMax` bytes are on their way. Further ones wait here: lmdb's own bound is a wait
-//     that stops the thread, and a transaction of more pages than LMDB's dirty list spills them, slowly.
+//     that stops the thread, and the pages of a transaction take memory.
 import { asWriteError, CeilingReached, causeOfFailedCommit, type Place } from "./damage.ts";
 import { sizeOf, type Table, type Tables } from "./environment.ts";
 
-/** Half of LMDB's list of dirty pages, if every put were to touch pages of its own at two levels. */
-const opsMax = 32_768;
+/**
+ * LMDB keeps the pages that a transaction changes in memory of its own, which it never gives back: with keys spread over a
+ * large partition nearly every put has a page for itself, so these are up to 50 MB.
+ */
+const opsMax = 8_192;
 const bytesMax = 32 * 1024 * 1024;
 /** Waiting puts that one turn takes up: about a millisecond of the shard's thread. */
 const drainOpsMax = 2_048;

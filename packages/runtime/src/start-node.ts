@@ -83,11 +83,10 @@ const defaultPort = 9090;
 const defaultStateBytes = 256 << 20;
 
 /**
- * Bytes of heap for each that lives in it. V8 collects late when there is much to collect: between two collections a shard
- * thread's heap was up to 3.4 times of what lived in it (two million entities, appends and reads at random). Making V8
- * collect sooner costs a tenth of the rate over HTTP.
+ * Bytes of heap for each that lives in it, with what the collector has not come to (see shard-thread.ts): measured over two
+ * million entities, appends and reads at random.
  */
-const heapPerLiveByte = 3.5;
+const heapPerLiveByte = 1.8;
 const defaultThreadBytesMax = 64 << 20;
 
 /**
