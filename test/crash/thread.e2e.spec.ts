@@ -256,6 +256,29 @@ describe(`a lost shard thread (HEDDLE_SEED=${seed})`, () => {
     for (const result of await Promise.all(calls)) expect(result).toMatchObject({ ok: true, seq: 1 });
   });
 
+  it("P6 P8: deletes whose thread is lost are carried over, and get their receipts from the next one", async () => {
+    const { failThread } = await start();
+    await using client = newClient();
+    const accounts = accountsOf(0, 20);
+    for (const id of accounts) await client.entity(id).append("Credited", credit, account);
+    const receipts = accounts.map((id) => client.entity(id).delete());
+    // The first of them is under way.
+    await receipts[0];
+    receipts.push(
+      ...accountsOf(0, 40)
+        .slice(20)
+        .map(async (id) => {
+          await client.entity(id).append("Credited", credit, account);
+          return client.entity(id).delete();
+        }),
+    );
+    failThread(0);
+    for (const receipt of await Promise.all(receipts)) {
+      expect(receipt).toMatchObject({ seq: 2, from: 1, to: 1, complete: true });
+    }
+    expect(logs.map(({ msg }) => msg)).not.toContain("an erasure could not go on; it is tried again");
+  });
+
   it("a node is closed in order while a thread is away", async () => {
     const { failThread, close } = await start();
     const atGate = gate.hold();
