@@ -44,6 +44,7 @@ const shards: (Shard | undefined)[] = [];
 const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
 /** Opened by the first erasure: a node that erases nothing has no business with keys. */
 let keys: KeyStore | undefined;
+let heapIsBounded = false;
 
 try {
   await openShards();
@@ -76,8 +77,6 @@ async function openShards(): Promise<void> {
   });
   say({ kind: "ready" });
 }
-
-let heapIsBounded = false;
 
 function boundHeap(): void {
   if (heapIsBounded) return;
