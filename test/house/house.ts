@@ -15,6 +15,7 @@ export const order = [
   "shard",
   "backup",
   "saga",
+  "reminder",
   "feed",
   "projection",
   "cluster",

@@ -2,7 +2,7 @@
 //
 // Prints one JSON document and exits with 1 when it objects. Runs only while no node has the folder open for writing.
 import fs from "node:fs";
-import { compileContext, loadContext } from "@heddle/domain/internal";
+import { loadDomain } from "@heddle/runtime/internal";
 import type { BookData } from "../load/book.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { readStore } from "./read-store.ts";
@@ -24,7 +24,7 @@ if (data === undefined || domain === undefined || bookFile === undefined) {
 }
 const startedAt = performance.now();
 const book = JSON.parse(fs.readFileSync(bookFile, "utf8")) as BookData;
-const reading = readStore(data, compileContext(await loadContext(domain)));
+const reading = readStore(data, await loadDomain(domain));
 const verdict = judge(reading, book);
 const { logFolders, logBytes, records, tornBytes } = reading;
 const report: RefereeReport = {

@@ -23,7 +23,7 @@ import { checkUpcasters, Upcasters } from "./upcasters.ts";
 export interface CompiledContext {
   readonly name: string;
   readonly aggregates: ReadonlyMap<string, CompiledAggregate>;
-  /** In the order of the definition. */
+  /** In the order of the definition, without Heddle's own. */
   readonly aggregateNames: readonly string[];
   /** The one aggregate that declares this event type; `undefined` when none or several do. */
   aggregateOfEvent(type: string): CompiledAggregate | undefined;
@@ -37,6 +37,8 @@ export interface CompiledAggregate {
   /** Place in the context's list, from 0. */
   readonly index: number;
   readonly name: string;
+  /** One of Heddle's own, for Heddle's own entities and nobody else's: its name begins with `$`. */
+  readonly system: boolean;
   /** Of the fold. */
   readonly version: number;
   initial(): unknown;
@@ -86,10 +88,15 @@ export type Decision =
 /**
  * Checks a context and makes it ready to run.
  *
- * `module` names the origin in error messages; without it the context's own name does.
+ * `module` names the origin in error messages; without it the context's own name does. `system` are Heddle's own
+ * aggregates: they are compiled like the context's, and no name that a user gives leads to them.
  * Errors: DOMAIN_LOAD_FAILED, whose message says what is wrong and where.
  */
-export function compileContext(context: AnyContext, module = nameOf(context)): CompiledContext {
+export function compileContext(
+  context: AnyContext,
+  module = nameOf(context),
+  system: readonly AnyAggregate[] = [],
+): CompiledContext {
   const refuse: Refuse = (message, cause) => {
     throw loadFailed(module, message, cause);
   };
@@ -110,6 +117,10 @@ export function compileContext(context: AnyContext, module = nameOf(context)): C
     if (aggregates.has(aggregate.name)) refuse(`two aggregates are named ${aggregate.name}`);
     aggregates.set(aggregate.name, aggregate);
   }
+  for (const definition of system) {
+    const aggregate = compileOne(definition, aggregates.size, refuse, true);
+    aggregates.set(aggregate.name, aggregate);
+  }
   return new RunnableContext(context.name, aggregates);
 }
 
@@ -128,13 +139,13 @@ type Fold = (state: unknown, payload: unknown) => unknown;
 type Decide = (state: unknown, input: unknown, context: CommandContext) => unknown;
 type Rule = (state: unknown) => unknown;
 
-function compileOne(aggregate: unknown, index: number, refuse: Refuse): CompiledAggregate {
+function compileOne(aggregate: unknown, index: number, refuse: Refuse, system = false): CompiledAggregate {
   if (!isBranded(aggregate, "aggregate")) {
     refuse(`aggregates[${index}]: wanted what defineAggregate returns, found ${whatIs(aggregate)}`);
   }
   const { name, definition } = aggregate as { readonly name: unknown; readonly definition: unknown };
   checkName(`the name of aggregates[${index}]`, name, refuse);
-  checkNotReserved(`the name of aggregates[${index}]`, name, refuse);
+  if (!system) checkNotReserved(`the name of aggregates[${index}]`, name, refuse);
   if (!isObject(definition)) refuse(`aggregate ${name}: wanted a definition, found ${whatIs(definition)}`);
   const { version, initial } = definition;
   if (!Number.isSafeInteger(version) || (version as number) < 1) {
@@ -165,6 +176,7 @@ function compileOne(aggregate: unknown, index: number, refuse: Refuse): Compiled
   return new RunnableAggregate({
     index,
     name,
+    system,
     version: version as number,
     initial: initial as () => unknown,
     events,
@@ -238,9 +250,10 @@ class RunnableContext implements CompiledContext {
   constructor(name: string, aggregates: ReadonlyMap<string, CompiledAggregate>) {
     this.name = name;
     this.aggregates = aggregates;
-    this.aggregateNames = [...aggregates.keys()];
-    this.#byEvent = byUniqueName(aggregates, (aggregate) => aggregate.events.keys());
-    this.#byCommand = byUniqueName(aggregates, (aggregate) => aggregate.commands.keys());
+    const own = [...aggregates.values()].filter((aggregate) => !aggregate.system);
+    this.aggregateNames = own.map((aggregate) => aggregate.name);
+    this.#byEvent = byUniqueName(own, (aggregate) => aggregate.events.keys());
+    this.#byCommand = byUniqueName(own, (aggregate) => aggregate.commands.keys());
   }
 
   aggregateOfEvent(type: string): CompiledAggregate | undefined {
@@ -258,11 +271,11 @@ class RunnableContext implements CompiledContext {
 
 /** A name that several aggregates declare stays in the map, as nobody's. */
 function byUniqueName(
-  aggregates: ReadonlyMap<string, CompiledAggregate>,
+  aggregates: readonly CompiledAggregate[],
   namesOf: (aggregate: CompiledAggregate) => Iterable<string>,
 ): ReadonlyMap<string, CompiledAggregate | undefined> {
   const owners = new Map<string, CompiledAggregate | undefined>();
-  for (const aggregate of aggregates.values()) {
+  for (const aggregate of aggregates) {
     for (const name of namesOf(aggregate)) owners.set(name, owners.has(name) ? undefined : aggregate);
   }
   return owners;
@@ -271,6 +284,7 @@ function byUniqueName(
 class RunnableAggregate implements CompiledAggregate {
   readonly index: number;
   readonly name: string;
+  readonly system: boolean;
   readonly version: number;
   readonly initial: () => unknown;
   readonly events: ReadonlyMap<string, CompiledEvent>;
@@ -281,6 +295,7 @@ class RunnableAggregate implements CompiledAggregate {
   constructor(parts: {
     readonly index: number;
     readonly name: string;
+    readonly system: boolean;
     readonly version: number;
     readonly initial: () => unknown;
     readonly events: ReadonlyMap<string, CompiledEvent>;
@@ -289,6 +304,7 @@ class RunnableAggregate implements CompiledAggregate {
   }) {
     this.index = parts.index;
     this.name = parts.name;
+    this.system = parts.system;
     this.version = parts.version;
     this.initial = parts.initial;
     this.events = parts.events;

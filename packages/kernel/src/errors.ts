@@ -25,6 +25,14 @@ export interface ErrorFacts {
   // The entity is not in a state that allows it.
   ERASED: { entity: string; seq: number; time: number };
   ENTITY_EXISTS: { entity: string; seq: number };
+  ENTITY_HELD: { entity: string; heldMs: number };
+  // Across entities.
+  UNKNOWN_SAGA: { saga: string; known: readonly string[] };
+  NO_SUCH_SAGA: { saga: string };
+  SAGA_NOT_STUCK: { saga: string; state: string };
+  TRANSACTION_ABORTED: { reason: string };
+  TRANSACTION_CONFLICT: { entity: string; attempts: number };
+  NO_SUCH_REMINDER: { entity: string; reminder: string };
   // The user's own code failed. The entity is as it was before.
   DOMAIN_FAILED: { where: string; message: string };
   DOMAIN_LOAD_FAILED: { module: string; message: string };
@@ -178,6 +186,48 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     status: 409,
     describe: (f) => `${f.entity} has a history of its own, up to sequence ${f.seq}`,
     advice: "Choose an id that was never written to.",
+  },
+  ENTITY_HELD: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `${f.entity} has been held by a transaction for ${f.heldMs} ms`,
+    advice: "Send again with the same id. If it stays held, the shard that coordinates the transaction is not running.",
+  },
+  UNKNOWN_SAGA: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `the domain module has no saga ${JSON.stringify(f.saga)}; known: ${f.known.join(", ")}`,
+    advice: "Name one of the known sagas, or add it to the domain module.",
+  },
+  NO_SUCH_SAGA: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `no saga was begun with the id ${JSON.stringify(f.saga)}`,
+    advice: "heddle sagas ls lists those that were.",
+  },
+  SAGA_NOT_STUCK: {
+    retryable: false,
+    status: 409,
+    describe: (f) => `the saga ${JSON.stringify(f.saga)} is not stuck, it is ${f.state}`,
+    advice: "Only a stuck saga waits for an operator.",
+  },
+  TRANSACTION_ABORTED: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `the transaction was given up, and nothing of it took effect: ${f.reason}`,
+    advice: "Send it again; the SDK does so by itself.",
+  },
+  TRANSACTION_CONFLICT: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `after ${f.attempts} attempts, others still change ${f.entity} between its reading and the commit`,
+    advice: "Try later, or let a command decide instead of reading first: it is asked while the entity is held.",
+  },
+  NO_SUCH_REMINDER: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `${f.entity} has no reminder ${JSON.stringify(f.reminder)}`,
+    advice: "It may have been delivered or cancelled; list the entity's reminders.",
   },
   DOMAIN_FAILED: {
     retryable: false,

@@ -1,13 +1,28 @@
 // Routing: a pure function from an entity id to a shard. Its values are part of the data folder's format.
-import type { EntityId } from "./ids.ts";
+import { type EntityId, systemKinds } from "./ids.ts";
 
 /**
- * 32-bit hash of the id's UTF-8 bytes: FNV-1a, then murmur3's finaliser, because FNV alone spreads short ids with a
- * common start badly over small shard counts. Unsigned. Golden values stand in hash.unit.spec.ts.
+ * 32-bit hash of the part of an id that places it. That is the whole id; of one with a `{tag}` only what stands between the
+ * first `{` and the next `}`, if anything does, so that `account/{acme}/1` and `order/{acme}/7` lie on one shard; of an
+ * entity's reminders, `$reminders/account/alice`, the entity itself.
+ *
+ * FNV-1a over the UTF-8 bytes, then murmur3's finaliser, because FNV alone spreads short ids with a common start badly over
+ * small shard counts. Unsigned. Golden values stand in hash.unit.spec.ts.
  */
 export function hashEntity(entity: EntityId): number {
+  const open = entity.indexOf("{");
+  if (open >= 0) {
+    const close = entity.indexOf("}", open + 1);
+    if (close > open + 1) return hashRange(entity, open + 1, close);
+  }
+  return hashRange(entity, entity.startsWith(remindersOf) ? remindersOf.length : 0, entity.length);
+}
+
+const remindersOf = `${systemKinds.reminders}/`;
+
+function hashRange(entity: string, from: number, to: number): number {
   let hash = 0x811c9dc5;
-  for (let i = 0; i < entity.length; i++) {
+  for (let i = from; i < to; i++) {
     let unit = entity.charCodeAt(i);
     if (unit < 0x80) {
       hash = Math.imul(hash ^ unit, 0x01000193);

@@ -10,12 +10,39 @@ export type EntityId = string & { readonly __brand: "EntityId" };
  *
  * Shape:  `kind/name`. The kind is a lower-case word (`[a-z][a-z0-9_-]*`); the name is at least one character of
  *         anything but control characters, and may hold further slashes. At most {@link limits.entityIdBytesMax} bytes.
+ *         Entities with the same `{tag}` in their names lie on the same shard (hash.ts).
  * Errors: `INVALID_ENTITY_ID`, with what was found and what was wanted.
  */
 export function parseEntityId(text: string): EntityId {
   const problem = entityIdProblem(text);
   if (problem !== undefined) throw new HeddleError("INVALID_ENTITY_ID", { found: excerpt(text), problem });
   return text as EntityId;
+}
+
+/**
+ * Kinds of the entities that Heddle itself keeps: the progress of a saga, `$saga/transfer-001`, and an entity's reminders,
+ * `$reminders/account/alice`. They have logs, snapshots and backups like any other; only Heddle writes to them.
+ */
+export const systemKinds = { saga: "$saga", reminders: "$reminders" } as const;
+
+/** Whether an id is one of Heddle's own entities, or would be. */
+export function isSystemEntity(entity: string): boolean {
+  return entity.charCodeAt(0) === dollar;
+}
+
+/** As {@link parseEntityId}, and ids of Heddle's own entities too: for readers, and for Heddle's own writers. */
+export function parseAnyEntityId(text: string): EntityId {
+  if (typeof text === "string" && isSystemEntity(text)) {
+    for (const kind of Object.values(systemKinds)) {
+      if (!text.startsWith(`${kind}/`)) continue;
+      const name = text.slice(kind.length + 1);
+      // Reminders are named by a whole entity id, which has its own bound.
+      const problem = entityIdProblem(kind === systemKinds.reminders ? name : `saga/${name}`);
+      if (problem !== undefined) throw new HeddleError("INVALID_ENTITY_ID", { found: excerpt(text), problem });
+      return text as EntityId;
+    }
+  }
+  return parseEntityId(text);
 }
 
 /** Says what is wrong with a would-be entity id; `undefined` when nothing is. Never throws, whatever it is given. */
@@ -73,6 +100,7 @@ function isPlainEntityId(text: string): boolean {
 }
 
 const slash = 0x2f;
+const dollar = 0x24;
 
 /** Digits, underscore, hyphen. */
 function isKindTail(unit: number): boolean {

@@ -16,6 +16,14 @@ export {
 // Routing
 export { hashEntity, shardOf } from "./hash.ts";
 // Naming entities
-export { type EntityId, entityIdProblem, kindOf, parseEntityId } from "./ids.ts";
+export {
+  type EntityId,
+  entityIdProblem,
+  isSystemEntity,
+  kindOf,
+  parseAnyEntityId,
+  parseEntityId,
+  systemKinds,
+} from "./ids.ts";
 // Bounds
 export { limits } from "./limits.ts";

@@ -23,6 +23,18 @@ export const limits = {
   historyEventsMax: 10_000,
   /** Entities in one page of a list. */
   listEntitiesMax: 10_000,
+  /** UTF-8 bytes of a saga's id: ids of its steps are made of it, and must fit into an append id. */
+  sagaIdBytesMax: 160,
+  /** Steps of one saga. */
+  sagaStepsMax: 100,
+  /** Bytes of one saga: its steps, forward and back. */
+  sagaBytesMax: 1024 * 1024,
+  /** Operations of one transaction. */
+  transactionOperationsMax: 10_000,
+  /** Reminders that one entity may have pending. */
+  remindersPerEntityMax: 1_000,
+  /** UTF-8 bytes of a reminder's name. */
+  reminderNameBytesMax: 128,
   /** Levels of arrays and maps inside any msgpack that arrives: a page of events holds payloads, a reply holds a page. */
   valueDepthMax: 512,
   /** Arrays and maps inside any msgpack that arrives: each takes some 60 bytes once decoded, however small it was. */

@@ -31,7 +31,35 @@ export const requestKind = {
   list: 11,
   /** The same. What event types the shard holds. */
   types: 12,
+  /** Several entities, all or nothing. Sent to the shard of one of them. */
+  transact: 13,
+  /** Begins a saga, or waits for one that was begun. The entity is the saga's own, `$saga/…`. */
+  saga: 14,
+  sagaShow: 15,
+  /** Asked of a shard. */
+  sagaList: 16,
+  /** An operator's retry or resolution of a stuck saga. */
+  sagaOperate: 17,
+  /** Sets a reminder of an entity, in place of one of the same name. */
+  remind: 18,
+  cancelReminder: 19,
+  /** The reminders of one entity. */
+  reminders: 20,
+  /** Asked of a shard: reminders by their time. */
+  reminderList: 21,
+  // From 32 on: what shards ask each other. Refused when it comes over a connection.
+  /** Whether an append with an id took effect. */
+  probe: 32,
+  /** Of a transaction with entities on several shards: see packages/shard, transactions. */
+  hold: 33,
+  prepare: 34,
+  settle: 35,
+  inquire: 36,
 } as const;
+
+/** Kinds from here on come from shards of the same cluster only. */
+export const innerKindMin = 32;
+
 export const replyKind = { welcome: 65, receipt: 66, rejected: 67, error: 68, value: 69, pong: 70 } as const;
 
 export const requestFlags = {

@@ -17,6 +17,19 @@ export type { Moment } from "./moment.ts";
 // What appends and commands resolve to
 export { RejectedError } from "./rejected-error.ts";
 export type { AppendResult, Receipt, Rejection, RejectionFacts } from "./replies.ts";
+export type {
+  ListedSaga,
+  SagaIntervention,
+  SagaPage,
+  SagaProblem,
+  SagaQuery,
+  SagaRecord,
+  SagaResult,
+  SagaState,
+  SagaStepContent,
+  SagaStepOutcome,
+  SagaStepState,
+} from "./sagas.ts";
 export type { StoredType } from "./stored-types.ts";
 // What Heddle writes into histories by itself
 export { asSystemEvent, type SystemEvent } from "./system-events.ts";

@@ -29,6 +29,7 @@ export { fromTagged, toTagged } from "./export-values.ts";
 export {
   FrameSplitter,
   frameOffset,
+  innerKindMin,
   preface,
   replyKind,
   requestCall,

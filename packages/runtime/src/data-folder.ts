@@ -10,7 +10,7 @@ import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { HeddleError } from "@heddle/kernel";
 
-export const dataFormat = 1;
+export const dataFormat = 2;
 
 export interface DataFolderFacts {
   readonly format: number;

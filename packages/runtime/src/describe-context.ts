@@ -5,12 +5,17 @@ import type { CompiledContextInfo } from "./http/gateway.ts";
 export function describeContext(context: CompiledContext): CompiledContextInfo {
   return {
     name: context.name,
-    aggregates: [...context.aggregates.values()].map((aggregate) => ({
-      name: aggregate.name,
-      version: aggregate.version,
-      events: [...aggregate.events.values()].map((event) => ({ name: event.type, schemaVersion: event.schemaVersion })),
-      commands: [...aggregate.commands.keys()].map((name) => ({ name })),
-      invariants: aggregate.invariantNames,
-    })),
+    aggregates: context.aggregateNames
+      .map((name) => context.aggregates.get(name)!)
+      .map((aggregate) => ({
+        name: aggregate.name,
+        version: aggregate.version,
+        events: [...aggregate.events.values()].map((event) => ({
+          name: event.type,
+          schemaVersion: event.schemaVersion,
+        })),
+        commands: [...aggregate.commands.keys()].map((name) => ({ name })),
+        invariants: aggregate.invariantNames,
+      })),
   };
 }

@@ -27,4 +27,5 @@ export {
 export { lock, logFolderOf, openDataFolder, partitionFolderOf, readDataFolder } from "./data-folder.ts";
 export { type ErasureProof, erasureChecks, verifyErasure } from "./erasure-check/index.ts";
 export * from "./index.ts";
+export { loadDomain, systemAggregates } from "./load-domain.ts";
 export type { NodeControls } from "./start-node.ts";

@@ -6,7 +6,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import v8 from "node:v8";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { type KeyStore, openKeysOf } from "@heddle/backup";
-import { type CompiledContext, compileContext, loadContext } from "@heddle/domain/internal";
+import type { CompiledContext } from "@heddle/domain/internal";
 import { nodeDisk } from "@heddle/event-log/internal";
 import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
 import { toWireError } from "@heddle/kernel/internal";
@@ -14,6 +14,8 @@ import { openPartition } from "@heddle/partition/internal";
 import { Shard } from "@heddle/shard/internal";
 import { logFolderOf, partitionFolderOf } from "./data-folder.ts";
 import { delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
+import { loadDomain } from "./load-domain.ts";
+import { ThreadCalls } from "./thread-calls.ts";
 import {
   type FromThread,
   moreFollows,
@@ -37,7 +39,14 @@ const heapGrowingPercent = 50;
 const port = parentPort as MessagePort;
 const start = workerData as ThreadStart;
 const say = (message: FromThread) => port.postMessage(message);
-const replies = new ReplyBatch((packed) => port.postMessage(packed, [packed.buffer]));
+const calls = new ThreadCalls({
+  thread: start.thread,
+  threadCount: start.threadCount,
+  shardCount: start.shardCount,
+  receive: (connection, shard, bytes, from, to) => shards[shard]!.receive(connection, 0, bytes, from, to),
+  endTurn,
+});
+const replies = new ReplyBatch((packed) => port.postMessage(packed, [packed.buffer]), calls);
 const sessions = new Map<number, number>();
 /** By shard number; only this thread's shards are there. */
 const shards: (Shard | undefined)[] = [];
@@ -62,7 +71,7 @@ try {
 }
 
 async function openShards(): Promise<void> {
-  const domain = compileContext(await loadContext(start.domain));
+  const domain = await loadDomain(start.domain);
   const crashPoint = crashPointOf(start.crashAt);
   for (const shard of start.shards) shards[shard] = await openShard(shard, domain, crashPoint);
   delays.enable();
@@ -101,6 +110,7 @@ async function openShard(shard: number, domain: CompiledContext, crashPoint: Cra
       durability: start.durability,
       limits: start.limits,
       replies,
+      calls,
       eraseKeys: (tombstones) => {
         keys ??= openKeysOf(start.data, start.keys);
         keys.erase(tombstones.map(({ entity, time, seq }) => ({ entity, tombstone: { time, seq } })));
@@ -123,7 +133,11 @@ function onFrames(packed: Uint8Array): void {
   visitRequests(packed, (connection, shard, from, to) => {
     shards[shard]!.receive(connection, sessions.get(connection) ?? 0, packed, from, to);
   });
-  if (!moreFollows(packed)) for (const shard of shards) shard?.endTurn();
+  if (!moreFollows(packed)) endTurn();
+}
+
+function endTurn(): void {
+  for (const shard of shards) shard?.endTurn();
 }
 
 function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
@@ -144,6 +158,9 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
       });
       return;
     }
+    case "peer":
+      calls.connect(message.thread, message.port);
+      return;
     case "checkpoint":
       for (const shard of shards) shard?.requestCheckpoint();
       return;
@@ -154,6 +171,7 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
       void closeShards().finally(() => {
         replies.flush();
         say({ kind: "stopped" });
+        calls.close();
         port.close();
         delays.disable();
       });

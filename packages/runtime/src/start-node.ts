@@ -4,7 +4,6 @@
 // folder. The main thread routes and writes; it decides nothing and touches no disk after the start.
 import os from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { compileContext, loadContext } from "@heddle/domain/internal";
 import type { Durability } from "@heddle/event-log";
 import { systemClock, systemRandom } from "@heddle/kernel";
 import { protocolVersion } from "@heddle/protocol";
@@ -18,6 +17,7 @@ import type { Readiness } from "./http/gateway.ts";
 import { openHttpDoor } from "./http/http-door.ts";
 import type { EventLoopDelay, NodeMetrics, ShardMetrics } from "./http/metrics.ts";
 import { Listener } from "./listener.ts";
+import { loadDomain } from "./load-domain.ts";
 import { gatewayConnection, NodeGateway } from "./node-gateway.ts";
 import { Router, shardsOfThread } from "./router.ts";
 import { ThreadLink } from "./thread-link.ts";
@@ -98,7 +98,7 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
   const host = options.host ?? "127.0.0.1";
   const durability = options.durability ?? "fsync";
   const startedAt = performance.now();
-  const domain = compileContext(await loadContext(options.domain), options.domain);
+  const domain = await loadDomain(options.domain);
   const folder = openDataFolder(options.data, {
     context: domain.name,
     shardCount: options.shards,
@@ -120,6 +120,8 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
             data: options.data,
             shards: shardsOfThread(index, threadCount, shardCount),
             shardCount,
+            thread: index,
+            threadCount,
             durability,
             limits: { ...defaultShardLimits, stateBytesMax: liveBytesOf(stateBytes) / shardCount, ...options.limits },
             keys: options.keys ?? keysFileOf(options.data),
@@ -129,6 +131,9 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
           onReplies: (connection, calls, requestBytes, frames) => {
             if (connection === gatewayConnection) gateway.deliver(frames);
             else listener.deliver(connection, index, calls, requestBytes, frames);
+          },
+          onReady: () => {
+            for (const other of links) if (other.index !== index && other.ready) links[index]!.connectTo(other);
           },
           onLost: () => {
             gateway.threadLost(index);

@@ -1,5 +1,5 @@
 // ThreadLink: the listener's side of one shard thread. Packs frames, gives credit back, starts the thread again when it dies.
-import { Worker } from "node:worker_threads";
+import { MessageChannel, Worker } from "node:worker_threads";
 import { HeddleError } from "@heddle/kernel";
 import { fromWireError } from "@heddle/kernel/internal";
 // For its native library alone: Node unloads one when the last thread that has it ends, under those still ending.
@@ -25,6 +25,8 @@ export interface ThreadLinkOptions {
   readonly onReplies: (connection: number, calls: number, requestBytes: number, frames: Uint8Array) => void;
   /** The thread is gone, and with it the replies to every frame that it had. It is being started again. */
   readonly onLost: () => void;
+  /** The thread is ready, for the first time or again: the others have to hear of it. */
+  readonly onReady: () => void;
   /** The sessions of the connections that are open, for a thread that starts again. */
   readonly sessions: () => Iterable<{ connection: number; session: number }>;
 }
@@ -141,6 +143,13 @@ export class ThreadLink {
     if (this.#state === "ready") this.#worker?.postMessage(message);
   }
 
+  /** Makes a way between two threads that are ready. */
+  connectTo(other: ThreadLink): void {
+    const { port1, port2 } = new MessageChannel();
+    this.#worker!.postMessage({ kind: "peer", thread: other.index, port: port1 } satisfies ToThread, [port1]);
+    other.#worker!.postMessage({ kind: "peer", thread: this.index, port: port2 } satisfies ToThread, [port2]);
+  }
+
   /** Undefined while the thread is not ready. */
   stats(): Promise<ThreadStats | undefined> {
     if (this.#state !== "ready") return Promise.resolve(undefined);
@@ -194,6 +203,7 @@ export class ThreadLink {
               worker.postMessage({ kind: "connection-opened", ...open } satisfies ToThread);
             this.#state = "ready";
             this.#readySinceMs = performance.now();
+            this.#options.onReady();
             resolve();
             return;
           case "failed":

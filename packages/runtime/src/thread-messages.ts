@@ -5,12 +5,21 @@
 //   to a shard thread    u32 1 when more of the same turn follows, else 0, then blocks of
 //                        u32 connection | u32 shard | one request frame
 //   to the listener      blocks of  u32 connection | u32 calls answered | u32 their request bytes | u32 length | reply frames
+//   between threads      requests as to a shard thread; replies as to the listener, behind a u32 2
 
+import type { MessagePort } from "node:worker_threads";
 import type { Durability } from "@heddle/event-log";
 import type { WireError } from "@heddle/kernel/internal";
-import { readU32, receiptFrameBytes, writeReceiptFrame, writeU32 } from "@heddle/protocol/internal";
+import {
+  type Reply,
+  readReply,
+  readU32,
+  receiptFrameBytes,
+  writeReceiptFrame,
+  writeU32,
+} from "@heddle/protocol/internal";
 import type { ShardState, ShardStats } from "@heddle/shard";
-import type { ReplySink, ShardLimits } from "@heddle/shard/internal";
+import { innerConnectionMin, isInner, type ReplySink, type ShardLimits } from "@heddle/shard/internal";
 
 /** Given to a shard thread when it is started. */
 export interface ThreadStart {
@@ -18,6 +27,9 @@ export interface ThreadStart {
   readonly data: string;
   readonly shards: readonly number[];
   readonly shardCount: number;
+  /** This thread's number, from 0, and how many there are: shard s lives on thread s modulo their number. */
+  readonly thread: number;
+  readonly threadCount: number;
   readonly durability: Durability;
   readonly limits: ShardLimits;
   /** File of the key store, from which erasures take keys. */
@@ -30,6 +42,8 @@ export type ToThread =
   | { readonly kind: "connection-opened"; readonly connection: number; readonly session: number }
   | { readonly kind: "connection-closed"; readonly connection: number }
   | { readonly kind: "stats"; readonly id: number }
+  /** Another thread is ready; its shards are reached through the port, and it reaches these through the other end. */
+  | { readonly kind: "peer"; readonly thread: number; readonly port: MessagePort }
   | { readonly kind: "checkpoint" }
   /** For tests: throws in the thread, as a fault of Heddle's own would. */
   | { readonly kind: "fail" }
@@ -56,6 +70,8 @@ export interface ThreadStats {
 export const requestMessageHeaderBytes = 4;
 export const requestBlockHeaderBytes = 8;
 export const replyBlockHeaderBytes = 16;
+/** What stands before the blocks in a message of replies from one shard thread to another: see thread-calls.ts. */
+export const replyMessageHeaderBytes = 4;
 
 /** Whether the sender has more for this turn: a group need not go on its way before that has come. */
 export function moreFollows(packed: Uint8Array): boolean {
@@ -117,15 +133,28 @@ class Outbox {
 /** A connection's buffer is kept from turn to turn up to this size. */
 const keptBytesMax = 1 << 20;
 
-/** Collects a turn's replies by connection and posts them as one message. */
+/** What takes the replies to calls of this node's threads. */
+export interface InnerReplies {
+  /** The connection of this thread's own calls. */
+  readonly connection: number;
+  /** A reply to a call of this thread. */
+  deliver(reply: Reply): void;
+  /** Replies to calls of another thread, packed behind room for a message header. */
+  reply(thread: number, packed: Uint8Array<ArrayBuffer>): void;
+}
+
+/** Collects a turn's replies by connection and posts them as one message; one for each thread that asked, too. */
 export class ReplyBatch implements ReplySink {
   readonly #outboxes = new Map<number, Outbox>();
   #used: number[] = [];
+  #innerUsed: number[] = [];
   #scheduled = false;
   readonly #post: (packed: Uint8Array<ArrayBuffer>) => void;
+  readonly #inner: InnerReplies;
 
-  constructor(post: (packed: Uint8Array<ArrayBuffer>) => void) {
+  constructor(post: (packed: Uint8Array<ArrayBuffer>) => void, inner: InnerReplies) {
     this.#post = post;
+    this.#inner = inner;
   }
 
   receipt(
@@ -139,12 +168,22 @@ export class ReplyBatch implements ReplySink {
     time: number,
     duplicate: boolean,
   ): void {
+    if (connection === this.#inner.connection) {
+      const seq = firstSeq + count - 1;
+      const receipt = { ok: true, seq, firstSeq, count, shard, position, time, duplicate } as const;
+      this.#inner.deliver({ kind: "receipt", call, receipt });
+      return;
+    }
     const outbox = this.#outboxOf(connection, requestBytes);
     const at = outbox.reserve(receiptFrameBytes);
     writeReceiptFrame(outbox.bytes, at, call, shard, firstSeq, count, position, time, duplicate);
   }
 
   frame(connection: number, requestBytes: number, frame: Uint8Array): void {
+    if (connection === this.#inner.connection) {
+      this.#inner.deliver(readReply(frame, 0, frame.length));
+      return;
+    }
     const outbox = this.#outboxOf(connection, requestBytes);
     const at = outbox.reserve(frame.length); // May replace `bytes`: so first this, then the write.
     outbox.bytes.set(frame, at);
@@ -161,7 +200,7 @@ export class ReplyBatch implements ReplySink {
       outbox = new Outbox();
       this.#outboxes.set(connection, outbox);
     }
-    if (outbox.calls === 0) this.#used.push(connection);
+    if (outbox.calls === 0) (isInner(connection) ? this.#innerUsed : this.#used).push(connection);
     outbox.calls++;
     outbox.requestBytes += requestBytes;
     if (!this.#scheduled) {
@@ -174,12 +213,24 @@ export class ReplyBatch implements ReplySink {
 
   flush(): void {
     this.#scheduled = false;
+    const packed = this.#pack(this.#used, 0);
+    this.#used = [];
+    if (packed !== undefined) this.#post(packed);
+    if (this.#innerUsed.length === 0) return;
+    for (const connection of this.#innerUsed) {
+      const inner = this.#pack([connection], replyMessageHeaderBytes);
+      if (inner !== undefined) this.#inner.reply(connection - innerConnectionMin, inner);
+    }
+    this.#innerUsed = [];
+  }
+
+  #pack(connections: readonly number[], headerBytes: number): Uint8Array<ArrayBuffer> | undefined {
     let total = 0;
-    for (const connection of this.#used) total += replyBlockHeaderBytes + this.#outboxes.get(connection)!.length;
-    if (total === 0) return;
-    const packed = new Uint8Array(total);
-    let at = 0;
-    for (const connection of this.#used) {
+    for (const connection of connections) total += replyBlockHeaderBytes + this.#outboxes.get(connection)!.length;
+    if (total === 0) return undefined;
+    const packed = new Uint8Array(headerBytes + total);
+    let at = headerBytes;
+    for (const connection of connections) {
       const outbox = this.#outboxes.get(connection)!;
       writeU32(packed, at, connection);
       writeU32(packed, at + 4, outbox.calls);
@@ -189,7 +240,6 @@ export class ReplyBatch implements ReplySink {
       at += replyBlockHeaderBytes + outbox.length;
       outbox.clear();
     }
-    this.#used = [];
-    this.#post(packed);
+    return packed;
   }
 }

@@ -4,7 +4,7 @@
 // A2. Beyond its bounds memory grows by such entities only, and the log's tail bounds those (see shard.ts, P8).
 import type { CompiledContext } from "@heddle/domain/internal";
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
-import { type EntityId, HeddleError, hashEntity, parseEntityId } from "@heddle/kernel";
+import { type EntityId, HeddleError, hashEntity, parseAnyEntityId } from "@heddle/kernel";
 import { invariant, shardOfHash } from "@heddle/kernel/internal";
 import type { EntityHead, Extent, Partition } from "@heddle/partition/internal";
 import { decodeValue } from "@heddle/protocol/internal";
@@ -305,7 +305,7 @@ export class Activation {
   }
 
   #checkOwned(id: string): void {
-    parseEntityId(id);
+    parseAnyEntityId(id);
     const { shard, shardCount } = this.#options;
     const owner = shardOfHash(hashEntity(id as EntityId), shardCount);
     if (owner !== shard) {
@@ -335,7 +335,7 @@ export class Activation {
    */
   begin(entity: Entity, seq: number): { readonly states: unknown[]; readonly covered: number[] } {
     const { domain } = this.#options;
-    const states = initialStates(domain);
+    const states = initialStates(domain, entity.id);
     const covered = states.map(() => Math.max(0, entity.baseSeq - 1));
     if (entity.seq > 0) this.#applySnapshots(entity, seq, states, covered);
     return { states, covered };

@@ -8,7 +8,7 @@
 // C3. A checkpoint that fails gives back what it was handed, and the next one writes the same again, in longer extents.
 // Not promised: that it succeeds. Recovery then starts from an older position.
 import type { CompiledContext } from "@heddle/domain/internal";
-import { HeddleError } from "@heddle/kernel";
+import { HeddleError, isSystemEntity } from "@heddle/kernel";
 import type { CheckpointWriter, Partition, SnapshotRecord, TypeCount } from "@heddle/partition/internal";
 import type { Activation } from "./activation.ts";
 import type { AppendId, AppendIds } from "./append-ids.ts";
@@ -122,16 +122,18 @@ export class Checkpoint {
       extents = extentsFrom(extents, forgetting.belowSeq);
     }
     const baseSeq = forgetting?.belowSeq ?? entity.indexBase;
-    const snapshots = states === undefined ? [] : this.#snapshots(states, seq);
+    const snapshots = states === undefined ? [] : this.#snapshots(entity.id, states, seq);
     this.#writer.putEntity(entity.id, { seq, position, time, chain, baseSeq }, Float64Array.from(extents), snapshots);
     const bytes = snapshots.reduce((sum, snapshot) => sum + snapshot.state.length, 0);
     if (states !== undefined) this.#options.activation.weigh(entity, bytes);
     return bytes;
   }
 
-  #snapshots(states: readonly unknown[], seq: number): SnapshotRecord[] {
+  #snapshots(entity: string, states: readonly unknown[], seq: number): SnapshotRecord[] {
     const snapshots: SnapshotRecord[] = [];
-    for (const { index, name, version } of this.#options.domain.aggregates.values()) {
+    const isSystem = isSystemEntity(entity);
+    for (const { index, name, version, system } of this.#options.domain.aggregates.values()) {
+      if (system !== isSystem) continue;
       const state = encodeState(states[index]);
       if (state !== undefined) snapshots.push({ aggregate: name, foldVersion: version, seq, state });
     }

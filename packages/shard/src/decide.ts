@@ -1,7 +1,7 @@
 // Decide: from a state and payloads to a new state, or to a no. Pure and synchronous; touches no log and no clock.
 import type { CompiledAggregate, CompiledContext, CompiledEvent } from "@heddle/domain/internal";
 import { describeThrown } from "@heddle/domain/internal";
-import { HeddleError } from "@heddle/kernel";
+import { HeddleError, isSystemEntity } from "@heddle/kernel";
 import { InvariantViolation } from "@heddle/kernel/internal";
 import { type Rejection, rejection } from "@heddle/protocol/internal";
 import { compare, comparison, freeze } from "./plain-data.ts";
@@ -113,10 +113,16 @@ export function asDomainFailure(thrown: unknown, where: () => string): HeddleErr
   return new HeddleError("DOMAIN_FAILED", { where: where(), message: describeThrown(thrown) }, { cause: thrown });
 }
 
-/** By aggregate index. Errors: `DOMAIN_FAILED`. */
-export function initialStates(domain: CompiledContext): unknown[] {
+/**
+ * An entity's states before its first event, by aggregate index: Heddle's own entities have Heddle's own aggregates, all others
+ * have the context's. Errors: `DOMAIN_FAILED`.
+ */
+export function initialStates(domain: CompiledContext, entity: string): unknown[] {
+  const system = isSystemEntity(entity);
   const states: unknown[] = [];
-  for (const aggregate of domain.aggregates.values()) states[aggregate.index] = initialState(aggregate);
+  for (const aggregate of domain.aggregates.values()) {
+    states[aggregate.index] = aggregate.system === system ? initialState(aggregate) : null;
+  }
   return states;
 }
 

@@ -6,6 +6,7 @@
 // L1. One turn looks at a bounded part of the partition, whatever is left out of the page (P8).
 // Not promised: the exact time of an entity whose last event is not durable yet; it may be that event's.
 import type { EventLog } from "@heddle/event-log/internal";
+import { isSystemEntity } from "@heddle/kernel";
 import type { EntityHead, Partition } from "@heddle/partition/internal";
 import type { ListFields, WireListed } from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
@@ -13,6 +14,9 @@ import { type Entity, extentWidth } from "./entity.ts";
 
 /** Entities of the partition looked at in one turn: some milliseconds. */
 const sliceEntities = 5_000;
+
+/** Heddle's own entities come before this id, all others behind it. They are listed to those who ask for them by prefix. */
+const lastSystemId = "%";
 
 interface Stored {
   readonly entity: string;
@@ -27,7 +31,9 @@ export class ListPage {
 
   constructor(fields: ListFields) {
     this.#fields = fields;
-    this.#after = fields.after;
+    // `$` sorts before all letters: so nobody walks over a million sagas on the way to the first account.
+    const passesOver = !isSystemEntity(fields.prefix) && fields.after < lastSystemId;
+    this.#after = passesOver ? lastSystemId : fields.after;
   }
 
   /** Reads on; true when the page is finished. */

@@ -1,35 +1,52 @@
 // Proposals: from the names in a request to the domain's aggregates, events and commands. Pure.
 import type { CompiledAggregate, CompiledContext, CompiledEvent, DecidedEvent } from "@heddle/domain/internal";
-import { HeddleError } from "@heddle/kernel";
+import { HeddleError, isSystemEntity } from "@heddle/kernel";
 import type { AppendView } from "@heddle/protocol/internal";
 import type { Proposed } from "./decide.ts";
 
 /** The aggregate of an append; without a name it is told from the event type. Errors: `UNKNOWN_AGGREGATE`. */
-export function aggregateOfAppend(domain: CompiledContext, name: string, firstType: string): CompiledAggregate {
+export function aggregateOfAppend(
+  domain: CompiledContext,
+  entity: string,
+  name: string,
+  firstType: string,
+): CompiledAggregate {
   const found =
     name === "" ? (soleAggregate(domain) ?? domain.aggregateOfEvent(firstType)) : domain.aggregates.get(name);
-  return found ?? unknownAggregate(domain, name);
+  return checkBelongs(domain, entity, name, found);
 }
 
 /** The same for a command. */
-export function aggregateOfCommand(domain: CompiledContext, name: string, command: string): CompiledAggregate {
+export function aggregateOfCommand(
+  domain: CompiledContext,
+  entity: string,
+  name: string,
+  command: string,
+): CompiledAggregate {
   const found =
     name === "" ? (soleAggregate(domain) ?? domain.aggregateOfCommand(command)) : domain.aggregates.get(name);
-  return found ?? unknownAggregate(domain, name);
+  return checkBelongs(domain, entity, name, found);
 }
 
 /** The same for a read, which must name it where there are several. */
-export function aggregateToRead(domain: CompiledContext, name: string): CompiledAggregate {
+export function aggregateToRead(domain: CompiledContext, entity: string, name: string): CompiledAggregate {
   const found = name === "" ? soleAggregate(domain) : domain.aggregates.get(name);
-  return found ?? unknownAggregate(domain, name);
+  return checkBelongs(domain, entity, name, found);
 }
 
 function soleAggregate(domain: CompiledContext): CompiledAggregate | undefined {
   return domain.aggregateNames.length === 1 ? domain.aggregates.get(domain.aggregateNames[0]!) : undefined;
 }
 
-function unknownAggregate(domain: CompiledContext, aggregate: string): never {
-  throw new HeddleError("UNKNOWN_AGGREGATE", { aggregate, known: domain.aggregateNames });
+// Heddle's own entities have Heddle's own aggregates, and nobody else has.
+function checkBelongs(
+  domain: CompiledContext,
+  entity: string,
+  name: string,
+  found: CompiledAggregate | undefined,
+): CompiledAggregate {
+  if (found !== undefined && found.system === isSystemEntity(entity)) return found;
+  throw new HeddleError("UNKNOWN_AGGREGATE", { aggregate: name, known: domain.aggregateNames });
 }
 
 /** What an append proposes. `types` is filled and becomes a part of it. Errors: `UNKNOWN_EVENT_TYPE`. */

@@ -43,7 +43,7 @@ export class Reads {
 
   get(frame: Frame): void {
     const fields = readGetBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
-    const aggregate = aggregateToRead(this.#parts.options.domain, fields.aggregate);
+    const aggregate = aggregateToRead(this.#parts.options.domain, fields.entity, fields.aggregate);
     const entity = this.#activation.find(fields.entity);
     if (entity?.isErased) {
       sayErased(this.#parts, this.#groups, frame, entity);
@@ -64,7 +64,7 @@ export class Reads {
   history(frame: Frame): void {
     const fields = readHistoryBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const { domain } = this.#parts.options;
-    if (fields.aggregate !== "") aggregateToRead(domain, fields.aggregate);
+    if (fields.aggregate !== "") aggregateToRead(domain, fields.entity, fields.aggregate);
     const page = new HistoryPage(fields, domain);
     this.#parts.overTurns(frame, ({ call }) => {
       const entity = this.#activation.find(fields.entity);
@@ -77,7 +77,7 @@ export class Reads {
   getAt(frame: Frame): void {
     const fields = readGetAtBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const { domain, clock } = this.#parts.options;
-    const aggregate = aggregateToRead(domain, fields.aggregate);
+    const aggregate = aggregateToRead(domain, fields.entity, fields.aggregate);
     let states: StatesAt | undefined;
     this.#parts.overTurns(frame, ({ call }) => {
       const entity = this.#activation.find(fields.entity);

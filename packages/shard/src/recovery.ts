@@ -17,7 +17,7 @@ import { Erasures, type ErasuresOptions } from "./erasures.ts";
 import { HashChain } from "./hash-chain.ts";
 import type { Memory } from "./memory.ts";
 import { OpenGroups } from "./open-groups.ts";
-import { Sessions } from "./sessions.ts";
+import { noSession, Sessions } from "./sessions.ts";
 import type { ShardOptions } from "./shard-options.ts";
 import { readErasedFacts } from "./system-facts.ts";
 import { TypeCounts } from "./type-counts.ts";
@@ -116,7 +116,7 @@ class Recovery {
 
   // Copies that a restoring wrote belong to no call: it is answered with the entry before them.
   #takeEntry(entry: EntryView): void {
-    if (entry.session !== 0 || entry.call !== 0) {
+    if (entry.session !== noSession) {
       this.#sessions.recover(entry.session, entry.call, entry.position, entry.time);
     }
     if ((entry.flags & entryFlags.erased) !== 0) {

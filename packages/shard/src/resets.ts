@@ -113,7 +113,7 @@ export class Resets {
       throw new HeddleError("INVALID_REQUEST", { path: "aggregate", problem });
     }
     const { id } = view;
-    const states = initialStates(this.#parts.options.domain);
+    const states = initialStates(this.#parts.options.domain, entity.id);
     const { session, call } = frame;
     this.#activation.beforeChange(entity);
     const event = {

@@ -39,6 +39,7 @@ export class Restoring {
   #next: number;
   /** What the copies make. */
   #states: unknown[];
+  readonly #entity: string;
   #rejected: Rejection | undefined;
   readonly #folded: Folded = { state: undefined };
 
@@ -46,7 +47,8 @@ export class Restoring {
   constructor(domain: CompiledContext, entity: Entity, seq: number) {
     this.seq = seq;
     this.#domain = domain;
-    this.#states = initialStates(domain);
+    this.#entity = entity.id;
+    this.#states = initialStates(domain, entity.id);
     this.#next = Math.max(1, entity.baseSeq);
   }
 
@@ -86,7 +88,7 @@ export class Restoring {
   #beginAnew(): void {
     this.#copies = [];
     this.#bytes = 0;
-    this.#states = initialStates(this.#domain);
+    this.#states = initialStates(this.#domain, this.#entity);
     this.#rejected = undefined;
   }
 

@@ -122,6 +122,9 @@ export class SessionWindow {
   }
 }
 
+/** Calls from inside of the node belong to no client's session: they are told apart by append ids alone. */
+export const noSession = 0;
+
 export interface ChangedSessions {
   readonly changed: readonly SessionWindow[];
   /** Sessions whose window is to be dropped. */
@@ -168,6 +171,7 @@ export class Sessions {
 
   /** Notes a call that took effect. `known` is what `find` gave, to spare a look-up on the way of an append. */
   add(known: SessionWindow | undefined, session: number, call: number, position: number, nowMs: number): void {
+    if (session === noSession) return;
     const found = known ?? this.#open(session);
     found.usedAt = this.#nowMonotonic;
     if (!found.dirty) this.#changed.push(found);

@@ -3,6 +3,8 @@ import type { CompiledContext } from "@heddle/domain/internal";
 import type { Disk, Durability } from "@heddle/event-log/internal";
 import type { Clock, Random } from "@heddle/kernel";
 import type { Partition } from "@heddle/partition/internal";
+import type { Frame } from "./frame.ts";
+import type { ShardCalls } from "./shard-calls.ts";
 import type { ShardState } from "./stats.ts";
 import type { ReplySink } from "./waiting-replies.ts";
 
@@ -59,6 +61,14 @@ export interface ShardOptions {
    * backups.
    */
   readonly eraseKeys?: ((tombstones: readonly Tombstone[]) => void) | undefined;
+  /** For what concerns several shards. Left out where there is one shard and nothing else on its thread. */
+  readonly calls?: ShardCalls | undefined;
+  /**
+   * Who answers requests of kinds that are not the shard's own, such as sagas. Called in the order of the mailbox, while the
+   * shard is open. It copies what it needs later, answers to the frame's connection through `replies`, once, and must not
+   * call the shard before it returns. What it throws is the reply.
+   */
+  readonly handlers?: ReadonlyMap<number, (frame: Frame) => void> | undefined;
   /** Runs a task in a later turn, after a delay in ms. */
   readonly schedule: (task: () => void, delayMs: number) => void;
   /** Told of what an operator should know: recoveries, failures, stops. */

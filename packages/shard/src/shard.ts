@@ -17,7 +17,14 @@
 import type { DurableGroup, EventLog } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import { InvariantViolation } from "@heddle/kernel/internal";
-import { encodeErrorReply, frameOffset, requestCall, requestKind, TextCache } from "@heddle/protocol/internal";
+import {
+  encodeErrorReply,
+  frameOffset,
+  innerKindMin,
+  requestCall,
+  requestKind,
+  TextCache,
+} from "@heddle/protocol/internal";
 import { Checkpoints } from "./checkpoints.ts";
 import { messageOf, sized } from "./decoding.ts";
 import { type Frame, newFrame } from "./frame.ts";
@@ -28,6 +35,7 @@ import { Reads } from "./reads.ts";
 import { recoverMemory } from "./recovery.ts";
 import { Repeats } from "./repeats.ts";
 import { Resets } from "./resets.ts";
+import { isInner } from "./shard-calls.ts";
 import { nextTurnOf, type ShardLimits, type ShardOptions } from "./shard-options.ts";
 import { ShardCounters, type ShardState, type ShardStats } from "./stats.ts";
 import { TurnClock } from "./turn-clock.ts";
@@ -373,13 +381,19 @@ export class Shard {
           this.#reads.types(frame);
           return;
         default:
-          throw new HeddleError("BAD_FRAME", {
-            problem: `an unknown kind of request, ${bytes[from + frameOffset.kind]}`,
-          });
+          this.#handleElsewhere(frame, bytes[from + frameOffset.kind]!);
       }
     } catch (thrown) {
       this.#refuse(frame, thrown);
     }
+  }
+
+  #handleElsewhere(frame: Frame, kind: number): void {
+    const handler = this.#options.handlers?.get(kind);
+    if (handler === undefined || (kind >= innerKindMin && !isInner(frame.connection))) {
+      throw new HeddleError("BAD_FRAME", { problem: `an unknown kind of request, ${kind}` });
+    }
+    handler(frame);
   }
 
   #notServing(): HeddleError {

@@ -143,7 +143,7 @@ export class EntryDecoder {
 
 // What an aggregate's snapshot has seen is not undone by an entry that lies before it.
 function resetStates(states: unknown[], entry: EntryView, domain: CompiledContext, afterSeq: readonly number[]): void {
-  const initial = initialStates(domain);
+  const initial = initialStates(domain, entityOfEntry(entry));
   for (let i = 0; i < initial.length; i++) if (afterSeq[i]! < entry.firstSeq) states[i] = initial[i];
 }
 

@@ -70,7 +70,7 @@ export function resolveMoment(
 export function statesBeforeFirst(domain: CompiledContext, entity: string, at: Moment, nowMs: number): unknown[] {
   checkHasCome(entity, at, nowMs);
   if (at.time === undefined && at.seq > 0) throw outOfRange(entity, `event with sequence ${at.seq}`, 0);
-  return initialStates(domain);
+  return initialStates(domain, entity);
 }
 
 function checkHasCome(entity: string, { time }: Moment, nowMs: number): void {

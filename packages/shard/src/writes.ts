@@ -6,7 +6,7 @@
 // Not owned: what Heddle itself writes into a history (resets.ts).
 import { type CompiledContext, type CompiledEvent, type Decision, describeThrown } from "@heddle/domain/internal";
 import { type EntryHeader, type EventLog, entryFlags } from "@heddle/event-log/internal";
-import { HeddleError } from "@heddle/kernel";
+import { HeddleError, isSystemEntity } from "@heddle/kernel";
 import {
   importHeadBytes,
   newAppendView,
@@ -36,6 +36,7 @@ import { sayErased, sayRejection, saySequenceConflict } from "./refusals.ts";
 import type { Repeats } from "./repeats.ts";
 import type { Resets } from "./resets.ts";
 import type { Sessions } from "./sessions.ts";
+import { isInner } from "./shard-calls.ts";
 import { upcast } from "./stored-events.ts";
 import type { TurnClock } from "./turn-clock.ts";
 import type { TypeCounts } from "./type-counts.ts";
@@ -137,7 +138,7 @@ export class Writes {
         return;
       }
     }
-    const aggregate = aggregateOfAppend(this.#domain, view.aggregate, view.types[0]!);
+    const aggregate = aggregateOfAppend(this.#domain, view.entity, view.aggregate, view.types[0]!);
     const proposed = proposalOfAppend(aggregate, view, bytes, this.#eventTypes);
     const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
     const isNewest = origin === undefined || !upcastImported(proposed, payloads, bytes, view.versionOffsets);
@@ -166,7 +167,7 @@ export class Writes {
     readExecuteBody(bytes, bodyOf(frame), to, this.#texts, view);
     const entity = this.#activation.activate(view.entity);
     if (!this.#mayWrite(frame, entity, view)) return;
-    const aggregate = aggregateOfCommand(this.#domain, view.aggregate, view.command);
+    const aggregate = aggregateOfCommand(this.#domain, view.entity, view.aggregate, view.command);
     const command = aggregate.commands.get(view.command);
     if (command === undefined) {
       const known = [...aggregate.commands.keys()];
@@ -233,6 +234,9 @@ export class Writes {
     entity: Entity,
     { id, newLife, expectedSeq }: { readonly id: string; readonly newLife: boolean; readonly expectedSeq: number },
   ): boolean {
+    if (isSystemEntity(entity.id) && !isInner(frame.connection)) {
+      throw new HeddleError("INVALID_REQUEST", { path: "entity", problem: `only Heddle writes to ${entity.id}` });
+    }
     if (this.#repeats.answers(frame, entity, id)) return false;
     this.#parts.checkWritable();
     this.#sessions.checkRoom(this.#repeats.window, frame.call);

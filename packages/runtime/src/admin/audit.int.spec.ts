@@ -458,7 +458,7 @@ describe("audit: what it refuses", () => {
     const data = await crafted(healthy);
     fs.writeFileSync(
       `${data}/heddle.json`,
-      JSON.stringify({ format: 1, context: "bank", shardCount: 2, createdMs: 1 }),
+      JSON.stringify({ format: 2, context: "bank", shardCount: 2, createdMs: 1 }),
     );
     const refusal = await audit(data).catch((error: unknown) => error);
     expect(refusal).toBeInstanceOf(HeddleError);

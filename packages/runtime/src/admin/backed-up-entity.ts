@@ -3,11 +3,11 @@
 // Its history begins at the last tombstone that the backup has of it, and its payloads are in the newest shape, as in every
 // export. The backup is read twice: the first line of an export says which the last sequence is.
 import { type EntityEventsOptions, entityEvents, KeyStore, readBackup } from "@heddle/backup";
-import { compileContext, loadContext } from "@heddle/domain/internal";
 import { entryFlags } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import { ExportWriter } from "@heddle/protocol/internal";
 import { EntryDecoder } from "@heddle/shard/internal";
+import { loadDomain } from "../load-domain.ts";
 
 export interface ExportFromBackupOptions extends EntityEventsOptions {
   /** Path of the domain module, whose upcasters give payloads their newest shape. */
@@ -38,7 +38,7 @@ const entriesPerDrain = 1_000;
  */
 export async function exportFromBackup(options: ExportFromBackupOptions): Promise<ExportedFromBackup> {
   const { backup, entity, nowMs, write, drained } = options;
-  const domain = compileContext(await loadContext(options.domain), options.domain);
+  const domain = await loadDomain(options.domain);
   const { context, run } = readBackup(backup, options.run);
   if (domain.name !== context) {
     throw new HeddleError("DATA_FOLDER_MISMATCH", {

@@ -1,14 +1,14 @@
 // A data folder that must be there already, for tools that make none.
 import fs from "node:fs";
 import path from "node:path";
-import { compileContext, loadContext } from "@heddle/domain/internal";
 import { LogReader, nodeDisk } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import { type DataFolderFacts, logFolderOf, readDataFolder } from "../data-folder.ts";
+import { loadDomain } from "../load-domain.ts";
 
 /** The facts of a folder that must be there and belong to the domain's context. */
 export async function existingFolder(data: string, domain: string): Promise<DataFolderFacts> {
-  const { name } = compileContext(await loadContext(domain), domain);
+  const { name } = await loadDomain(domain);
   const facts = readDataFolder(data);
   if (facts === undefined) {
     throw new HeddleError("DATA_FOLDER_UNWRITABLE", {

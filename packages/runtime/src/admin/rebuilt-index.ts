@@ -6,7 +6,7 @@
 // An erasure that the log shows to be unfinished is noted as one, with everything that the shard needs to go on with it.
 import { type CompiledContext, describeThrown } from "@heddle/domain/internal";
 import { type EntryView, entryFlags, idDigestOfErased, resetFlags } from "@heddle/event-log/internal";
-import { isHeddleError } from "@heddle/kernel";
+import { isHeddleError, isSystemEntity } from "@heddle/kernel";
 import {
   type CheckpointWriter,
   erasedIdNameOfDigest,
@@ -14,7 +14,7 @@ import {
   type Partition,
   type SnapshotRecord,
 } from "@heddle/partition/internal";
-import { EntryDecoder, encodeState, SessionWindow } from "@heddle/shard/internal";
+import { EntryDecoder, encodeState, initialStates, SessionWindow } from "@heddle/shard/internal";
 import { chainAfter, chainCheck, noChain } from "./entity-chain.ts";
 import type { RebuiltShard } from "./rebuild-shard.ts";
 import { sessionSilenceMsMax } from "./session-calls.ts";
@@ -124,7 +124,7 @@ export class RebuiltIndex {
         time: 0,
         chain: noChain,
         baseSeq: 0,
-        states: this.#initialStates(),
+        states: this.#initialStates(id),
         extents: [],
         forgetting: undefined,
         hasPayloads: false,
@@ -136,8 +136,8 @@ export class RebuiltIndex {
     return entity;
   }
 
-  #initialStates(): unknown[] {
-    return Array.from(this.#domain.aggregates.values(), (aggregate) => aggregate.initial());
+  #initialStates(entity: string): unknown[] {
+    return initialStates(this.#domain, entity);
   }
 
   #onErased(entity: RebuiltEntity, entry: EntryView): void {
@@ -172,7 +172,7 @@ export class RebuiltIndex {
 
   // Session 0 is nobody's: calls that no client numbered.
   #addCall({ session, call, position, time }: EntryView): void {
-    if (session === 0 && call === 0) return;
+    if (session === 0) return;
     let window = this.#sessions.get(session);
     if (window === undefined) {
       window = new SessionWindow(session);
@@ -183,7 +183,7 @@ export class RebuiltIndex {
 
   #fold(entity: RebuiltEntity, entry: EntryView): void {
     if ((entry.flags & resetFlags) !== 0) {
-      entity.states = this.#initialStates();
+      entity.states = this.#initialStates(entity.id);
       return;
     }
     if (entity.states === undefined) return;
@@ -200,10 +200,11 @@ export class RebuiltIndex {
     }
   }
 
-  #snapshotsOf({ states, seq, baseSeq, erasing }: RebuiltEntity): SnapshotRecord[] {
+  #snapshotsOf({ id, states, seq, baseSeq, erasing }: RebuiltEntity): SnapshotRecord[] {
     if (states === undefined || seq === Math.max(baseSeq, erasing)) return [];
     const snapshots: SnapshotRecord[] = [];
-    for (const { name, version, index } of this.#domain.aggregates.values()) {
+    for (const { name, version, index, system } of this.#domain.aggregates.values()) {
+      if (system !== isSystemEntity(id)) continue;
       const state = encodeState(states[index]);
       if (state !== undefined) snapshots.push({ aggregate: name, foldVersion: version, seq, state });
     }

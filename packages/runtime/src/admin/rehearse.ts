@@ -2,7 +2,8 @@
 //
 // Reads only. May run beside the node that has the folder open: see rehearse-slice.ts.
 // Not promised: that the new code makes the same of events that are yet to come.
-import { type CompiledContext, compileContext, loadContext } from "@heddle/domain/internal";
+import type { CompiledContext } from "@heddle/domain/internal";
+import { loadDomain } from "../load-domain.ts";
 import { slicesOf } from "./entity-slices.ts";
 import { existingFolder, shardLogBytes } from "./existing-folder.ts";
 import { joinRehearsals, type RehearsalFindings } from "./rehearsal-report.ts";
@@ -58,5 +59,5 @@ export async function rehearseFolder(options: RehearseOptions): Promise<Rehearsa
 }
 
 async function compiled(path: string): Promise<CompiledContext> {
-  return compileContext(await loadContext(path), path);
+  return loadDomain(path);
 }

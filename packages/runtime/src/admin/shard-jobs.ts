@@ -11,9 +11,10 @@ import {
   type VerifyTask,
   verifyShard,
 } from "@heddle/backup/internal";
-import { type CompiledContext, compileContext, loadContext } from "@heddle/domain/internal";
+import type { CompiledContext } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
 import { toWireError } from "@heddle/kernel/internal";
+import { loadDomain } from "../load-domain.ts";
 import { type AuditSliceOptions, auditSlice, type SliceAudit } from "./audit-slice.ts";
 import { type RebuildShardOptions, type RebuiltShard, rebuildShard } from "./rebuild-shard.ts";
 import { type RehearseSliceOptions, rehearseSlice, type SliceRehearsal } from "./rehearse-slice.ts";
@@ -66,7 +67,7 @@ export async function verifyBackup(job: VerifyTask & PoolJob): Promise<JobOutcom
 }
 
 async function compiled(path: string): Promise<CompiledContext> {
-  return compileContext(await loadContext(path), path);
+  return loadDomain(path);
 }
 
 function mover({ slot, progress }: PoolJob): (bytes: number) => void {

@@ -3,12 +3,12 @@
 // Read from the partitions' catalogues, so it is quick whatever the size of the log, and as new as the last checkpoint: a
 // node writes one every few seconds, and when it stops. May run beside a node.
 import fs from "node:fs";
-import { compileContext, loadContext } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
 import { openPartitionReadOnly } from "@heddle/partition/internal";
 import type { StoredType } from "@heddle/protocol";
 import { sumTypes } from "@heddle/protocol/internal";
 import { partitionFolderOf } from "../data-folder.ts";
+import { loadDomain } from "../load-domain.ts";
 import { existingFolder } from "./existing-folder.ts";
 
 export interface StoredSchemaOptions {
@@ -36,7 +36,7 @@ export interface StoredSchema {
 
 /** Errors: `DOMAIN_LOAD_FAILED`; `DATA_FOLDER_*`; `PARTITION_DAMAGED`, also for a shard that has no partition yet. */
 export async function storedSchema({ data, domain: path }: StoredSchemaOptions): Promise<StoredSchema> {
-  const domain = compileContext(await loadContext(path), path);
+  const domain = await loadDomain(path);
   const { context, shardCount } = await existingFolder(data, path);
   const shards = await Promise.all(Array.from({ length: shardCount }, (_, shard) => catalogueOf(data, shard)));
   const stored = sumTypes(shards);
@@ -46,6 +46,7 @@ export async function storedSchema({ data, domain: path }: StoredSchemaOptions):
     readable: domain.unreadable([row]).length === 0,
   }));
   for (const aggregate of domain.aggregates.values()) {
+    if (aggregate.system) continue;
     for (const { type, schemaVersion } of aggregate.events.values()) {
       if (rows.some((row) => row.aggregate === aggregate.name && row.type === type)) continue;
       rows.push({ aggregate: aggregate.name, type, schemaVersion, count: 0, newest: schemaVersion, readable: true });

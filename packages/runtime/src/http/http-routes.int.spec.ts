@@ -361,6 +361,12 @@ describe("operating errors", () => {
     "BACKUP_REFUSED",
     "KEYS_UNAVAILABLE",
     "EXPORT_DAMAGED",
+    "UNKNOWN_SAGA",
+    "NO_SUCH_SAGA",
+    "SAGA_NOT_STUCK",
+    "TRANSACTION_ABORTED",
+    "TRANSACTION_CONFLICT",
+    "NO_SUCH_REMINDER",
   ]);
   const codes = (Object.keys(samples) as ErrorCode[]).filter((code) => !elsewhere.has(code));
 

@@ -9,6 +9,7 @@ export const entityCall: readonly ErrorCode[] = [
   ...anyCall,
   "INVALID_ENTITY_ID",
   "UNKNOWN_AGGREGATE",
+  "ENTITY_HELD",
   "DOMAIN_FAILED",
   "SHARD_STOPPED",
   "OUTCOME_UNKNOWN",
