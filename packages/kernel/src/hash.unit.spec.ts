@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hashEntity, shardOf, shardOfHash } from "./hash.ts";
-import { type EntityId, parseEntityId } from "./ids.ts";
+import { type EntityId, parseAnyEntityId, parseEntityId } from "./ids.ts";
 
 const golden: [id: string, hash: number][] = [
   ["a/b", 0xa11ccf42],
@@ -34,7 +34,7 @@ describe("hash of an entity id", () => {
   });
 
   it("is that of the id's UTF-8 bytes, whatever the characters", () => {
-    const anyText = fc.string({ unit: "binary", maxLength: 40 });
+    const anyText = fc.string({ unit: "binary", maxLength: 40 }).map((text) => text.replaceAll("{", "("));
     fc.assert(
       fc.property(anyText, (text) => {
         expect(hashEntity(text as EntityId)).toBe(hashOfBytes(Buffer.from(text, "utf8")));
@@ -45,6 +45,33 @@ describe("hash of an entity id", () => {
     for (const point of [0, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x10ffff]) {
       const text = `a${String.fromCodePoint(point)}b`;
       expect(hashEntity(text as EntityId)).toBe(hashOfBytes(Buffer.from(text, "utf8")));
+    }
+  });
+});
+
+describe("hash of an id with a tag", () => {
+  // Computed as the golden values are.
+  it.each([
+    ["order/{acme}/1", 0x7860b3c2],
+    ["account/x{acme}", 0x7860b3c2],
+    ["$saga/{acme}transfer-001", 0x7860b3c2],
+    ["order/{acme}/{other}", 0x7860b3c2],
+    ["order/{Ä}", 0x385b4903],
+  ])("is that of the tag alone: %s", (id, hash) => {
+    expect(hashEntity(parseAnyEntityId(id))).toBe(hash);
+  });
+
+  it.each([
+    ["order/{}/1", 0x6f0818d4],
+    ["order/{acme", 0xda0fa5f2],
+    ["order/}{acme", 0x0c828a15],
+  ])("is that of the whole id where braces hold nothing: %s", (id, hash) => {
+    expect(hashEntity(parseEntityId(id))).toBe(hash);
+  });
+
+  it("places an entity's reminders where the entity is, whatever its id", () => {
+    for (const id of ["account/alice", "order/{acme}/1", "order/{}/1", "order/}{", "device/ÄÖü"]) {
+      expect(hashEntity(parseAnyEntityId(`$reminders/${id}`)), id).toBe(hashEntity(parseEntityId(id)));
     }
   });
 });

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HeddleError } from "./errors.ts";
-import { entityIdProblem, kindOf, parseEntityId, utf8Length } from "./ids.ts";
+import { entityIdProblem, isSystemEntity, kindOf, parseAnyEntityId, parseEntityId, utf8Length } from "./ids.ts";
 import { limits } from "./limits.ts";
 
 const kinds = fc.stringMatching(/^[a-z][a-z0-9_-]{0,20}$/);
@@ -150,5 +150,34 @@ describe("length as UTF-8", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe("Heddle's own entities", () => {
+  const own = ["$saga/transfer-001", "$saga/a/b", "$reminders/account/alice", `$reminders/k/${"x".repeat(510)}`];
+
+  it.each(own)("%s is taken where Heddle's own are asked for, and nowhere else", (id) => {
+    expect(parseAnyEntityId(id)).toBe(id);
+    expect(isSystemEntity(id)).toBe(true);
+    expect(() => parseEntityId(id)).toThrow(expect.objectContaining({ code: "INVALID_ENTITY_ID" }));
+  });
+
+  it.each([
+    "$saga/",
+    "$saga",
+    "$",
+    "$other/x",
+    "$reminders/account",
+    "$reminders/Account/x",
+    "$reminders/$saga/x",
+    "$saga/\n",
+  ])("%j is none", (id) => {
+    expect(() => parseAnyEntityId(id)).toThrow(expect.objectContaining({ code: "INVALID_ENTITY_ID" }));
+  });
+
+  it("are told from users' entities by their first character", () => {
+    expect(parseAnyEntityId("account/$saga")).toBe("account/$saga");
+    expect(isSystemEntity("account/$saga")).toBe(false);
+    expect(isSystemEntity("")).toBe(false);
   });
 });

@@ -1,0 +1,166 @@
+// ThreadCalls over message ports of one thread. Beyond here: that threads find each other and lose each other
+// (test/e2e), and what shards say to such calls (packages/shard).
+import { MessageChannel } from "node:worker_threads";
+import {
+  encodeReply,
+  frameOffset,
+  type Reply,
+  readText,
+  readU48,
+  replyKind,
+  requestKind,
+  writeText,
+} from "@heddle/protocol/internal";
+import { innerConnectionMin } from "@heddle/shard/internal";
+import { afterEach, describe, expect, it } from "vitest";
+import { ThreadCalls } from "./thread-calls.ts";
+import { ReplyBatch } from "./thread-messages.ts";
+
+interface Received {
+  readonly connection: number;
+  readonly shard: number;
+  readonly text: string;
+}
+
+/** A thread whose shards say what they were asked, at once or when told to. */
+class Thread {
+  readonly calls: ThreadCalls;
+  readonly received: Received[] = [];
+  readonly toMain: Uint8Array[] = [];
+  turns = 0;
+  isSilent = false;
+  readonly #replies: ReplyBatch;
+
+  constructor(thread: number, threadCount: number, shardCount: number) {
+    this.calls = new ThreadCalls({
+      thread,
+      threadCount,
+      shardCount,
+      receive: (connection, shard, bytes, from, to) => {
+        const text = readText(bytes, from + frameOffset.requestBody, to);
+        this.received.push({ connection, shard, text });
+        if (this.isSilent) return;
+        const call = readU48(bytes, from + frameOffset.requestCall);
+        this.#replies.frame(connection, to - from, encodeReply(replyKind.value, call, `${text}!`));
+      },
+      endTurn: () => {
+        this.turns++;
+      },
+    });
+    this.#replies = new ReplyBatch((packed) => this.toMain.push(packed), this.calls);
+  }
+
+  ask(shard: number, text: string): Promise<Reply> {
+    const write = (reserve: (bytes: number) => { bytes: Uint8Array; at: number }) => {
+      const { bytes, at } = reserve(3 * text.length);
+      return writeText(bytes, at, text);
+    };
+    return new Promise((resolve) => this.calls.call(requestKind.get, shard, write, resolve));
+  }
+
+  /** A reply of one of its shards to a client. */
+  tellClient(): void {
+    this.#replies.frame(7, 20, encodeReply(replyKind.value, 1, "hello"));
+  }
+}
+
+const opened: Thread[] = [];
+afterEach(() => {
+  for (const { calls } of opened.splice(0)) calls.close();
+});
+
+function threads(count: number, shardCount: number): Thread[] {
+  const all = Array.from({ length: count }, (_, index) => new Thread(index, count, shardCount));
+  opened.push(...all);
+  return all;
+}
+
+function connect(a: Thread, b: Thread): void {
+  const { port1, port2 } = new MessageChannel();
+  a.calls.connect(opened.indexOf(b), port1);
+  b.calls.connect(opened.indexOf(a), port2);
+}
+
+const value = (text: string) => expect.objectContaining({ kind: "value", value: text });
+
+describe("calls between shards", () => {
+  it("reach a shard of the same thread and bring its reply back", async () => {
+    const [thread] = threads(1, 3);
+    expect(await Promise.all([thread!.ask(2, "first"), thread!.ask(0, "second")])).toEqual([
+      value("first!"),
+      value("second!"),
+    ]);
+    expect(thread!.received).toEqual([
+      { connection: innerConnectionMin, shard: 2, text: "first" },
+      { connection: innerConnectionMin, shard: 0, text: "second" },
+    ]);
+    expect(thread!.turns, "of one turn go into one group").toBe(1);
+    expect(thread!.toMain).toEqual([]);
+  });
+
+  it("are delivered in a turn of their own, requests as well as replies", async () => {
+    const [thread] = threads(1, 1);
+    let answered = false;
+    const asked = thread!.ask(0, "x").then(() => {
+      answered = true;
+    });
+    expect(thread!.received).toEqual([]);
+    await Promise.resolve();
+    expect(thread!.received.length).toBe(1);
+    expect(answered).toBe(false);
+    await asked;
+  });
+
+  it("reach a shard of another thread, many in one message, in the order in which they were sent", async () => {
+    const [a, b] = threads(2, 4);
+    connect(a!, b!);
+    const texts = Array.from({ length: 3_000 }, (_, index) => `${index} ${"x".repeat(index % 200)}`);
+    const replies = await Promise.all(texts.map((text, index) => a!.ask(index % 2 === 0 ? 1 : 3, text)));
+    expect(replies).toEqual(texts.map((text) => value(`${text}!`)));
+    expect(b!.received.map(({ text }) => text)).toEqual(texts);
+    expect(b!.received[0]).toMatchObject({ connection: innerConnectionMin, shard: 1 });
+    expect(b!.turns).toBe(1);
+    expect(b!.toMain).toEqual([]);
+  });
+
+  it("to a thread that is not there are answered with SHARD_STOPPED", async () => {
+    const [a] = threads(2, 2);
+    expect(await a!.ask(1, "x")).toMatchObject({ kind: "error", error: { code: "SHARD_STOPPED" } });
+  });
+
+  it("to a thread that is lost are answered with OUTCOME_UNKNOWN, and later ones reach the next thread there", async () => {
+    const [a, b] = threads(2, 2);
+    connect(a!, b!);
+    b!.isSilent = true;
+    const asked = a!.ask(1, "x");
+    const own = a!.ask(0, "y");
+    expect(await own).toEqual(value("y!"));
+    b!.calls.close();
+    expect(await asked).toMatchObject({ kind: "error", error: { code: "OUTCOME_UNKNOWN" } });
+    expect(a!.calls.size).toBe(0);
+    b!.isSilent = false;
+    connect(a!, b!);
+    expect(await a!.ask(1, "z")).toEqual(value("z!"));
+  });
+
+  it("leave what is said to clients to the listener", async () => {
+    const [a, b] = threads(2, 2);
+    connect(a!, b!);
+    b!.tellClient();
+    expect(await a!.ask(1, "x")).toEqual(value("x!"));
+    expect(b!.toMain.length).toBe(1);
+    expect(a!.toMain).toEqual([]);
+  });
+
+  it("that cannot be encoded are not sent, and harm no other", async () => {
+    const [a, b] = threads(2, 2);
+    connect(a!, b!);
+    const bad = (reserve: (bytes: number) => unknown): number => {
+      reserve(100_000);
+      throw new TypeError("no");
+    };
+    for (const shard of [0, 1]) expect(() => a!.calls.call(requestKind.get, shard, bad, () => {})).toThrow("no");
+    expect(await Promise.all([a!.ask(0, "x"), a!.ask(1, "y")])).toEqual([value("x!"), value("y!")]);
+    expect(a!.calls.size).toBe(0);
+  });
+});
