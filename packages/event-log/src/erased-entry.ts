@@ -12,6 +12,9 @@ import { type EntryView, entryFlags, entryHeaderBytes, entryLengthAt } from "./l
 
 export const appendIdDigestBytes = 8;
 
+/** Entries that erasing leaves as they are. */
+const keptFlags = entryFlags.erased | entryFlags.tombstone | entryFlags.journal;
+
 const view = newAppendView();
 const texts = new TextCache();
 
@@ -22,11 +25,11 @@ export function appendIdDigest(entity: string, id: string): Buffer {
 
 /**
  * Erases the entry at an offset, in memory, and renews its checksum; the record's is the caller's to renew. Says whether
- * anything changed: a tombstone, and an entry that is erased already, stay as they are.
+ * anything changed: a tombstone, what a shard notes about transactions, and an entry that is erased already, stay as they are.
  */
 export function eraseEntry(bytes: Uint8Array, at: number): boolean {
   const flags = bytes[at + 8]!;
-  if ((flags & (entryFlags.erased | entryFlags.tombstone)) !== 0) return false;
+  if ((flags & keptFlags) !== 0) return false;
   const from = at + entryHeaderBytes;
   const to = at + entryLengthAt(bytes, at);
   readAppendBody(bytes, from, to, texts, view);

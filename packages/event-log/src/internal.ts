@@ -8,6 +8,7 @@ export { type DurableGroup, EventLog, type EventLogOptions } from "./event-log.t
 export * from "./index.ts";
 export {
   baseOfName,
+  besideFlags,
   decodeSegmentHeader,
   type EntryHeader,
   type EntryView,

@@ -10,7 +10,7 @@
 import { readU16, readU32, readU48, writeU16, writeU32, writeU48 } from "@heddle/protocol/internal";
 import { crc32 } from "./checksum.ts";
 
-export const logVersion = 2;
+export const logVersion = 3;
 
 const segmentMagic = "HEDDLLOG";
 export const segmentHeaderBytes = 64;
@@ -113,7 +113,19 @@ export const entryFlags = {
    * was asked for here: one receipt then spans the marker and its copies. Without when it was imported.
    */
   restored: 8,
+  /**
+   * Of a transaction over several shards: these events will follow in the entity's history, if it is decided so. Session:
+   * the coordinating shard + 1; call: the transaction's number there.
+   */
+  pending: 16,
+  /** Events of a pending entry, now a part of the history. Session 0; call: the position of the pending entry. */
+  applied: 32,
+  /** What the shard notes about transactions; its body's entity is no entity. */
+  journal: 64,
 } as const;
+
+/** Entries that belong to no entity's history: no sequence counts them, no reader of histories looks at them. */
+export const besideFlags = entryFlags.pending | entryFlags.journal;
 
 /** Entries after which all of an entity's states are initial. */
 export const resetFlags = entryFlags.tombstone | entryFlags.restored;

@@ -33,6 +33,11 @@ export class LogReader {
     return this.#segments.end;
   }
 
+  /** Where the last segment begins. */
+  get lastBase(): number {
+    return this.#segments.last?.base ?? 0;
+  }
+
   get segmentFiles(): readonly string[] {
     return this.#segments.list.map((segment) => segment.file);
   }

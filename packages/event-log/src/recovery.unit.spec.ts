@@ -459,10 +459,10 @@ describe("P5: segments that do not belong together", () => {
   it("one of another version is refused, even when it is the last and empty", async () => {
     const { disk, end } = await severalSegments();
     const header = encodeSegmentHeader({ shard, base: end, salt: 1, createdMs: 1 });
-    writeU16(header, 8, 3);
+    writeU16(header, 8, 4);
     writeU32(header, 60, crc32(header, 0, 60));
     disk.writeFile(`${folder}/${segmentName(end)}`, header);
-    expect(() => openLog(disk)).toThrow("format version 3, this program knows 2");
+    expect(() => openLog(disk)).toThrow("format version 4, this program knows 3");
   });
 
   it("files of other names are left alone", async () => {

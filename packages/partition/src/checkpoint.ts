@@ -2,23 +2,43 @@
 //
 // K1. The covered position is written only after everything it covers is on disk (await, then put), whatever order LMDB
 //     commits in and even if one of its transactions fails and a later one succeeds.
-// K2. An entity's head, extents and snapshots are one unit (Q1): a head never stands there without its extents.
+// K2. An entity's head, extents, snapshots and alarm are one unit (Q1): a head never stands there without its extents, and
+//     an alarm stands there if and only if the entity's head says so.
 // K3. An append id is written only after the pages of the filter that know it are on disk. So a crash leaves a filter
 //     that knows too much, never too little: an id that LMDB has is always found (B1).
-// K4. The catalogue and the erasures under way are written in the transaction of the covered position. So a replay from
+// K4. The catalogue, the erasures under way and the open transactions are written in the transaction of the covered position. So a replay from
 //     there counts on from there, nothing is counted twice, and no erasure is ever noted as further than it is.
 // Not promised: one transaction for the whole checkpoint. It would hold the thread, or LMDB's dirty pages, for too long.
 import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import { type BloomFilter, type FilterLayer, filterPageBytes, pageBytesOf } from "./bloom.ts";
-import type { CheckpointWriter, EntityHead, ErasureStage, Forgetting, SnapshotRecord } from "./contract.ts";
-import type { Place } from "./damage.ts";
+import {
+  alarmUnknown,
+  type CheckpointWriter,
+  type EntityHead,
+  type ErasureStage,
+  type Forgetting,
+  type OpenTransactions,
+  type SnapshotRecord,
+} from "./contract.ts";
+import { asReadError, type Place } from "./damage.ts";
 import { metaKeys, type Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { cutIntoChunks, extentFields, writeChunk } from "./extents.ts";
 import { ForgottenHistories } from "./forgetting.ts";
 import { KeyBuilder } from "./keys.ts";
-import { type ValueWriter, writeErasure, writeHead, writeNumber, writeSession, writeSnapshot } from "./values.ts";
+import {
+  openValue,
+  readHead,
+  type ValueWriter,
+  writeErasure,
+  writeHead,
+  writeNothing,
+  writeNumber,
+  writeOpenTransactions,
+  writeSession,
+  writeSnapshot,
+} from "./values.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 /** Append ids and filter pages that one turn puts: about half a millisecond. */
@@ -64,6 +84,7 @@ export class TableCheckpoint implements CheckpointWriter {
   /** Undefined for an erasure that is dropped. */
   readonly #erasures = new Map<string, PendingErasure | undefined>();
   readonly #counts: PendingCount[] = [];
+  #open: OpenTransactions | undefined;
   #state: "open" | "committing" | "ended" | "closed" = "open";
 
   constructor(parts: CheckpointParts) {
@@ -80,10 +101,17 @@ export class TableCheckpoint implements CheckpointWriter {
     this.#state = "closed";
   }
 
-  putEntity(entity: string, head: EntityHead, newExtents: Float64Array, snapshots: readonly SnapshotRecord[]): void {
+  putEntity(
+    entity: string,
+    head: EntityHead,
+    newExtents: Float64Array,
+    snapshots: readonly SnapshotRecord[],
+    alarmBefore?: number | undefined,
+  ): void {
     this.#assertOpen();
     const { tables, queue, values } = this.#parts;
     checkExtentsReachHead(entity, head, newExtents);
+    const before = alarmBefore === alarmUnknown ? this.#storedAlarm(entity) : alarmBefore;
     queue.begin();
     if (this.#headsAwaited.has(entity)) this.#beginAnew(entity, head);
     for (const quads of cutIntoChunks(newExtents)) {
@@ -96,6 +124,7 @@ export class TableCheckpoint implements CheckpointWriter {
     }
     const key = this.#keys.entity(entity);
     queue.put(tables.heads, key, writeHead(values, key, head));
+    if (head.alarm !== before) this.#moveAlarm(entity, before, head.alarm);
   }
 
   putAppendId(entity: string, id: string, position: number): void {
@@ -123,6 +152,11 @@ export class TableCheckpoint implements CheckpointWriter {
   dropErasure(entity: string): void {
     this.#assertOpen();
     this.#erasures.set(entity, undefined);
+  }
+
+  putOpenTransactions(open: OpenTransactions): void {
+    this.#assertOpen();
+    this.#open = open;
   }
 
   putSession(session: number, lastSeenMs: number, calls: Float64Array): void {
@@ -175,6 +209,10 @@ export class TableCheckpoint implements CheckpointWriter {
     queue.begin();
     this.#putCounts();
     this.#putErasures();
+    if (this.#open !== undefined) {
+      const key = metaKeys.transactions;
+      queue.put(tables.meta, key, writeOpenTransactions(values, key, this.#open));
+    }
     queue.put(tables.meta, metaKeys.covered, writeNumber(values, metaKeys.covered, covering));
     await queue.settled();
     onCovered();
@@ -221,6 +259,27 @@ export class TableCheckpoint implements CheckpointWriter {
       const key = this.#keys.typeVersion(aggregate, type, schemaVersion);
       if (count === 0) queue.remove(tables.catalogue, key);
       else queue.put(tables.catalogue, key, writeNumber(values, key, count));
+    }
+  }
+
+  #moveAlarm(entity: string, before: number | undefined, alarm: number | undefined): void {
+    const { tables, queue, values } = this.#parts;
+    const kind = entity.slice(0, entity.indexOf("/"));
+    if (before !== undefined) queue.remove(tables.alarms, this.#keys.alarm(kind, before, entity));
+    if (alarm === undefined) return;
+    const key = this.#keys.alarm(kind, alarm, entity);
+    queue.put(tables.alarms, key, writeNothing(values, key));
+  }
+
+  // As it was last committed. What this checkpoint itself has put since then is the caller's to know.
+  #storedAlarm(entity: string): number | undefined {
+    const { tables, place } = this.#parts;
+    try {
+      const key = this.#keys.entity(entity);
+      const value = tables.heads.get(key);
+      return value === undefined ? undefined : readHead(openValue(key, value)).alarm;
+    } catch (error) {
+      throw asReadError(error, place);
     }
   }
 

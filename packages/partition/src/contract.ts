@@ -12,6 +12,8 @@ export interface EntityHead {
   readonly chain: string;
   /** Sequence of the entity's last tombstone; 0 if it was never erased. It is erased now when this equals `seq`. */
   readonly baseSeq: number;
+  /** When the entity wants to be woken, in milliseconds since 1970; left out by nearly all. */
+  readonly alarm?: number | undefined;
 }
 
 /** One log entry: events `firstSeq` to `firstSeq + count - 1` lie in the entry at this log position. */
@@ -70,6 +72,47 @@ export interface ErasureRecord {
   readonly stage: ErasureStage;
 }
 
+/** An entity that wants to be woken, and when: milliseconds since 1970. */
+export interface AlarmRecord {
+  readonly entity: string;
+  readonly due: number;
+}
+
+export interface AlarmQuery {
+  /** The part of the entity's id before its first slash. */
+  readonly kind: string;
+  /** Inclusive. Default 0. */
+  readonly from?: number;
+  /** Exclusive. Default: no end. */
+  readonly to?: number;
+  /** Only what comes behind this one. */
+  readonly after?: AlarmRecord | undefined;
+  readonly limit: number;
+}
+
+/** Says to `putEntity` that nobody knows which alarm the partition has of an entity: it is looked up, at the price of a read. */
+export const alarmUnknown = -1;
+
+/** A pending entry of a transaction: neither applied nor aborted as far as the log goes. */
+export interface PendingRecord {
+  readonly position: number;
+  /** The shard that decides about the transaction, and its number there. */
+  readonly coordinator: number;
+  readonly number: number;
+}
+
+/** A transaction that was decided here, and of which the log does not say that all other shards have settled it. */
+export interface DecidedRecord {
+  readonly number: number;
+  readonly shards: readonly number[];
+}
+
+/** Transactions over several shards that are open as of the covered position: by position, and by number. */
+export interface OpenTransactions {
+  readonly pending: readonly PendingRecord[];
+  readonly decided: readonly DecidedRecord[];
+}
+
 /** From where on an entity's life counts: what lies below is forgotten. */
 export interface Forgetting {
   /** Sequence of the tombstone. */
@@ -122,6 +165,12 @@ export interface PartitionReader {
   catalogue(): TypeCount[];
   /** By entity. */
   erasures(): ErasureRecord[];
+  /** As of `coveredPosition` exactly. */
+  openTransactions(): OpenTransactions;
+  /** Entities of a kind that have an alarm, by its time, then by the bytes of their ids. Each exactly as its head says. */
+  alarms(query: AlarmQuery): AlarmRecord[];
+  /** How many `alarms` would give without a limit. Looks at each. */
+  countAlarms(query: Omit<AlarmQuery, "limit">): number;
 }
 
 export interface Partition extends PartitionReader {
@@ -165,9 +214,18 @@ export interface CheckpointWriter {
    * the place of the entity's earlier one of the same aggregate; aggregates that are not named keep theirs. All of it
    * becomes readable and durable at once.
    *
+   * The entity's alarm moves with its head. `alarmBefore` is that of the head which the partition has, `alarmUnknown` where
+   * the caller can not tell; left out for an entity whose head there has none.
+   *
    * Put only what the log has on disk: the partition may otherwise outlive the log's tail.
    */
-  putEntity(entity: string, head: EntityHead, newExtents: Float64Array, snapshots: readonly SnapshotRecord[]): void;
+  putEntity(
+    entity: string,
+    head: EntityHead,
+    newExtents: Float64Array,
+    snapshots: readonly SnapshotRecord[],
+    alarmBefore?: number | undefined,
+  ): void;
   putAppendId(entity: string, id: string, position: number): void;
   /**
    * Forgets an erased entity's earlier life. Call it before the `putEntity` of the same checkpoint, whose head has
@@ -191,6 +249,8 @@ export interface CheckpointWriter {
    */
   putErasure(entity: string, seq: number, stage: ErasureStage): void;
   dropErasure(entity: string): void;
+  /** Sets what transactions are open. Durable in the same transaction as the covered position; left out: as before. */
+  putOpenTransactions(open: OpenTransactions): void;
   putSession(session: number, lastSeenMs: number, calls: Float64Array): void;
   dropSession(session: number): void;
   /** Resolves when what was put so far has left this process's own queue: a writer in slices waits for it in between. */

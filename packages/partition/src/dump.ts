@@ -2,12 +2,16 @@
 // equal dumps answer alike; a test holds a rebuilt one against the live one this way.
 //
 // Left out are what only speeds up answers (the filter, where chunks were cut) and the clean-stop mark.
+import { systemKinds } from "@heddle/kernel";
 import type {
+  AlarmRecord,
   AppendIdRecord,
+  DecidedRecord,
   EntityHead,
   ErasureRecord,
   Extent,
   PartitionReader,
+  PendingRecord,
   SessionRecord,
   SnapshotRecord,
   TypeCount,
@@ -21,7 +25,12 @@ export type DumpEntry =
   | ({ readonly table: "append-id" } & AppendIdRecord)
   | ({ readonly table: "session" } & SessionRecord)
   | ({ readonly table: "catalogue" } & TypeCount)
-  | ({ readonly table: "erasure" } & ErasureRecord);
+  | ({ readonly table: "erasure" } & ErasureRecord)
+  | ({ readonly table: "pending" } & PendingRecord)
+  | ({ readonly table: "decided" } & DecidedRecord)
+  | ({ readonly table: "alarm" } & AlarmRecord);
+
+const pageAlarms = 1_000;
 
 export function* dumpPartition(partition: PartitionReader): Generator<DumpEntry, void, undefined> {
   yield { table: "covered", position: partition.coveredPosition };
@@ -34,4 +43,14 @@ export function* dumpPartition(partition: PartitionReader): Generator<DumpEntry,
   for (const record of partition.sessions()) yield { table: "session", ...record };
   for (const record of partition.catalogue()) yield { table: "catalogue", ...record };
   for (const record of partition.erasures()) yield { table: "erasure", ...record };
+  const open = partition.openTransactions();
+  for (const record of open.pending) yield { table: "pending", ...record };
+  for (const record of open.decided) yield { table: "decided", ...record };
+  for (const kind of Object.values(systemKinds)) {
+    let page: AlarmRecord[] = [];
+    do {
+      page = partition.alarms({ kind, after: page.at(-1), limit: pageAlarms });
+      for (const record of page) yield { table: "alarm", ...record };
+    } while (page.length === pageAlarms);
+  }
 }

@@ -17,7 +17,7 @@ import { dataFileProblem, treeProblem } from "./tree-check.ts";
 import { openValue, ValueWriter, writeNumber } from "./values.ts";
 
 /** Version of everything in the environment: tables, keys, values. */
-const formatVersion = 2;
+const formatVersion = 3;
 
 /** The environment's files may grow to this. Address space, not disk or memory: a process has room for 400 such maps. */
 export const defaultBytesMax = 256 * 2 ** 30;
@@ -38,9 +38,10 @@ export interface Tables {
   readonly filter: Table;
   readonly catalogue: Table;
   readonly erasures: Table;
+  readonly alarms: Table;
 }
 
-const tableCount = 9;
+const tableCount = 10;
 /** Bytes of a new environment, several times over. */
 const roomToBegin = 256 * 1024;
 
@@ -50,6 +51,7 @@ export const metaKeys = {
   covered: Buffer.from("covered"),
   cleanEnd: Buffer.from("clean-end"),
   scrubs: Buffer.from("scrubs"),
+  transactions: Buffer.from("transactions"),
 } as const;
 
 interface Stats {
@@ -167,6 +169,7 @@ function openTables({ folder }: Place, access: { readonly bytesMax: number } | "
       filter: table("filter"),
       catalogue: table("catalogue"),
       erasures: table("erasures"),
+      alarms: table("alarms"),
     };
   } catch (error) {
     void root.close();

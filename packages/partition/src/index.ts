@@ -1,8 +1,8 @@
 // partition: the LMDB index of one shard.
 //
-// Owns heads, extents, snapshots, append ids, session windows, the counts of event types and the erasures under way on disk,
-// the Bloom filter before the ids (P4), and the position of the log that all of it covers. Written by checkpoints only;
-// everything can be derived from the log.
+// Owns heads, extents, snapshots, append ids, session windows, the counts of event types, the erasures under way and the
+// open transactions on disk, the Bloom filter before the ids (P4), and the position of the log that all of it covers. Written
+// by checkpoints only; everything can be derived from the log.
 //
 // Promises: a covered position never stands there without what it covers, whatever instruction a crash hits (P5); a
 // damaged value is refused and never taken for another (P5); a full disk leaves it readable (P8); after a scrub no byte of
@@ -11,19 +11,25 @@
 
 // Reading
 // Writing
-export type {
-  AppendIdRecord,
-  CheckpointWriter,
-  EntityHead,
-  ErasureRecord,
-  ErasureStage,
-  Extent,
-  Forgetting,
-  Partition,
-  PartitionReader,
-  SessionRecord,
-  SnapshotRecord,
-  TypeCount,
+export {
+  type AlarmQuery,
+  type AlarmRecord,
+  type AppendIdRecord,
+  alarmUnknown,
+  type CheckpointWriter,
+  type DecidedRecord,
+  type EntityHead,
+  type ErasureRecord,
+  type ErasureStage,
+  type Extent,
+  type Forgetting,
+  type OpenTransactions,
+  type Partition,
+  type PartitionReader,
+  type PendingRecord,
+  type SessionRecord,
+  type SnapshotRecord,
+  type TypeCount,
 } from "./contract.ts";
 export { type DumpEntry, dumpPartition } from "./dump.ts";
 export { checkPartitionFile, destroyPartition } from "./environment.ts";

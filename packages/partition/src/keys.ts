@@ -7,18 +7,25 @@
 //   sessions    session (8 bytes, big-endian)
 //   catalogue   aggregate  00  type  00  schema version (8 bytes, big-endian)
 //   erasures    entity
+//   alarms      kind  00  time (6 bytes, big-endian)  the rest of the entity, behind the kind and its slash
 //   filter      layer (1 byte)  page (4 bytes, big-endian); the layer alone for its header
 //
 // Entity ids hold no control characters, so the zero byte separates safely and keeps an entity's keys together. Names in
 // the catalogue hold none either; append ids may. Each
 // table is a database of its own inside the environment, so keys need no prefix.
+import { systemKinds } from "@heddle/kernel";
 import { invariant, limits } from "@heddle/kernel/internal";
 
-/** LMDB's limit is 1,978 bytes; the longest key is an entity, a zero byte and an append id, 713 bytes. */
-const keyBytesMax = limits.entityIdBytesMax + 1 + Math.max(limits.appendIdBytesMax, limits.nameBytesMax);
+/** An entity's reminders are named by its whole id. */
+const entityBytesMax = systemKinds.reminders.length + 1 + limits.entityIdBytesMax;
+
+/** LMDB's limit is 1,978 bytes; the longest key is an entity, a zero byte and an append id, 724 bytes. */
+const keyBytesMax = entityBytesMax + 1 + Math.max(limits.appendIdBytesMax, limits.nameBytesMax);
 
 const separator = 0x00;
 const sequenceBytes = 8;
+const alarmBytes = 6;
+const slash = 0x2f;
 
 /** Builds keys in a buffer of its own. A key is a view of it, valid until the next one is built. */
 export class KeyBuilder {
@@ -72,6 +79,17 @@ export class KeyBuilder {
     return this.#view(writeU64(this.#buffer, end, schemaVersion));
   }
 
+  /** Without an entity: the first key that an alarm of that time could have. */
+  alarm(kind: string, due: number, entity?: string): Uint8Array {
+    this.#lastEntity = "";
+    const end = this.#text(kind, 0);
+    this.#buffer[end] = separator;
+    const rest = writeU48(this.#buffer, end + 1, due);
+    if (entity === undefined) return this.#view(rest);
+    invariant(entity.startsWith(kind) && entity.charCodeAt(kind.length) === slash, "partition/alarm-kind", { entity });
+    return this.#view(this.#text(entity.slice(kind.length + 1), rest));
+  }
+
   filterPage(layer: number, page: number): Uint8Array {
     this.#lastEntity = "";
     this.#buffer[0] = layer;
@@ -86,8 +104,8 @@ export class KeyBuilder {
 
   #entity(entity: string): number {
     if (entity === this.#lastEntity) return this.#lastEntityEnd;
-    const end = entity.length <= limits.entityIdBytesMax ? this.#text(entity, 0) : entity.length;
-    invariant(end > 0 && end <= limits.entityIdBytesMax, "partition/entity-fits", { bytes: end });
+    const end = entity.length <= entityBytesMax ? this.#text(entity, 0) : entity.length;
+    invariant(end > 0 && end <= entityBytesMax, "partition/entity-fits", { bytes: end });
     this.#lastEntity = entity;
     this.#lastEntityEnd = end;
     return end;
@@ -150,6 +168,15 @@ export function typeVersionOfKey(key: Uint8Array): { aggregate: string; type: st
   };
 }
 
+/** Entity and time of a key of the alarms. */
+export function alarmOfKey(key: Uint8Array): { entity: string; due: number } {
+  const kindEnd = key.indexOf(separator);
+  const restAt = kindEnd + 1 + alarmBytes;
+  const view = new DataView(key.buffer, key.byteOffset, key.length);
+  const due = view.getUint16(kindEnd + 1) * 0x1_0000_0000 + view.getUint32(kindEnd + 3);
+  return { entity: `${textOf(key, 0, kindEnd)}/${textOf(key, restAt, key.length)}`, due };
+}
+
 /** Layer and page of a key of the filter; no page for a layer's header. */
 export function filterPlaceOfKey(key: Uint8Array): { readonly layer: number; readonly page: number | undefined } {
   if (key.length === 1) return { layer: key[0]!, page: undefined };
@@ -171,6 +198,11 @@ function writeU64(buffer: Buffer, at: number, value: number): number {
   invariant(Number.isSafeInteger(value) && value >= 0, "partition/key-number", { value });
   buffer.writeUInt32BE(Math.floor(value / 0x1_0000_0000), at);
   return buffer.writeUInt32BE(value % 0x1_0000_0000, at + 4);
+}
+
+function writeU48(buffer: Buffer, at: number, value: number): number {
+  invariant(Number.isSafeInteger(value) && value >= 0 && value < 2 ** 48, "partition/key-number", { value });
+  return buffer.writeUIntBE(value, at, alarmBytes);
 }
 
 function readU64(key: Uint8Array, at: number): number {

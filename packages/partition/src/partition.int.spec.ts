@@ -57,6 +57,29 @@ describe("partition: a new one", () => {
 });
 
 describe("partition: checkpoints", () => {
+  it("give back which transactions are open, and keep them where a later one says nothing of them", async () => {
+    const folder = freshFolder();
+    let partition = open(folder);
+    expect(partition.openTransactions()).toEqual({ pending: [], decided: [] });
+    const pending = [
+      { position: 88, coordinator: 0, number: 1 },
+      { position: 2 ** 40, coordinator: 65_535, number: 2 ** 48 - 1 },
+    ];
+    const decided = [
+      { number: 7, shards: [] },
+      { number: 2 ** 47, shards: [0, 3, 65_535] },
+    ];
+    const writer = partition.checkpoint(500);
+    writer.putOpenTransactions({ pending, decided });
+    expect(partition.openTransactions()).toEqual({ pending: [], decided: [] });
+    await writer.commit();
+    await partition.checkpoint(600).commit();
+    partition = await reopened(partition, folder);
+    expect(partition.openTransactions()).toEqual({ pending, decided });
+    const rows = [...dumpPartition(partition)].filter(({ table }) => table === "pending" || table === "decided");
+    expect(rows).toHaveLength(4);
+  });
+
   it("give back head, extents and snapshots, at once and after reopening", async () => {
     const folder = freshFolder();
     const first = open(folder);

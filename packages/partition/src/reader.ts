@@ -4,10 +4,13 @@
 // a reader that stops halfway keeps no old pages alive, and iterators of many entries go page by page, by key.
 import { HeddleError } from "@heddle/kernel";
 import type {
+  AlarmQuery,
+  AlarmRecord,
   AppendIdRecord,
   EntityHead,
   ErasureRecord,
   Extent,
+  OpenTransactions,
   PartitionReader,
   SessionRecord,
   SnapshotRecord,
@@ -17,6 +20,7 @@ import { asReadError, type Place } from "./damage.ts";
 import { metaKeys, type Table, type Tables } from "./environment.ts";
 import { type Chunk, type ChunkSource, readChunk, walkBackward, walkForward } from "./extents.ts";
 import {
+  alarmOfKey,
   entityOfKey,
   firstSeqOfKey,
   KeyBuilder,
@@ -25,7 +29,7 @@ import {
   successorOf,
   typeVersionOfKey,
 } from "./keys.ts";
-import { openValue, readErasure, readHead, readSession, readSnapshot } from "./values.ts";
+import { openValue, readErasure, readHead, readOpenTransactions, readSession, readSnapshot } from "./values.ts";
 import type { VarintReader } from "./varint.ts";
 
 /** Entries read at a time by iterators over a whole table, the first page and the largest; sessions are large. */
@@ -151,6 +155,38 @@ export class TableReader implements PartitionReader {
     }));
   }
 
+  openTransactions(): OpenTransactions {
+    return this.#get(this.tables.meta, metaKeys.transactions, readOpenTransactions) ?? { pending: [], decided: [] };
+  }
+
+  alarms({ limit, ...query }: AlarmQuery): AlarmRecord[] {
+    const range = this.#alarmRange(query);
+    if (range === undefined || limit <= 0) return [];
+    return this.#range(this.tables.alarms, { ...range, limit }, ({ key }) => alarmOfKey(key));
+  }
+
+  countAlarms(query: Omit<AlarmQuery, "limit">): number {
+    this.#assertOpen();
+    const range = this.#alarmRange(query);
+    if (range === undefined) return 0;
+    this.counters.reads++;
+    try {
+      return this.tables.alarms.getKeysCount(range);
+    } catch (error) {
+      throw asReadError(error, this.place);
+    }
+  }
+
+  #alarmRange({ kind, from = 0, to = alarmsEnd, after }: Omit<AlarmQuery, "limit">): Range | undefined {
+    if (to <= from || (after !== undefined && after.due >= to)) return undefined;
+    const isBehind = after !== undefined && after.due >= from;
+    const start = isBehind
+      ? successorOf(this.#keys.alarm(kind, after.due, after.entity))
+      : this.#keys.alarm(kind, from);
+    const end = to < alarmsEnd ? this.#endKeys.alarm(kind, to) : this.#endKeys.endOf(kind);
+    return { start, end };
+  }
+
   /** Overridden where the filter is loaded. */
   protected mayHoldAppendId(_key: Uint8Array): boolean {
     return true;
@@ -223,6 +259,9 @@ export class TableReader implements PartitionReader {
 }
 
 const firstKey = Uint8Array.of(0);
+
+/** Times take six bytes. */
+const alarmsEnd = 2 ** 48;
 
 function readPosition(value: VarintReader): number {
   return value.unsigned();

@@ -1,15 +1,18 @@
 // Values: what stands under a key. Numbers are varints, and the last four bytes are a checksum over key and value.
 //
-//   head       sequence, log position, ms, base sequence, hash chain (32 bytes, or none)
+//   head       sequence, log position, ms, base sequence, hash chain (32 bytes, or none), alarm (or nothing)
+//   alarm      nothing
 //   extents    see extents.ts
 //   snapshot   fold version, sequence, state (the rest)
 //   append id  log position
 //   session    ms, then for each call: call number, log position, as differences from the call before
 //   erasure    sequence, stage (0 count, 1 log, 2 scrub)
+//   open transactions  pending: how many, and each one's position, coordinator, number; decided: how many, and each one's
+//                      number, how many shards, and these
 //   number     one number (the meta table, the catalogue)
 import { invariant } from "@heddle/kernel/internal";
 import { checksumOf } from "./checksum.ts";
-import type { EntityHead, ErasureStage, SnapshotRecord } from "./contract.ts";
+import type { EntityHead, ErasureStage, OpenTransactions, SnapshotRecord } from "./contract.ts";
 import { MalformedValue, VarintReader, varintBytesMax, writeSignedVarint, writeVarint } from "./varint.ts";
 
 const checksumBytes = 4;
@@ -94,17 +97,19 @@ export function openValue(key: Uint8Array, value: Uint8Array, length = value.len
 }
 
 export function writeHead(values: ValueWriter, key: Uint8Array, head: EntityHead): Uint8Array {
-  const { chain, baseSeq, seq } = head;
+  const { chain, baseSeq, seq, alarm } = head;
   if (!isChainLength(chain.length)) invariant(false, "partition/chain-bytes", { length: chain.length });
   if (baseSeq > seq) invariant(false, "partition/base-within", { baseSeq, seq });
-  return values
-    .begin(4 * varintBytesMax + chainBytes)
+  values
+    .begin(5 * varintBytesMax + chainBytes)
     .unsigned(seq)
     .unsigned(head.position)
     .unsigned(head.time)
     .unsigned(baseSeq)
-    .latin1(chain)
-    .seal(key);
+    .latin1(chain);
+  // An alarm takes fewer bytes than a chain, so that the two tell each other apart by what is left.
+  if (alarm !== undefined) values.unsigned(alarm);
+  return values.seal(key);
 }
 
 export function readHead(value: VarintReader): EntityHead {
@@ -112,13 +117,19 @@ export function readHead(value: VarintReader): EntityHead {
   const position = value.unsigned();
   const time = value.unsigned();
   const baseSeq = value.unsigned();
-  const chain = value.latin1();
-  if (!isChainLength(chain.length)) throw new MalformedValue("a hash chain is cut off");
-  return { seq, position, time, chain, baseSeq };
+  const chain = value.left < chainBytes ? "" : value.latin1(chainBytes);
+  const alarm = value.atEnd ? undefined : value.unsigned();
+  if (!value.atEnd) throw new MalformedValue("a head is longer than what it says");
+  return { seq, position, time, chain, baseSeq, alarm };
 }
 
 function isChainLength(length: number): boolean {
   return length === chainBytes || length === 0;
+}
+
+/** Says nothing but that its key stands there. */
+export function writeNothing(values: ValueWriter, key: Uint8Array): Uint8Array {
+  return values.begin(0).seal(key);
 }
 
 export function writeErasure(values: ValueWriter, key: Uint8Array, seq: number, stage: ErasureStage): Uint8Array {
@@ -134,6 +145,43 @@ export function readErasure(value: VarintReader): { seq: number; stage: ErasureS
   const stage = erasureStages[value.unsigned()];
   if (stage === undefined) throw new MalformedValue("an erasure at no known stage");
   return { seq, stage };
+}
+
+export function writeOpenTransactions(
+  values: ValueWriter,
+  key: Uint8Array,
+  { pending, decided }: OpenTransactions,
+): Uint8Array {
+  const shardCount = decided.reduce((sum, { shards }) => sum + shards.length, 0);
+  values.begin((2 + 3 * pending.length + 2 * decided.length + shardCount) * varintBytesMax).unsigned(pending.length);
+  for (const { position, coordinator, number } of pending) {
+    values.unsigned(position).unsigned(coordinator).unsigned(number);
+  }
+  values.unsigned(decided.length);
+  for (const { number, shards } of decided) {
+    values.unsigned(number).unsigned(shards.length);
+    for (const shard of shards) values.unsigned(shard);
+  }
+  return values.seal(key);
+}
+
+export function readOpenTransactions(value: VarintReader): OpenTransactions {
+  const pending = readList(value, () => ({
+    position: value.unsigned(),
+    coordinator: value.unsigned(),
+    number: value.unsigned(),
+  }));
+  const decided = readList(value, () => ({
+    number: value.unsigned(),
+    shards: readList(value, () => value.unsigned()),
+  }));
+  return { pending, decided };
+}
+
+function readList<T>(value: VarintReader, item: () => T): T[] {
+  const items: T[] = [];
+  for (let left = value.unsigned(); left > 0; left--) items.push(item());
+  return items;
 }
 
 export function writeSnapshot(values: ValueWriter, key: Uint8Array, snapshot: SnapshotRecord): Uint8Array {

@@ -82,11 +82,16 @@ export class VarintReader {
     return bytes[from]! * 0x100_0000 + low;
   }
 
-  /** Everything that is left, a latin1 character for each byte. */
-  latin1(): string {
+  /** Bytes that are left. */
+  get left(): number {
+    return this.#end - this.#at;
+  }
+
+  /** So many of the bytes that are left, a latin1 character for each. */
+  latin1(length: number): string {
     const from = this.#at;
-    this.#at = this.#end;
-    return Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + from, this.#end - from).toString("latin1");
+    this.#at = from + length;
+    return Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + from, length).toString("latin1");
   }
 
   /** A copy of everything that is left. */

@@ -181,18 +181,20 @@ export function writeBodyStart(
     writeU48(bytes, p, fields.expectedSeq);
     p += 6;
   }
-  if (fields.id !== undefined) {
-    const idBytes = textBytes(bytes, p + 1, fields.id, limits.appendIdBytesMax);
-    if (idBytes === 0 || idBytes > limits.appendIdBytesMax) {
-      throw new HeddleError("INVALID_REQUEST", {
-        path: "id",
-        problem: `wanted 1 to ${limits.appendIdBytesMax} bytes of well-formed text, found ${shown(fields.id)}`,
-      });
-    }
-    bytes[p] = idBytes;
-    p += 1 + idBytes;
+  return fields.id === undefined ? p : writeId(bytes, p, fields.id);
+}
+
+/** u8 length, id. Errors: `INVALID_REQUEST` for one that is empty, too long, or no text. */
+export function writeId(bytes: Uint8Array, at: number, id: string): number {
+  const idBytes = textBytes(bytes, at + 1, id, limits.appendIdBytesMax);
+  if (idBytes === 0 || idBytes > limits.appendIdBytesMax) {
+    throw new HeddleError("INVALID_REQUEST", {
+      path: "id",
+      problem: `wanted 1 to ${limits.appendIdBytesMax} bytes of well-formed text, found ${shown(id)}`,
+    });
   }
-  return p;
+  bytes[at] = idBytes;
+  return at + 1 + idBytes;
 }
 
 export function writeName(bytes: Uint8Array, at: number, name: string, what: string): number {
@@ -267,11 +269,7 @@ export class BodyCursor {
     into.aggregate = this.name(into.aggregate);
     const flags = this.u8();
     into.expectedSeq = flags & appendFlags.expectedSeq ? readU48(this.#bytes, this.skip(6)) : -1;
-    const idFrom = this.at + 1;
-    into.id = flags & appendFlags.id ? this.name() : "";
-    if (flags & appendFlags.id && (this.at === idFrom || this.at - idFrom > limits.appendIdBytesMax)) {
-      throw badFrame(`an id has 1 to ${limits.appendIdBytesMax} bytes, found ${this.at - idFrom}`);
-    }
+    into.id = flags & appendFlags.id ? this.id() : "";
     return flags;
   }
 
@@ -291,6 +289,16 @@ export class BodyCursor {
   entity(): string {
     const length = readU16(this.#bytes, this.skip(2));
     return this.#text(length);
+  }
+
+  id(): string {
+    const start = this.at + 1;
+    const id = this.name();
+    const idBytes = this.at - start;
+    if (idBytes === 0 || idBytes > limits.appendIdBytesMax) {
+      throw badFrame(`an id has 1 to ${limits.appendIdBytesMax} bytes, found ${idBytes}`);
+    }
+    return id;
   }
 
   /** `likely`: what the last body had in this place. */

@@ -55,6 +55,8 @@ export const requestKind = {
   prepare: 34,
   settle: 35,
   inquire: 36,
+  /** A saga's record holds copies of what an entity was given that is being erased: the record goes, too. */
+  sagaErase: 37,
 } as const;
 
 /** Kinds from here on come from shards of the same cluster only. */

@@ -16,7 +16,18 @@ export type { EntityPage, ListedEntity, ListQuery } from "./list-pages.ts";
 export type { Moment } from "./moment.ts";
 // What appends and commands resolve to
 export { RejectedError } from "./rejected-error.ts";
-export type { AppendResult, Receipt, Rejection, RejectionFacts } from "./replies.ts";
+// What is said about reminders
+export type {
+  LastReminder,
+  ListedReminder,
+  MissedPolicy,
+  ReminderOutcome,
+  ReminderPage,
+  ReminderQuery,
+  ReminderReceipt,
+  ReminderRecord,
+} from "./reminders.ts";
+export type { AppendResult, Receipt, Rejection, RejectionFacts, TransactionRejection } from "./replies.ts";
 export type {
   ListedSaga,
   SagaIntervention,

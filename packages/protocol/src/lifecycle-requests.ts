@@ -74,21 +74,24 @@ export interface DeleteFields {
   readonly entity: string;
   /** Answer as soon as the log is clean: the receipt is provisional then. */
   readonly provisional: boolean;
+  /** Answer as soon as the tombstone is durable: the rest is sure to follow. For calls between shards. */
+  readonly buried?: boolean | undefined;
 }
 
-/** u16 length, entity | u8: 1 for an early answer. */
+/** u16 length, entity | u8: 1 for an answer when the log is clean, 2 for one when the tombstone is durable. */
 export function writeDeleteBody(fields: DeleteFields, reserve: Reserve): number {
   const { bytes, at } = reserve(8 + 3 * fields.entity.length);
   const p = writePrefixed(bytes, at, fields.entity);
-  bytes[p] = fields.provisional ? 1 : 0;
+  bytes[p] = fields.buried === true ? 2 : fields.provisional ? 1 : 0;
   return p + 1 - at;
 }
 
 export function readDeleteBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): DeleteFields {
   const cursor = new BodyCursor(bytes, from, to, texts);
-  const fields = { entity: cursor.entity(), provisional: cursor.u8() === 1 };
+  const entity = cursor.entity();
+  const answer = cursor.u8();
   checkEnd(cursor, to);
-  return fields;
+  return { entity, provisional: answer === 1, buried: answer === 2 };
 }
 
 export interface ImportFields extends AppendFields {

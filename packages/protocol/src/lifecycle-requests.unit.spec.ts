@@ -72,7 +72,7 @@ describe("lifecycle requests: round trip", () => {
     fc.assert(
       fc.property(entity, fc.boolean(), (entity, provisional) => {
         const { bytes, from, to } = write(writeDeleteBody, { entity, provisional });
-        expect(readDeleteBody(bytes, from, to, texts)).toEqual({ entity, provisional });
+        expect(readDeleteBody(bytes, from, to, texts)).toEqual({ entity, provisional, buried: false });
       }),
     );
   });

@@ -51,16 +51,37 @@ export type Rejection =
 
 export type AppendResult = Receipt | Rejection;
 
-export type RejectionFacts<C extends Rejection["code"]> = Extract<Rejection, { code: C }>["facts"];
+/** One operation of a transaction was rejected, so nothing of the transaction was written. A value, as a rejection is. */
+export interface TransactionRejection {
+  readonly ok: false;
+  readonly code: "TRANSACTION_REJECTED";
+  readonly message: string;
+  readonly facts: {
+    /** Which, from 0, in the order in which they were given. */
+    readonly operation: number;
+    readonly entity: string;
+    /** What was said to it. */
+    readonly rejection: Rejection;
+  };
+}
 
-const rejectionText: { readonly [C in Rejection["code"]]: (facts: RejectionFacts<C>) => string } = {
+export type AnyRejection = Rejection | TransactionRejection;
+
+export type RejectionFacts<C extends AnyRejection["code"]> = Extract<AnyRejection, { code: C }>["facts"];
+
+const rejectionText: { readonly [C in AnyRejection["code"]]: (facts: RejectionFacts<C>) => string } = {
   INVARIANT_VIOLATED: (f) => `event ${f.index} would break the rule ${JSON.stringify(f.rule)} of ${f.aggregate}`,
   SEQUENCE_CONFLICT: (f) => `expected the entity at sequence ${f.expectedSeq}, it is at ${f.actualSeq}`,
   COMMAND_REJECTED: (f) => `${f.command} was rejected: ${f.reason}`,
+  TRANSACTION_REJECTED: (f) =>
+    `nothing was written, for operation ${f.operation}, on ${f.entity}: ${f.rejection.message}`,
 };
 
-export function rejection<C extends Rejection["code"]>(code: C, facts: RejectionFacts<C>): Rejection {
-  return { ok: false, code, message: rejectionText[code](facts), facts } as Rejection;
+export function rejection<C extends AnyRejection["code"]>(
+  code: C,
+  facts: RejectionFacts<C>,
+): Extract<AnyRejection, { code: C }> {
+  return { ok: false, code, message: rejectionText[code](facts), facts } as Extract<AnyRejection, { code: C }>;
 }
 
 export const receiptFrameBytes = 36;
@@ -116,14 +137,14 @@ export function encodeErrorReply(call: number, error: HeddleError): Uint8Array {
   return encodeReply(replyKind.error, call, toWireError(error));
 }
 
-export function encodeRejectionReply(call: number, value: Rejection): Uint8Array {
+export function encodeRejectionReply(call: number, value: AnyRejection): Uint8Array {
   return encodeReply(replyKind.rejected, call, { code: value.code, facts: value.facts });
 }
 
 /** A reply taken apart. `call` 0 speaks of the connection as a whole. */
 export type Reply =
   | { readonly kind: "receipt"; readonly call: number; readonly receipt: Receipt }
-  | { readonly kind: "rejected"; readonly call: number; readonly rejection: Rejection }
+  | { readonly kind: "rejected"; readonly call: number; readonly rejection: AnyRejection }
   | { readonly kind: "error"; readonly call: number; readonly error: HeddleError }
   | { readonly kind: "value"; readonly call: number; readonly value: unknown }
   | { readonly kind: "welcome"; readonly call: number; readonly value: unknown }
@@ -160,12 +181,20 @@ function rebuild<T>(map: Record<string, unknown>, read: (map: Record<string, unk
   }
 }
 
-function readRejection({ code, facts }: Record<string, unknown>): Rejection {
+function readRejection({ code, facts }: Record<string, unknown>): AnyRejection {
   if (typeof code !== "string" || !Object.hasOwn(rejectionText, code) || typeof facts !== "object") {
     throw new TypeError("an unknown kind of rejection");
   }
-  return rejection(code as Rejection["code"], facts as never);
+  if (code !== "TRANSACTION_REJECTED") return rejection(code as Rejection["code"], facts as never);
+  const { operation, entity, rejection: inner } = facts as RejectionFacts<"TRANSACTION_REJECTED">;
+  // One level only: a rejection in a rejection in a rejection is nobody's.
+  if (!Number.isSafeInteger(operation) || typeof entity !== "string" || !Object.hasOwn(innerText, inner.code)) {
+    throw new TypeError("a transaction's rejection that says not of what");
+  }
+  return rejection(code, { operation, entity, rejection: rejection(inner.code, inner.facts as never) });
 }
+
+const { TRANSACTION_REJECTED: _, ...innerText } = rejectionText;
 
 function readError({ code, facts }: Record<string, unknown>): HeddleError {
   if (typeof code !== "string") throw new TypeError("an error without a code");

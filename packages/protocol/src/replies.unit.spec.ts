@@ -58,6 +58,25 @@ describe("replies: round trip", () => {
     expect(all[0]!.message).toBe('event 2 would break the rule "never negative" of Account');
   });
 
+  it("a transaction's rejection, with the one that an operation was given inside", () => {
+    const inner = rejection("COMMAND_REJECTED", { command: "Withdraw", reason: "TOO_LITTLE", details: { balance: 3 } });
+    const facts = { operation: 1, entity: "account/alice", rejection: inner };
+    const value = rejection("TRANSACTION_REJECTED", facts);
+    expect(value.message).toBe(
+      "nothing was written, for operation 1, on account/alice: Withdraw was rejected: TOO_LITTLE",
+    );
+    expect(read(encodeRejectionReply(9, value))).toStrictEqual({ kind: "rejected", call: 9, rejection: value });
+    for (const wrong of [
+      { ...facts, operation: "1" },
+      { ...facts, entity: 5 },
+      { ...facts, rejection: value },
+      { ...facts, rejection: null },
+      { ...facts, rejection: { code: "COMMAND_REJECTED" } },
+    ]) {
+      isBadFrame(encodeReply(replyKind.rejected, 9, { code: "TRANSACTION_REJECTED", facts: wrong }));
+    }
+  });
+
   it("errors, rebuilt from their code with facts, sentence and whether a retry can help", () => {
     const error = new HeddleError("OVERLOADED", { queue: "mailbox", depth: 5, depthMax: 5 });
     const reply = read(encodeErrorReply(9, error)) as Extract<Reply, { kind: "error" }>;

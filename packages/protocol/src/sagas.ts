@@ -61,7 +61,7 @@ export interface SagaRecord {
   readonly name?: string;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
-  /** When it must have ended, unless it is stuck. */
+  /** When it turned back, or will, if it is not committed by then. In milliseconds since 1970. */
   readonly deadline: number;
   readonly endedAt?: number;
   readonly steps: readonly (SagaStepOutcome & {
@@ -92,11 +92,11 @@ export interface ListedSaga {
 
 export interface SagaQuery {
   /** Default `all`; `unfinished` are running, compensating and stuck ones. */
-  readonly only?: "all" | "unfinished" | "stuck";
+  readonly only?: "all" | "unfinished" | "stuck" | undefined;
   /** 1 to 10,000. Default 100. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** From the page before. */
-  readonly cursor?: string;
+  readonly cursor?: string | undefined;
 }
 
 /** Behind the last page there is no cursor. */

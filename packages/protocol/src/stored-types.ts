@@ -13,6 +13,8 @@ export interface StoredType {
 export function sumTypes(shards: readonly (readonly StoredType[])[]): StoredType[] {
   const sums = new Map<string, StoredType>();
   for (const row of shards.flat()) {
+    // Sagas and reminders are kept as events, too.
+    if (row.aggregate.startsWith("$")) continue;
     const key = `${row.aggregate}\0${row.type}\0${String(row.schemaVersion).padStart(5, "0")}`;
     const sum = sums.get(key);
     sums.set(key, { ...row, count: row.count + (sum?.count ?? 0) });

@@ -1,12 +1,12 @@
 // Activation: entities come to life from the partition and the log, and go back to sleep when memory has too many.
 //
-// A1. An entity with anything that the partition does not have is never let go.
+// A1. An entity with anything that the partition does not have is never let go, nor one that a transaction holds.
 // A2. Beyond its bounds memory grows by such entities only, and the log's tail bounds those (see shard.ts, P8).
 import type { CompiledContext } from "@heddle/domain/internal";
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
-import { type EntityId, HeddleError, hashEntity, parseAnyEntityId } from "@heddle/kernel";
+import { type EntityId, HeddleError, hashEntity, isSystemEntity, parseAnyEntityId } from "@heddle/kernel";
 import { invariant, shardOfHash } from "@heddle/kernel/internal";
-import type { EntityHead, Extent, Partition } from "@heddle/partition/internal";
+import { alarmUnknown, type EntityHead, type Extent, type Partition } from "@heddle/partition/internal";
 import { decodeValue } from "@heddle/protocol/internal";
 import { initialStates } from "./decide.ts";
 import { encodeState } from "./encode-state.ts";
@@ -229,6 +229,11 @@ export class Activation {
     return entityBytes * (this.#changed.length + this.#inCheckpoint.length);
   }
 
+  /** Whether the partition does not have an entity as it is. */
+  isChanged(id: string): boolean {
+    return this.#active.get(id)?.dirty === true;
+  }
+
   /** Entities in memory that the partition does not have as they are. */
   *changed(): Generator<Entity> {
     for (const entity of this.#changed) yield entity;
@@ -254,6 +259,7 @@ export class Activation {
       entity.cut = undefined;
       if (entity.flushingExtents.length > 0) entity.newExtents = entity.flushingExtents.concat(entity.newExtents);
       entity.flushingExtents = noExtents;
+      if (isSystemEntity(entity.id)) entity.storedAlarm = alarmUnknown;
       // One that changed since is in the list already.
       if (entity.queuedFor !== this.#nextCheckpoint) this.#markChanged(entity);
     }
@@ -272,6 +278,11 @@ export class Activation {
     this.#makeRoom(0, stepsPerTick);
   }
 
+  /** Lets go of an entity that is not likely to be wanted soon, if memory need not hold it (A1). */
+  letGo(entity: Entity): void {
+    if (!entity.dirty && entity.hold === undefined) this.#forget(entity);
+  }
+
   // Until so many newcomers fit, or the steps are used up.
   #makeRoom(newcomers: number, steps: number): void {
     const { activeEntitiesMax, stateBytesMax } = this.#options;
@@ -281,7 +292,7 @@ export class Activation {
       const { value: entity, done } = this.#hand.next();
       if (done === true) this.#hand = undefined;
       else if (entity.touched) entity.touched = false;
-      else if (!entity.dirty) this.#forget(entity);
+      else if (!entity.dirty && entity.hold === undefined) this.#forget(entity);
     }
   }
 
@@ -336,7 +347,12 @@ export class Activation {
   begin(entity: Entity, seq: number): { readonly states: unknown[]; readonly covered: number[] } {
     const { domain } = this.#options;
     const states = initialStates(domain, entity.id);
-    const covered = states.map(() => Math.max(0, entity.baseSeq - 1));
+    const isSystem = isSystemEntity(entity.id);
+    const covered: number[] = [];
+    for (const { index, system } of domain.aggregates.values()) {
+      // An aggregate that the entity has not got has nothing to see, and never a snapshot.
+      covered[index] = system === isSystem ? Math.max(0, entity.baseSeq - 1) : Number.POSITIVE_INFINITY;
+    }
     if (entity.seq > 0) this.#applySnapshots(entity, seq, states, covered);
     return { states, covered };
   }

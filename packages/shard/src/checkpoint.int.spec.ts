@@ -358,6 +358,7 @@ function bound(writer: ReturnType<Partition["checkpoint"]>): ReturnType<Partitio
     putTypeCount: (...args) => writer.putTypeCount(...args),
     putErasure: (...args) => writer.putErasure(...args),
     dropErasure: (entity) => writer.dropErasure(entity),
+    putOpenTransactions: (open) => writer.putOpenTransactions(open),
     drained: () => writer.drained(),
     commit: () => writer.commit(),
   };

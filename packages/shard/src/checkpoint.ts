@@ -9,14 +9,22 @@
 // Not promised: that it succeeds. Recovery then starts from an older position.
 import type { CompiledContext } from "@heddle/domain/internal";
 import { HeddleError, isSystemEntity } from "@heddle/kernel";
-import type { CheckpointWriter, Partition, SnapshotRecord, TypeCount } from "@heddle/partition/internal";
+import type {
+  CheckpointWriter,
+  OpenTransactions as OpenTransactionRecords,
+  Partition,
+  SnapshotRecord,
+  TypeCount,
+} from "@heddle/partition/internal";
 import type { Activation } from "./activation.ts";
+import type { Alarms } from "./alarms.ts";
 import type { AppendId, AppendIds } from "./append-ids.ts";
 import { encodeState } from "./encode-state.ts";
 import { type Entity, extentWidth, noExtents } from "./entity.ts";
 import type { Erasures, ErasuresCut } from "./erasures.ts";
 import type { ChangedSessions, Sessions } from "./sessions.ts";
 import { SortInTurns } from "./sort-in-turns.ts";
+import type { OpenTransactions } from "./transactions/open-transactions.ts";
 import { putTypeCounts, type TypeCounts } from "./type-counts.ts";
 
 // What one turn writes: about a millisecond of the shard's thread.
@@ -34,10 +42,12 @@ export interface CheckpointOptions {
   readonly partition: Partition;
   readonly domain: CompiledContext;
   readonly activation: Activation;
+  readonly alarms: Alarms;
   readonly appendIds: AppendIds;
   readonly sessions: Sessions;
   readonly types: TypeCounts;
   readonly erasures: Erasures;
+  readonly transactions: OpenTransactions;
   readonly covering: number;
   /** Resolves when the log is on disk up to `covering`; left out where it is anyway. */
   readonly syncLog?: (() => Promise<void>) | undefined;
@@ -56,6 +66,7 @@ export class Checkpoint {
   readonly #sessions: ChangedSessions;
   readonly #types: readonly TypeCount[];
   readonly #erasures: ErasuresCut;
+  readonly #open: OpenTransactionRecords;
   #cancelled = false;
 
   constructor(options: CheckpointOptions) {
@@ -66,6 +77,7 @@ export class Checkpoint {
     this.#sessions = options.sessions.takeChanged();
     this.#types = options.types.takeChanged();
     this.#erasures = options.erasures.cut();
+    this.#open = options.transactions.records();
     this.done = this.#run();
   }
 
@@ -85,6 +97,7 @@ export class Checkpoint {
       await this.#writeSessions();
       putTypeCounts(this.#writer, this.#types);
       this.#erasures.put(this.#writer);
+      this.#writer.putOpenTransactions(this.#open);
       crashPoint?.("checkpoint:before-commit");
       await this.#writer.commit();
     } catch (error) {
@@ -112,7 +125,11 @@ export class Checkpoint {
 
   // Returns the bytes of its snapshots.
   #writeEntity(entity: Entity): number {
-    if (entity.cut === undefined) entity.keepCut();
+    const { alarms } = this.#options;
+    if (entity.cut === undefined) {
+      alarms.beforeCut(entity);
+      entity.keepCut();
+    }
     const { seq, position, time, chain, states } = entity.cut!;
     entity.cut = undefined;
     const forgetting = this.#erasures.forgetting(entity.id);
@@ -123,7 +140,10 @@ export class Checkpoint {
     }
     const baseSeq = forgetting?.belowSeq ?? entity.indexBase;
     const snapshots = states === undefined ? [] : this.#snapshots(entity.id, states, seq);
-    this.#writer.putEntity(entity.id, { seq, position, time, chain, baseSeq }, Float64Array.from(extents), snapshots);
+    const alarm = alarms.of(entity, states);
+    const head = { seq, position, time, chain, baseSeq, alarm };
+    this.#writer.putEntity(entity.id, head, Float64Array.from(extents), snapshots, entity.storedAlarm);
+    entity.storedAlarm = alarm;
     const bytes = snapshots.reduce((sum, snapshot) => sum + snapshot.state.length, 0);
     if (states !== undefined) this.#options.activation.weigh(entity, bytes);
     return bytes;
@@ -175,7 +195,12 @@ export class Checkpoint {
   async #settle(): Promise<void> {
     for (let at = 0; at < this.#entities.length; at += sliceSettledMax) {
       if (at > 0) await new Promise<void>((resolve) => this.#options.schedule(resolve));
-      for (const entity of this.#entities.slice(at, at + sliceSettledMax)) entity.flushingExtents = noExtents;
+      for (const entity of this.#entities.slice(at, at + sliceSettledMax)) {
+        entity.flushingExtents = noExtents;
+        if (entity.queuedFor === 0) this.#options.alarms.saved(entity);
+        // An ended saga is seldom asked about again, and there are many: they would drive out the entities of their steps.
+        if (entity.storedAlarm === undefined && isSystemEntity(entity.id)) this.#options.activation.letGo(entity);
+      }
     }
     this.#options.activation.taken();
     this.#options.appendIds.flushed();

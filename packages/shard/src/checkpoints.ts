@@ -170,16 +170,18 @@ export class Checkpoints {
   // Begins in this very turn. Errors: what `done` rejects with; `CLOSED` when the partition was closed under the shard.
   async #run(): Promise<void> {
     const { shard, partition, domain, durability, schedule, crashPoint } = this.#options.shard;
-    const { log, activation, appendIds, sessions, types, erasures } = this.#options.memory();
+    const { log, activation, alarms, appendIds, sessions, types, erasures, transactions } = this.#options.memory();
     this.#running = new Checkpoint({
       shard,
       partition,
       domain,
       activation,
+      alarms,
       appendIds,
       sessions,
       types,
       erasures,
+      transactions,
       covering: log.durableEnd,
       syncLog: durability === "os" ? () => this.#syncLog() : undefined,
       schedule: (task) => schedule(task, 0),

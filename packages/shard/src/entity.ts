@@ -1,6 +1,7 @@
 // Entity: one live actor of a shard, in memory while it is active.
 import type { EntityId } from "@heddle/kernel";
 import type { EntityHead } from "@heddle/partition/internal";
+import type { Hold } from "./transactions/holds.ts";
 
 /** An entity as the running checkpoint is to write it, kept because the entity has moved on since. */
 export interface EntityCut {
@@ -44,6 +45,12 @@ export class Entity {
    */
   flushingExtents: number[] = noExtents;
   cut: EntityCut | undefined = undefined;
+  /** The alarm that the partition has of it; `alarmUnknown` after a checkpoint that failed. */
+  storedAlarm: number | undefined;
+  /** The transaction that keeps this entity for itself: everybody else waits for it (transactions/holds.ts). */
+  hold: Hold | undefined = undefined;
+  /** Position of the last entry that a transaction of another shard has brought: it was decided before it is durable here. */
+  appliedAt = -1;
   /** Used since the hand of passivation last came by. */
   touched = true;
 
@@ -56,6 +63,7 @@ export class Entity {
     this.indexBase = head.baseSeq;
     this.chain = head.chain;
     this.chainedSeq = head.seq;
+    this.storedAlarm = head.alarm;
   }
 
   /** Erased, and nothing written since. */

@@ -2,6 +2,8 @@
 // against a crash, and says when it is done.
 //
 //   tombstone   in the log, durable: this is the intent; from here on the entity is erased for every reader and writer
+//   bury        records elsewhere that hold copies of what it was given (of sagas) are erased with it: first it is made sure that
+//               they will be, for afterwards nobody knows of them; at the end it is waited for
 //   count       its events are read once more, and taken out of the catalogue's counts by the next checkpoint
 //   log         its entries are overwritten in place; then its keys, without which no backup can be read
 //   forget      a checkpoint drops its snapshots, extents and append ids from the partition
@@ -14,7 +16,10 @@
 // E1. One erasure of an entity at a time: no new life is erased, and none begins, before the one before is gone.
 // E2. What fails is begun again at a later tick, from the stage that it had reached; whoever waits is told why.
 // E3. It ends within a slice of work when it is stopped, whatever it waits for.
+// E4. One that has to wait for a saga to end holds up no other.
+// Not promised: that a receipt asked for anew after a crash has waited for records elsewhere; they are erased all the same.
 // Not promised: how long it takes. Appends of other entities go on meanwhile, in the turns between.
+import { entryFlags } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import type { CheckpointWriter, ErasureStage, Extent, Forgetting } from "@heddle/partition/internal";
 import { encodeErrorReply, encodeReply, replyKind } from "@heddle/protocol/internal";
@@ -56,6 +61,12 @@ interface Erasure {
   forgotten: boolean;
   /** The life that ends here began at this tombstone, or at 0. */
   readonly life: number;
+  /** Records elsewhere that go with it, once they have been looked for. */
+  copies: ReadonlySet<string> | undefined;
+  /** It cannot go on now, and is tried again at a tick: one of the records is still needed. */
+  isHeldUp: boolean;
+  /** All is done here; what is left is to hear that the records elsewhere are gone. */
+  isWaiting: boolean;
   waiters: Waiter[];
 }
 
@@ -89,11 +100,13 @@ export class Erasures {
   #running: Promise<void> | undefined;
   /** Nothing new begins, and what is under way ends at its next turn. */
   #stopped = false;
+  readonly #stopping = Promise.withResolvers<never>();
   /** The last round stopped early; it is begun again at a tick. */
   #failed = false;
 
   constructor(options: ErasuresOptions) {
     this.#options = options;
+    this.#stopping.promise.catch(() => {});
   }
 
   get count(): number {
@@ -107,7 +120,9 @@ export class Erasures {
 
   /** A tombstone that was appended, or found in the log's tail, or that the partition says is not done with. */
   add(receipt: TombstoneFacts, life: number, stage: ErasureStage): void {
-    this.#erasures.set(receipt.entity, { receipt, stage, forgotten: stage === "scrub", life, waiters: [] });
+    const forgotten = stage === "scrub";
+    const state = { copies: undefined, isHeldUp: false, isWaiting: false };
+    this.#erasures.set(receipt.entity, { receipt, stage, forgotten, life, ...state, waiters: [] });
   }
 
   /** Answers when the erasure of an entity is done, or its log is clean if that is enough. */
@@ -134,12 +149,14 @@ export class Erasures {
   /** As `start`, also after a failure. To be called every now and then. */
   tick(): void {
     if (this.#running === undefined) this.#failed = false;
+    for (const erasure of this.#erasures.values()) erasure.isHeldUp = false;
     this.start();
   }
 
   /** Resolves when nothing is under way any more; nothing new begins. What waits for an erasure is answered with an error. */
   async stop(error: HeddleError): Promise<void> {
     this.#stopped = true;
+    this.#stopping.reject(new HeddleError("CLOSED", { what: `the erasures of shard ${this.#options.shard.shard}` }));
     await this.#running;
     this.#failWaiters([...this.#erasures.values()], error);
   }
@@ -174,12 +191,15 @@ export class Erasures {
   async #run(): Promise<void> {
     while (!this.#stopped && !this.#failed) {
       const { durableEnd } = this.#options.memory().log;
-      const batch = [...this.#erasures.values()].filter(
-        ({ receipt, stage }) => receipt.position < durableEnd && stage !== "done",
+      let batch = [...this.#erasures.values()].filter(
+        ({ receipt, stage, isHeldUp, isWaiting }) =>
+          receipt.position < durableEnd && stage !== "done" && !isHeldUp && !isWaiting,
       );
       if (batch.length === 0) return;
       try {
-        await this.#erase(batch);
+        for (const erasure of batch) if (erasure.stage === "count") await this.#bury(erasure);
+        batch = batch.filter(({ isHeldUp }) => !isHeldUp);
+        if (batch.length > 0) await this.#erase(batch);
       } catch (thrown) {
         this.#onFailure(batch, thrown);
       }
@@ -201,13 +221,63 @@ export class Erasures {
     await withoutCheckpoints(() => partition.scrub(() => this.#nextTurn()));
     crashPoint?.("erasure:scrubbed");
     for (const erasure of batch) {
-      erasure.stage = "done";
-      this.#answer(erasure.waiters, erasure.receipt, true);
+      if (erasure.copies === undefined || erasure.copies.size === 0) {
+        erasure.stage = "done";
+        this.#answer(erasure.waiters, erasure.receipt, true);
+      } else void this.#awaitCopies(erasure, erasure.copies);
     }
     report("info", "entities were erased", { shard, count: batch.length });
     // Without it the next start would scrub again, and so would every further one until something else is written.
     await checkpoint();
     crashPoint?.("erasure:dropped");
+  }
+
+  // Looks for records elsewhere, and makes sure that they will be erased.
+  async #bury(erasure: Erasure): Promise<void> {
+    const { copies: holder, report, shard } = this.#options.shard;
+    if (holder === undefined) return;
+    const { activation } = this.#options.memory();
+    const { entity } = erasure.receipt;
+    const copies = new Set<string>();
+    let left = sliceEntries;
+    for (const extent of this.#extentsOf(erasure)) {
+      activation.readEntry(this.#entityOf(erasure), extent, this.#decoder);
+      const record = holder.recordOf(this.#decoder.view.id);
+      if (record !== undefined) copies.add(record);
+      if (--left > 0) continue;
+      left = sliceEntries;
+      await this.#nextTurn();
+    }
+    if (copies.size === 0) return;
+    try {
+      await this.#unlessStopped(holder.bury(entity, copies));
+      erasure.copies = copies;
+    } catch (thrown) {
+      if (this.#stopped || !(thrown instanceof HeddleError)) throw thrown;
+      erasure.isHeldUp = true;
+      if (erasure.waiters.length === 0) return;
+      report("warn", "an erasure waits for what still needs a copy", { shard, error: thrown.message });
+      this.#failWaiters([erasure], thrown);
+    }
+  }
+
+  async #awaitCopies(erasure: Erasure, copies: ReadonlySet<string>): Promise<void> {
+    erasure.isWaiting = true;
+    try {
+      await this.#unlessStopped(this.#options.shard.copies!.gone(erasure.receipt.entity, copies));
+      erasure.stage = "done";
+      this.#answer(erasure.waiters, erasure.receipt, true);
+    } catch (thrown) {
+      // Tried again from here at a tick.
+      if (!this.#stopped) this.#onFailure([erasure], thrown);
+    } finally {
+      erasure.isWaiting = false;
+    }
+  }
+
+  // Errors: `CLOSED` when it is stopped meanwhile (E3).
+  async #unlessStopped<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.#stopping.promise]);
   }
 
   // Entries that are erased already were counted out before: a rebuilt partition never counted them in.
@@ -235,6 +305,9 @@ export class Erasures {
       let left = sliceEntries;
       for (const extent of this.#extentsOf(erasure)) {
         found.push(extent.position);
+        // What a transaction had prepared lies elsewhere, and goes with what it became.
+        const { flags, call } = activation.readAt(extent.position);
+        if ((flags & entryFlags.applied) !== 0) found.push(call);
         if (--left > 0) continue;
         left = sliceEntries;
         await this.#nextTurn();

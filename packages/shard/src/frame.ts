@@ -1,6 +1,7 @@
 // Frame: one request as it came, and where its reply goes.
 import { crc32 } from "@heddle/event-log/internal";
 import { frameOffset } from "@heddle/protocol/internal";
+import type { Hold } from "./transactions/holds.ts";
 
 /** The request is `bytes[from, to)`. The shard reuses one object from call to call: whoever needs it later copies it. */
 export interface Frame {
@@ -11,10 +12,14 @@ export interface Frame {
   bytes: Uint8Array;
   from: number;
   to: number;
+  /** What a transaction has taken already, if its frame has waited for more. */
+  hold: Hold | undefined;
+  /** Monotonic time since when it has waited for a hold; 0 for one that has not. */
+  since: number;
 }
 
 export function newFrame(): Frame {
-  return { connection: 0, session: 0, call: 0, bytes: new Uint8Array(), from: 0, to: 0 };
+  return { connection: 0, session: 0, call: 0, bytes: new Uint8Array(), from: 0, to: 0, hold: undefined, since: 0 };
 }
 
 /** Where the request's body begins. */

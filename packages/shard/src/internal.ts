@@ -1,13 +1,17 @@
 // For sibling packages and tests.
+export { type AlarmListQuery, type AlarmSource, alarmNever, type ShardAlarms } from "./alarms.ts";
 export { initialStates } from "./decide.ts";
 export { encodeState } from "./encode-state.ts";
 export type { Frame } from "./frame.ts";
 export * from "./index.ts";
 export { compare, comparison, freeze } from "./plain-data.ts";
+export { aggregateOfAppend, aggregateOfCommand } from "./proposals.ts";
 export { SessionWindow } from "./sessions.ts";
 export { Shard } from "./shard.ts";
 export { innerConnectionMin, isInner, type ShardCalls, type WriteBody } from "./shard-calls.ts";
-export { defaultShardLimits, type ShardLimits, type ShardOptions } from "./shard-options.ts";
+export { type CopyHolder, defaultShardLimits, type ShardLimits, type ShardOptions } from "./shard-options.ts";
 export { syncBucketsUs } from "./stats.ts";
 export { EntryDecoder, type StoredEvent } from "./stored-events.ts";
+export { isJournal, type JournalFacts, journalEntity, readJournal } from "./transactions/journal.ts";
+export { OpenTransactions } from "./transactions/open-transactions.ts";
 export type { ReplySink } from "./waiting-replies.ts";

@@ -16,10 +16,10 @@ export class OpenGroups {
   readonly #entry = newEntryView();
   /** Replies that wait for the group that fills. */
   filling = new WaitingReplies();
-  /** The entity of each entry in the group that fills, in order. */
-  entities: Entity[] = [];
+  /** The entity of each entry in the group that fills, in order; undefined for one that belongs to no history. */
+  entities: (Entity | undefined)[] = [];
   #inFlight = new WaitingReplies();
-  #entitiesInFlight: Entity[] = [];
+  #entitiesInFlight: (Entity | undefined)[] = [];
 
   constructor(log: EventLog, chain: HashChain, replies: ReplySink) {
     this.#log = log;
@@ -73,17 +73,19 @@ export class OpenGroups {
   }
 
   /** The group that was on its way is durable. To be followed by `link`, before anything is added to a group. */
-  release(shard: number): Entity[] {
+  release(shard: number): (Entity | undefined)[] {
     this.#inFlight.release(shard, this.#replies);
     return this.#entitiesInFlight;
   }
 
   /** Moves the chains of a durable group's entities on. `record` is the group, `entities` what `release` gave. */
-  link(record: Uint8Array, entities: Entity[]): void {
+  link(record: Uint8Array, entities: (Entity | undefined)[]): void {
     let at = recordHeaderBytes;
     for (const entity of entities) {
-      readEntry(record, at, 0, this.#entry);
-      this.#chain.link(entity, this.#entry);
+      if (entity !== undefined) {
+        readEntry(record, at, 0, this.#entry);
+        this.#chain.link(entity, this.#entry);
+      }
       at += entryLengthAt(record, at);
     }
     entities.length = 0;

@@ -1,15 +1,19 @@
 // Reads: states, histories, lists and counts. Whoever reads hears of durable things only (P2): a reply that saw more waits
 // until that is durable, too. What is long is read over several turns (P8).
-import type { EventLog } from "@heddle/event-log/internal";
+import { type EventLog, entityOfEntry } from "@heddle/event-log/internal";
+import { HeddleError } from "@heddle/kernel";
 import {
+  encodeErrorReply,
   encodeReply,
   readGetAtBody,
   readGetBody,
   readHistoryBody,
   readListBody,
+  readProbeBody,
   replyKind,
 } from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
+import type { AppendIds } from "./append-ids.ts";
 import { asDomainFailure } from "./decide.ts";
 import type { Entity } from "./entity.ts";
 import { bodyOf, type Frame } from "./frame.ts";
@@ -20,24 +24,30 @@ import type { OpenGroups } from "./open-groups.ts";
 import type { Parts } from "./parts.ts";
 import { aggregateToRead } from "./proposals.ts";
 import { sayErased } from "./refusals.ts";
-import { StatesAt, statesBeforeFirst } from "./time-travel.ts";
+import { eventsOfCall } from "./system-facts.ts";
+import { erased, StatesAt, statesBeforeFirst } from "./time-travel.ts";
 import type { TypeCounts } from "./type-counts.ts";
+
+/** What a probe's answer takes, about. */
+const probeReplyBytes = 64;
 
 export class Reads {
   readonly #parts: Parts;
   #log!: EventLog;
   #groups!: OpenGroups;
   #activation!: Activation;
+  #appendIds!: AppendIds;
   #types!: TypeCounts;
 
   constructor(parts: Parts) {
     this.#parts = parts;
   }
 
-  attach({ log, groups, activation, types }: Memory): void {
+  attach({ log, groups, activation, appendIds, types }: Memory): void {
     this.#log = log;
     this.#groups = groups;
     this.#activation = activation;
+    this.#appendIds = appendIds;
     this.#types = types;
   }
 
@@ -45,6 +55,10 @@ export class Reads {
     const fields = readGetBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const aggregate = aggregateToRead(this.#parts.options.domain, fields.entity, fields.aggregate);
     const entity = this.#activation.find(fields.entity);
+    if (entity?.hold !== undefined) {
+      this.#parts.waitFor(entity, frame);
+      return;
+    }
     if (entity?.isErased) {
       sayErased(this.#parts, this.#groups, frame, entity);
       return;
@@ -61,14 +75,51 @@ export class Reads {
     this.#groups.say(frame, entity !== undefined && this.#groups.isUndurable(entity), made);
   }
 
+  /**
+   * Whether an append with an id took effect: the numbers of its receipt, or null. Null is for good, as far as everything is
+   * concerned that was sent on the same way before.
+   */
+  probe(frame: Frame): void {
+    const fields = readProbeBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
+    const entity = this.#activation.find(fields.entity);
+    if (entity?.hold !== undefined) {
+      this.#parts.waitFor(entity, frame);
+      return;
+    }
+    const position = entity === undefined ? undefined : this.#appendIds.find(entity.id, fields.id, entity.baseSeq > 0);
+    const { call } = frame;
+    if (entity === undefined || position === undefined) {
+      this.#groups.say(frame, false, encodeReply(replyKind.value, call, null));
+      return;
+    }
+    const reply = () => this.#probed(call, position, entity);
+    if (position >= this.#log.durableEnd) this.#groups.sayLater(frame, probeReplyBytes, reply);
+    else this.#groups.say(frame, entity.isErased && this.#groups.isUndurable(entity), reply());
+  }
+
+  #probed(call: number, position: number, entity: Entity): Uint8Array {
+    try {
+      const entry = this.#activation.readAt(position);
+      if (entry.firstSeq < entity.baseSeq && entityOfEntry(entry) === entity.id) throw erased(entity);
+      const { firstSeq, time } = entry;
+      const count = eventsOfCall(entry);
+      const receipt = [firstSeq + count - 1, firstSeq, count, this.#parts.options.shard, position, time];
+      return encodeReply(replyKind.value, call, receipt);
+    } catch (thrown) {
+      if (!(thrown instanceof HeddleError)) throw thrown;
+      return encodeErrorReply(call, thrown);
+    }
+  }
+
   history(frame: Frame): void {
     const fields = readHistoryBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const { domain } = this.#parts.options;
     if (fields.aggregate !== "") aggregateToRead(domain, fields.entity, fields.aggregate);
+    if (this.#waits(frame, fields.entity)) return;
     const page = new HistoryPage(fields, domain);
     this.#parts.overTurns(frame, ({ call }) => {
       const entity = this.#activation.find(fields.entity);
-      if (entity !== undefined && this.#isBeingBuried(entity)) return undefined;
+      if (entity !== undefined && this.#isAboutToChange(entity)) return undefined;
       if (entity !== undefined && !page.read(this.#activation, this.#log, entity)) return undefined;
       return encodeReply(replyKind.value, call, page.events);
     });
@@ -78,10 +129,11 @@ export class Reads {
     const fields = readGetAtBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const { domain, clock } = this.#parts.options;
     const aggregate = aggregateToRead(domain, fields.entity, fields.aggregate);
+    if (this.#waits(frame, fields.entity)) return;
     let states: StatesAt | undefined;
     this.#parts.overTurns(frame, ({ call }) => {
       const entity = this.#activation.find(fields.entity);
-      if (entity !== undefined && this.#isBeingBuried(entity)) return undefined;
+      if (entity !== undefined && this.#isAboutToChange(entity)) return undefined;
       if (entity === undefined || entity.seq === 0) {
         const before = statesBeforeFirst(domain, fields.entity, fields.at, clock.now());
         return encodeReply(replyKind.value, call, { state: before[aggregate.index], seq: 0 });
@@ -110,7 +162,20 @@ export class Reads {
     this.#groups.say(frame, this.#groups.hasUndurable, made);
   }
 
-  // A tombstone that is not durable yet: what it takes away can be seen no more, and it cannot be seen itself.
+  // What a transaction holds when a reading begins is waited for. One that takes it later comes after the reading.
+  #waits(frame: Frame, id: string): boolean {
+    const entity = this.#activation.find(id);
+    if (entity?.hold === undefined) return false;
+    this.#parts.waitFor(entity, frame);
+    return true;
+  }
+
+  // A tombstone that is not durable yet: what it takes away can be seen no more, and it cannot be seen itself. And what a
+  // transaction brought that was decided elsewhere: others have been told of it, and it is not durable here.
+  #isAboutToChange(entity: Entity): boolean {
+    return this.#isBeingBuried(entity) || entity.appliedAt >= this.#log.durableEnd;
+  }
+
   #isBeingBuried(entity: Entity): boolean {
     return entity.isErased && this.#groups.isUndurable(entity);
   }

@@ -5,11 +5,19 @@
 //     erasures, are of the covered position exactly.
 // R2. A tombstone in the tail begins an erasure, unless all that it erases is erased: then a log is read from its start,
 //     as for a new partition, and that was done with long ago.
-import { type EntryView, EventLog, entityOfEntry, entryFlags, idDigestOfErased } from "@heddle/event-log/internal";
+import {
+  besideFlags,
+  type EntryView,
+  EventLog,
+  entityOfEntry,
+  entryFlags,
+  idDigestOfErased,
+} from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import { type ErasureRecord, erasedIdNameOfDigest } from "@heddle/partition/internal";
 import { newAppendView, readAppendBody, type TextCache } from "@heddle/protocol/internal";
 import { Activation } from "./activation.ts";
+import { Alarms } from "./alarms.ts";
 import { AppendIds } from "./append-ids.ts";
 import { messageOf } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
@@ -20,6 +28,8 @@ import { OpenGroups } from "./open-groups.ts";
 import { noSession, Sessions } from "./sessions.ts";
 import type { ShardOptions } from "./shard-options.ts";
 import { readErasedFacts } from "./system-facts.ts";
+import { isJournal, journalEntity, readJournal } from "./transactions/journal.ts";
+import { OpenTransactions } from "./transactions/open-transactions.ts";
 import { TypeCounts } from "./type-counts.ts";
 
 export interface RecoveryOptions {
@@ -47,6 +57,7 @@ class Recovery {
   readonly #sessions: Sessions;
   readonly #types: TypeCounts;
   readonly #erasures: Erasures;
+  readonly #transactions: OpenTransactions;
   readonly #activation: Activation;
   #memory: Memory | undefined;
 
@@ -56,6 +67,7 @@ class Recovery {
     this.#appendIds = new AppendIds(partition);
     this.#sessions = new Sessions({ bytesMax: limits.sessionBytesMax, nowMonotonic: clock.monotonic() });
     this.#types = new TypeCounts(partition.catalogue());
+    this.#transactions = new OpenTransactions(partition.openTransactions());
     this.#noted = new Map(partition.erasures().map((record) => [record.entity, record]));
     this.#erasures = new Erasures({
       ...options.erasures,
@@ -95,10 +107,12 @@ class Recovery {
       log,
       groups: new OpenGroups(log, this.#chain, options.replies),
       activation: this.#activation,
+      alarms: new Alarms(options, this.#activation),
       appendIds: this.#appendIds,
       sessions: this.#sessions,
       types: this.#types,
       erasures: this.#erasures,
+      transactions: this.#transactions,
     };
     try {
       for (const record of this.#noted.values()) this.#resume(record);
@@ -116,6 +130,11 @@ class Recovery {
 
   // Copies that a restoring wrote belong to no call: it is answered with the entry before them.
   #takeEntry(entry: EntryView): void {
+    this.#transactions.take(entry);
+    if ((entry.flags & besideFlags) !== 0) {
+      this.#takeBeside(entry);
+      return;
+    }
     if (entry.session !== noSession) {
       this.#sessions.recover(entry.session, entry.call, entry.position, entry.time);
     }
@@ -132,6 +151,16 @@ class Recovery {
     const entity = this.#activation.recover(view.entity, entry);
     if (entity !== undefined) this.#chain.link(entity, entry);
     if (isTombstone) this.#takeTombstone(entry, this.#activation.activate(view.entity), life);
+  }
+
+  // Of what belongs to no history, only a transaction's decision belongs to a call.
+  #takeBeside(entry: EntryView): void {
+    if (!isJournal(entry)) return;
+    if (entry.session !== noSession) {
+      this.#sessions.recover(entry.session, entry.call, entry.position, entry.time);
+    }
+    const { id } = readJournal(entry);
+    if (id !== "") this.#appendIds.add(journalEntity, id, entry.position);
   }
 
   #takeErased(entry: EntryView): void {

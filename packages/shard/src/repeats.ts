@@ -2,9 +2,16 @@
 // the id that its caller gave it tells. What has taken effect in a life that was erased since answers `ERASED` (P6).
 import { type EventLog, entityOfEntry } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
-import { encodeErrorReply, receiptFrameBytes, writeReceiptFrame } from "@heddle/protocol/internal";
+import {
+  encodeErrorReply,
+  encodeReply,
+  receiptFrameBytes,
+  replyKind,
+  writeReceiptFrame,
+} from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
 import type { AppendIds } from "./append-ids.ts";
+import { sized } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
 import { type Frame, fingerprintOf } from "./frame.ts";
 import type { Memory } from "./memory.ts";
@@ -13,6 +20,7 @@ import type { Parts } from "./parts.ts";
 import type { Sessions, SessionWindow } from "./sessions.ts";
 import { eventsOfCall } from "./system-facts.ts";
 import { erased } from "./time-travel.ts";
+import { isJournal, journalEntity, readJournal } from "./transactions/journal.ts";
 
 export class Repeats {
   readonly #parts: Parts;
@@ -48,11 +56,28 @@ export class Repeats {
    * Log position of the entry of a call that took effect before. Errors: `ID_EXPIRED` for a call of which nobody knows any
    * more whether it did.
    */
-  find({ session, call }: Frame, entity: Entity, id: string): number | undefined {
+  find(frame: Frame, entity: Entity, id: string): number | undefined {
+    return this.#find(frame, entity.id, entity.baseSeq > 0, id);
+  }
+
+  /** Answers a transaction that took effect before with the first results, and says whether it did so. */
+  answersTransaction(frame: Frame, id: string, fingerprint: number): boolean {
+    const position = this.#find(frame, journalEntity, false, id);
+    if (position === undefined) return false;
+    const { call } = frame;
+    const reply = () => sized(this.#results(call, position, fingerprint, id), call);
+    this.#parts.counters.duplicates++;
+    if (position >= this.#log.durableEnd) this.#groups.sayLater(frame, receiptFrameBytes, reply);
+    else this.#groups.say(frame, false, reply());
+    return true;
+  }
+
+  // `scope`: whose append ids are looked through.
+  #find({ session, call }: Frame, scope: string, wasErased: boolean, id: string): number | undefined {
     const window = this.#sessions.find(session);
     this.window = window;
     let position = window?.find(call);
-    if (position === undefined && id !== "") position = this.#appendIds.find(entity.id, id, entity.baseSeq > 0);
+    if (position === undefined && id !== "") position = this.#appendIds.find(scope, id, wasErased);
     // An id that is not known says for good that the append did not take effect; a number says so within the window only.
     else if (position === undefined && window?.expired(call)) {
       throw new HeddleError("ID_EXPIRED", {
@@ -72,11 +97,22 @@ export class Repeats {
     else this.#groups.say(frame, entity.isErased && this.#groups.isUndurable(entity), reply());
   }
 
+  #results(call: number, position: number, fingerprint: number, id: string): Uint8Array {
+    const entry = this.#activation.readAt(position);
+    const facts = isJournal(entry) && entry.fingerprint === fingerprint ? readJournal(entry).facts : undefined;
+    if (facts?.kind === "decided") {
+      return encodeReply(replyKind.value, call, { results: facts.results, duplicate: true });
+    }
+    this.#parts.counters.countError("ID_REUSED");
+    const error = new HeddleError("ID_REUSED", { entity: "a transaction", id: id === "" ? `call ${call}` : id });
+    return encodeErrorReply(call, error);
+  }
+
   #receipt(call: number, position: number, fingerprint: number, entity: Entity, id: string): Uint8Array {
     try {
       const entry = this.#activation.readAt(position);
       if (entry.firstSeq < entity.baseSeq && entityOfEntry(entry) === entity.id) throw erased(entity);
-      if (entry.fingerprint !== fingerprint) {
+      if (entry.fingerprint !== fingerprint || isJournal(entry)) {
         throw new HeddleError("ID_REUSED", { entity: entity.id, id: id === "" ? `call ${call}` : id });
       }
       const frame = new Uint8Array(receiptFrameBytes);

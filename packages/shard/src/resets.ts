@@ -3,7 +3,7 @@
 //
 // All that one call writes is in one commit group: durable as a whole or not at all (P5).
 import { type EntryHeader, type EntryView, type EventLog, entityOfEntry, entryFlags } from "@heddle/event-log/internal";
-import { HeddleError } from "@heddle/kernel";
+import { HeddleError, isSystemEntity, systemKinds } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import {
   type AppendView,
@@ -17,6 +17,7 @@ import {
   writeAppendBody,
 } from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
+import type { Alarms } from "./alarms.ts";
 import type { AppendIds } from "./append-ids.ts";
 import { initialStates } from "./decide.ts";
 import type { Entity } from "./entity.ts";
@@ -28,7 +29,8 @@ import type { Parts } from "./parts.ts";
 import { sayErased, sayRejection, saySequenceConflict } from "./refusals.ts";
 import type { Repeats } from "./repeats.ts";
 import { Restoring } from "./restoring.ts";
-import type { Sessions } from "./sessions.ts";
+import { noSession, type Sessions } from "./sessions.ts";
+import { isInner } from "./shard-calls.ts";
 import { type ErasedFacts, type RestoredFacts, writeSystemEvent } from "./system-events.ts";
 import { readErasedFacts } from "./system-facts.ts";
 import { outOfRange, resolveMoment } from "./time-travel.ts";
@@ -44,6 +46,7 @@ export class Resets {
   #log!: EventLog;
   #groups!: OpenGroups;
   #activation!: Activation;
+  #alarms!: Alarms;
   #appendIds!: AppendIds;
   #sessions!: Sessions;
   #types!: TypeCounts;
@@ -54,10 +57,11 @@ export class Resets {
     this.#repeats = repeats;
   }
 
-  attach({ log, groups, activation, appendIds, sessions, types, erasures }: Memory): void {
+  attach({ log, groups, activation, alarms, appendIds, sessions, types, erasures }: Memory): void {
     this.#log = log;
     this.#groups = groups;
     this.#activation = activation;
+    this.#alarms = alarms;
     this.#appendIds = appendIds;
     this.#sessions = sessions;
     this.#types = types;
@@ -67,9 +71,14 @@ export class Resets {
   /** Brings an entity back to an earlier state. Reading may take several turns; deciding and writing are one. */
   restore(frame: Frame): void {
     const view = readRestoreBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
+    if (isSystemEntity(view.entity)) throw ofHeddle(view.entity);
     let restoring: Restoring | undefined;
     this.#parts.overTurns(frame, (own) => {
       const entity = this.#activation.find(view.entity);
+      if (entity?.hold !== undefined) {
+        this.#parts.waitFor(entity, own);
+        return "replied";
+      }
       if (entity === undefined || entity.seq === 0) throw outOfRange(view.entity, "history to restore", 0);
       // Asked in every turn: what was read in the one before may have been overtaken by others.
       if (this.#repeats.answers(own, entity, view.id)) return "replied";
@@ -130,8 +139,13 @@ export class Resets {
   /** Erases an entity, or waits with others for an erasure that is under way. */
   delete(frame: Frame): void {
     const fields = readDeleteBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
-    const { connection, call } = frame;
+    const { connection, session, call } = frame;
+    if (isSystemEntity(fields.entity) && !isInner(connection)) throw ofHeddle(fields.entity);
     const entity = this.#activation.find(fields.entity);
+    if (entity?.hold !== undefined) {
+      this.#parts.waitFor(entity, frame);
+      return;
+    }
     if (entity === undefined || entity.seq === 0) throw outOfRange(fields.entity, "history to erase", 0);
     const earlier = this.#repeats.find(frame, entity, "");
     if (earlier !== undefined && earlier >= this.#log.durableEnd && !entity.isErased) throw callReused(entity, call);
@@ -149,7 +163,13 @@ export class Resets {
         throw new HeddleError("OVERLOADED", { queue: `the erasure of ${entity.id}`, depth: 1, depthMax: 1 });
       }
       this.#sessions.checkRoom(this.#repeats.window, call);
-      this.#commitTombstone(frame, entity);
+      this.#commitTombstone(entity, session, call);
+      // After it: an entity with a tombstone is not let go for one that is woken.
+      this.#eraseReminders(entity);
+    }
+    if (fields.buried) {
+      this.#groups.say(frame, this.#groups.isUndurable(entity), encodeReply(replyKind.value, call, null));
+      return;
     }
     if (this.#erasures.isUnderWay(entity.id)) {
       const requestBytes = frame.to - frame.from;
@@ -194,8 +214,18 @@ export class Resets {
     }
   }
 
-  #commitTombstone(frame: Frame, entity: Entity): void {
-    const { session, call } = frame;
+  // An entity's reminders hold what they are to bring it. Their tombstone is in the same group as the entity's own, so the two
+  // go through the steps of an erasure together, and whoever waits for one waits for both (P6).
+  #eraseReminders(owner: Entity): void {
+    if (isSystemEntity(owner.id)) return;
+    const reminders = this.#activation.find(`${systemKinds.reminders}/${owner.id}`);
+    if (reminders === undefined || reminders.seq === 0 || reminders.isErased) return;
+    // A checkpoint that runs may still have to write its alarm as it was.
+    this.#activation.statesOf(reminders);
+    this.#commitTombstone(reminders, noSession, 0);
+  }
+
+  #commitTombstone(entity: Entity, session: number, call: number): void {
     const time = this.#parts.turn.timeOf(entity);
     const life = entity.baseSeq;
     const facts: ErasedFacts = { from: life + 1, to: entity.seq };
@@ -204,7 +234,8 @@ export class Resets {
     const header = { flags: entryFlags.tombstone, time, session, call, fingerprint: 0 };
     const position = this.#addSystemEvent(entity, event, header);
     this.#activation.bury(entity);
-    this.#sessions.add(this.#repeats.window, session, call, position, time);
+    if (isSystemEntity(entity.id)) this.#alarms.erased(entity);
+    if (session !== noSession) this.#sessions.add(this.#repeats.window, session, call, position, time);
     const { shard } = this.#parts.options;
     this.#erasures.add({ entity: entity.id, shard, seq: entity.baseSeq, position, time, ...facts }, life, "count");
     this.#parts.counters.appends++;
@@ -255,6 +286,10 @@ export class Resets {
     const firstSeq = entity.seq - events + 1;
     this.#groups.filling.addReceipt(connection, to - from, call, firstSeq, events, position, time);
   }
+}
+
+function ofHeddle(entity: string): HeddleError {
+  return new HeddleError("INVALID_REQUEST", { path: "entity", problem: `only Heddle writes to ${entity}` });
 }
 
 function callReused(entity: Entity, call: number): HeddleError {

@@ -3,6 +3,7 @@ import type { CompiledContext } from "@heddle/domain/internal";
 import type { Disk, Durability } from "@heddle/event-log/internal";
 import type { Clock, Random } from "@heddle/kernel";
 import type { Partition } from "@heddle/partition/internal";
+import type { AlarmSource } from "./alarms.ts";
 import type { Frame } from "./frame.ts";
 import type { ShardCalls } from "./shard-calls.ts";
 import type { ShardState } from "./stats.ts";
@@ -24,6 +25,10 @@ export interface ShardLimits {
   /** Memory for the idempotency windows of client sessions: beyond it new ones are refused as OVERLOADED. */
   readonly sessionBytesMax: number;
   readonly segmentBytes: number;
+  /** So long a call waits for an entity that a transaction holds, in ms, before it is refused as ENTITY_HELD. */
+  readonly holdWaitMs: number;
+  /** So long a transaction waits for another shard before it is given up, in ms. */
+  readonly holdMs: number;
 }
 
 export const defaultShardLimits: ShardLimits = {
@@ -35,7 +40,21 @@ export const defaultShardLimits: ShardLimits = {
   stateBytesMax: 256 << 20,
   sessionBytesMax: 256 << 20,
   segmentBytes: 64 << 20,
+  holdWaitMs: 5_000,
+  holdMs: 10_000,
 };
+
+/**
+ * Records elsewhere that hold copies of what an entity was given: those of sagas. They are erased with it (P6).
+ */
+export interface CopyHolder {
+  /** The record behind an append, told from the append's id; undefined for nearly all. */
+  recordOf(appendId: string): string | undefined;
+  /** Resolves when it is sure that the records will be erased. Errors: `OVERLOADED` while one is still needed. */
+  bury(entity: string, records: ReadonlySet<string>): Promise<void>;
+  /** Resolves when nothing is left of the records. */
+  gone(entity: string, records: ReadonlySet<string>): Promise<void>;
+}
 
 /** Where a life of an entity ended: sequence and time (ms since 1970) of the tombstone. */
 export interface Tombstone {
@@ -69,6 +88,12 @@ export interface ShardOptions {
    * call the shard before it returns. What it throws is the reply.
    */
   readonly handlers?: ReadonlyMap<number, (frame: Frame) => void> | undefined;
+  /**
+   * By kind of Heddle's own entities, who is told of their alarms. To be given wherever the domain has the aggregates: what a
+   * checkpoint writes without them is an index without alarms.
+   */
+  readonly alarms?: ReadonlyMap<string, AlarmSource> | undefined;
+  readonly copies?: CopyHolder | undefined;
   /** Runs a task in a later turn, after a delay in ms. */
   readonly schedule: (task: () => void, delayMs: number) => void;
   /** Told of what an operator should know: recoveries, failures, stops. */

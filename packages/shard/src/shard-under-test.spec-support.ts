@@ -6,7 +6,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { type AnyContext, compileContext } from "@heddle/domain/internal";
+import { type AnyAggregate, type AnyContext, type CompiledContext, compileContext } from "@heddle/domain/internal";
 import {
   type Disk,
   type Durability,
@@ -19,6 +19,7 @@ import { type EntityId, type HeddleError, hashEntity } from "@heddle/kernel";
 import { openPartition, type Partition } from "@heddle/partition/internal";
 import type { Moment } from "@heddle/protocol";
 import {
+  type AnyRejection,
   type AppendFields,
   type ExecuteFields,
   frameOffset,
@@ -27,12 +28,12 @@ import {
   type ImportFields,
   type ListFields,
   type Receipt,
-  type Rejection,
   type Reply,
   readReply,
   receiptFrameBytes,
   requestFlags,
   requestKind,
+  type TransactOperation,
   type WireEvent,
   type WireListed,
   writeAppendBody,
@@ -46,12 +47,14 @@ import {
   writeReceiptFrame,
   writeRequestHeader,
   writeRestoreBody,
+  writeTransactBody,
   writeU32,
 } from "@heddle/protocol/internal";
 import { SimulatedDisk, type Survival, seededRandom } from "@heddle/testkit";
 import { expect } from "vitest";
 import type { ErasureReceipt } from "./erasures.ts";
 import { Shard } from "./shard.ts";
+import { innerConnectionMin, isInner, type ShardCalls } from "./shard-calls.ts";
 import { defaultShardLimits, type ShardLimits, type ShardOptions } from "./shard-options.ts";
 import { EntryDecoder } from "./stored-events.ts";
 
@@ -71,8 +74,29 @@ export interface ShardUnderTestOptions {
   /** Stands between the shard and its partition. */
   readonly wrapPartition?: (partition: Partition) => Partition;
   readonly eraseKeys?: ShardOptions["eraseKeys"];
+  /** Where its requests to shards go, and replies to theirs. Left out: it is the only shard. */
+  readonly network?: Network;
+  /** Heddle's own aggregates, and what works beside the shard on its thread. Made anew at every start. */
+  readonly system?: readonly AnyAggregate[];
+  readonly beside?: (ports: BesidePorts) => Pick<ShardOptions, "alarms" | "handlers">;
   /** Whether the disk fails to give back what was written. */
   readonly isUnreadable?: () => boolean;
+}
+
+export interface BesidePorts extends Pick<ShardOptions, "clock" | "random" | "schedule" | "report" | "replies"> {
+  readonly calls: ShardCalls;
+  readonly domain: CompiledContext;
+  readonly shard: () => Shard;
+  readonly crashPoint: (name: string) => void;
+}
+
+/** What connects several shards under test. */
+export interface Network {
+  callsOf(shard: number, isAlive: () => boolean): ShardCalls;
+  /** A shard answers a request that came over the network. */
+  hear(shard: number, connection: number, reply: Reply): void;
+  /** A shard is dead: what it was asked is lost. */
+  lose(shard: number): void;
 }
 
 /** Thrown at a crash point: the code behind it does not run any more. */
@@ -128,12 +152,14 @@ export class ShardUnderTest {
   #dead = false;
   readonly #calls = new Map<number, number>();
   readonly #waiting = new Map<string, Waiter[]>();
+  readonly #innerWaiting = new Map<number, (reply: Reply) => void>();
+  #innerCall = 0;
   #turnOpen = false;
   #crashAt: { name: string; left: number; survival: Survival } | undefined;
   #crashed: PromiseWithResolvers<void> | undefined;
   /** Rejects when the shard that runs now is dead. */
   #death = Promise.withResolvers<never>();
-  #failAt: { name: string; error: Error } | undefined;
+  #failAt: { name: string; error: Error; left: number } | undefined;
 
   constructor(context: AnyContext, options: ShardUnderTestOptions) {
     this.#context = context;
@@ -155,17 +181,32 @@ export class ShardUnderTest {
     this.#death = Promise.withResolvers();
     this.#death.promise.catch(() => {});
     this.partition = wrapPartition(this.#mortal(openPartition({ folder: this.#folder, shard, crashPoint })));
+    const domain = compileContext(context, undefined, this.#options.system);
+    const ports = { ...this.#ports(life), crashPoint };
     this.shard = Shard.open({
+      ...this.#options.beside?.({ ...ports, calls: this.#innerCalls(life), domain, shard: () => this.shard }),
       shard,
       shardCount,
-      domain: compileContext(context),
+      domain,
       logFolder,
-      disk: this.#diskOfShard(),
+      disk: this.#silentOnceDead(this.#diskOfShard(), life),
       partition: this.partition,
-      clock: { now: () => this.clock.nowMs, monotonic: () => this.clock.monotonicMs },
-      random: seededRandom(7),
       durability,
       limits: { ...defaultShardLimits, ...limits },
+      calls: this.#callsOf(life),
+      eraseKeys: this.#options.eraseKeys,
+      ...ports,
+      onState: (state) => {
+        if (life === this.#life) this.states.push(state);
+      },
+    });
+  }
+
+  #ports(life: number): Pick<ShardOptions, "clock" | "random" | "schedule" | "report" | "replies"> {
+    return {
+      clock: { now: () => this.clock.nowMs, monotonic: () => this.clock.monotonicMs },
+      // Another one for each shard and each life, as it is in a node.
+      random: seededRandom(7 + life + 1_000 * (this.#options.shard ?? 0)),
       replies: {
         receipt: (connection, _requestBytes, call, shardNumber, firstSeq, count, position, time, duplicate) => {
           const frame = new Uint8Array(receiptFrameBytes);
@@ -175,7 +216,6 @@ export class ShardUnderTest {
         frame: (connection, _requestBytes, frame) => this.#hear(life, connection, frame),
         flush: () => {},
       },
-      eraseKeys: this.#options.eraseKeys,
       schedule: (task, delayMs) => {
         const run = () => {
           if (life === this.#life) task();
@@ -186,11 +226,36 @@ export class ShardUnderTest {
       report: (level, message, facts) => {
         if (life === this.#life) this.reports.push({ level, message, facts });
       },
-      onState: (state) => {
-        if (life === this.#life) this.states.push(state);
+    };
+  }
+
+  #callsOf(life: number): ShardCalls {
+    const { network, shard = 0 } = this.#options;
+    return network?.callsOf(shard, () => life === this.#life) ?? this.#innerCalls(life);
+  }
+
+  // As the threads of a node do it: nothing is delivered while the shard is at work.
+  #innerCalls(life: number): ShardCalls {
+    return {
+      shardCount: this.#options.shardCount ?? 1,
+      call: (kind, hash, write, onReply) => {
+        let bytes = new Uint8Array();
+        const used = write((wanted) => {
+          bytes = new Uint8Array(frameOffset.requestBody + wanted);
+          return { bytes, at: frameOffset.requestBody };
+        });
+        const length = frameOffset.requestBody + used;
+        const call = ++this.#innerCall;
+        writeU32(bytes, 0, length - 4);
+        writeRequestHeader(bytes, 0, { kind, flags: 0, hash, call });
+        this.#innerWaiting.set(call, onReply);
+        queueMicrotask(() => {
+          if (life !== this.#life) return;
+          this.shard.receive(innerConnectionMin, 0, bytes, 0, length);
+          if (life === this.#life) this.shard.endTurn();
+        });
       },
-      crashPoint,
-    });
+    };
   }
 
   /** Opens the shard on the same log beside a new, empty partition; the one before stays as it is. */
@@ -232,13 +297,19 @@ export class ShardUnderTest {
     this.#crashAt = { name, left: 1, survival };
   }
 
+  /** The crash or failure that was armed is not to come any more. */
+  disarm(): void {
+    this.#crashAt = undefined;
+    this.#failAt = undefined;
+  }
+
   get isDead(): boolean {
     return this.#dead;
   }
 
   /** The code at a named place fails once with this error, and the process lives on. */
-  failAt(name: string, error: Error): void {
-    this.#failAt = { name, error };
+  failAt(name: string, error: Error, nth = 1): void {
+    this.#failAt = { name, error, left: nth };
   }
 
   async end(): Promise<void> {
@@ -364,6 +435,11 @@ export class ShardUnderTest {
     return Object.defineProperty(promise, "reply", { get: () => settled.reply }) as Asked;
   }
 
+  /** A transaction. It is sent to this shard, whatever entities it has. */
+  transact(operations: readonly TransactOperation[], { id, ...caller }: Caller & { readonly id?: string } = {}): Asked {
+    return this.ask(requestKind.transact, "", (reserve) => writeTransactBody({ operations, id }, reserve), caller);
+  }
+
   getAt(entity: string, aggregate: string, at: Moment, caller: Caller = {}): Asked {
     const fields = { entity, aggregate, at };
     return this.ask(requestKind.getAt, entity, (reserve) => writeGetAtBody(fields, reserve), caller);
@@ -480,9 +556,32 @@ export class ShardUnderTest {
     });
   }
 
+  // Among several shards, others hand work to one that is dead, and nobody would catch what its log throws then.
+  #silentOnceDead(disk: Disk, life: number): Disk {
+    if (this.#options.network === undefined) return disk;
+    return overridden<Disk>(disk, "open", (file: string, mode: "read" | "write" | "create") => {
+      const opened = disk.open(file, mode);
+      return overridden(opened, "sync", (done: (error: Error | null) => void) => {
+        if (life === this.#life) opened.sync(done);
+      });
+    });
+  }
+
   #hear(life: number, connection: number, frame: Uint8Array): void {
     if (life !== this.#life) return;
     const reply = readReply(frame, 0, frame.length);
+    if (isInner(connection) && this.#options.network !== undefined) {
+      this.#options.network.hear(this.#options.shard ?? 0, connection, reply);
+      return;
+    }
+    if (connection === innerConnectionMin) {
+      const onReply = this.#innerWaiting.get(reply.call)!;
+      this.#innerWaiting.delete(reply.call);
+      queueMicrotask(() => {
+        if (life === this.#life) onReply(reply);
+      });
+      return;
+    }
     this.replies.push(reply);
     const waiters = this.#waiting.get(`${connection} ${reply.call}`) ?? [];
     const waiter = waiters.shift();
@@ -494,7 +593,7 @@ export class ShardUnderTest {
   #pass(name: string, life: number): void {
     if (life !== this.#life) return;
     this.crashPoints.push(name);
-    if (this.#failAt?.name === name) {
+    if (this.#failAt?.name === name && --this.#failAt.left === 0) {
       const { error } = this.#failAt;
       this.#failAt = undefined;
       throw error;
@@ -502,7 +601,7 @@ export class ShardUnderTest {
     if (this.#crashAt?.name !== name || --this.#crashAt.left > 0) return;
     this.#die(this.#crashAt.survival);
     // The log finds its files dead, and comes from a place where nobody would catch this. LMDB is alive.
-    if (!name.startsWith("log:") && !name.startsWith("shard:")) throw new Crash(name);
+    if (!/^(log|shard|transaction):/.test(name)) throw new Crash(name);
   }
 
   #die(survival: Survival): void {
@@ -511,6 +610,8 @@ export class ShardUnderTest {
     this.#death.reject(new Crash("a crash"));
     this.#crashAt = undefined;
     this.#waiting.clear();
+    this.#innerWaiting.clear();
+    this.#options.network?.lose(this.#options.shard ?? 0);
     this.disk.crash(survival);
     this.#crashed?.resolve();
   }
@@ -534,7 +635,7 @@ export function receipt(reply: Reply): Receipt {
   return (reply as Extract<Reply, { kind: "receipt" }>).receipt;
 }
 
-export function rejected(reply: Reply): Rejection {
+export function rejected(reply: Reply): AnyRejection {
   expect(reply.kind, describeReply(reply)).toBe("rejected");
   return (reply as Extract<Reply, { kind: "rejected" }>).rejection;
 }

@@ -1,8 +1,8 @@
 // Shard: one writer for a slice of the entities. Takes request frames in arrival order, decides, commits, replies.
 //
 // Owns the mailbox, the turns, the way of a group to the disk, and the shard's state: open, full, recovering, stopped. What
-// it knows stands in memory.ts; who answers what, in writes.ts, resets.ts and reads.ts. Runs on one thread, takes turns
-// with nobody. Talks to: its event log, its partition, a ReplySink. Nothing else.
+// it knows stands in memory.ts; who answers what, in writes.ts, resets.ts, reads.ts and transactions/. Runs on one thread, takes
+// turns with nobody. Talks to: its event log, its partition, a ReplySink, and for transactions other shards (shard-calls.ts).
 //
 // P1. Frames are taken one at a time in the order they came; sequences have no gaps.
 // P2. A reply to a write, and to a read that saw it, leaves only when the log says that its group is durable.
@@ -25,6 +25,7 @@ import {
   requestKind,
   TextCache,
 } from "@heddle/protocol/internal";
+import type { ShardAlarms } from "./alarms.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { messageOf, sized } from "./decoding.ts";
 import { type Frame, newFrame } from "./frame.ts";
@@ -38,6 +39,8 @@ import { Resets } from "./resets.ts";
 import { isInner } from "./shard-calls.ts";
 import { nextTurnOf, type ShardLimits, type ShardOptions } from "./shard-options.ts";
 import { ShardCounters, type ShardState, type ShardStats } from "./stats.ts";
+import type { Waiter } from "./transactions/holds.ts";
+import { Transactions } from "./transactions/transactions.ts";
 import { TurnClock } from "./turn-clock.ts";
 import { Writes } from "./writes.ts";
 
@@ -67,6 +70,7 @@ export class Shard {
   readonly #resets: Resets;
   readonly #writes: Writes;
   readonly #reads: Reads;
+  readonly #transactions: Transactions;
   #memory!: Memory;
   // Parts of memory that every frame asks.
   #log!: EventLog;
@@ -78,6 +82,10 @@ export class Shard {
   /** Work that goes on in a later turn. */
   #workUnderWay = 0;
   #mailbox: MailboxItem[] = [];
+  /** Those that waited for something else than the mailbox, and come before it now. */
+  #resumed: Waiter[] = [];
+  /** A turn of the shard's own is about to come. */
+  #turnComes = false;
   /** The call at hand. */
   readonly #frame = newFrame();
   #lingering = false;
@@ -99,6 +107,7 @@ export class Shard {
     }
     shard.#enter("open");
     erasures.start();
+    shard.#transactions.start();
     const { recovery } = log;
     options.report(recovery.cutBytes > 0 ? "warn" : "info", "shard is open", {
       shard: options.shard,
@@ -132,6 +141,15 @@ export class Shard {
       turn: this.#turn,
       checkWritable: () => this.#checkWritable(),
       isHeldBack: () => this.#checkpoints.isWanted || this.#checkpoints.isBehind,
+      isServing: () => this.#state === "open",
+      waitFor: (entity, frame) => this.#transactions.waitFor(entity, frame),
+      waitAs: (hold, other, frame) => this.#transactions.waitAs(hold, other, frame),
+      enlist: (hold, waiter) => this.#transactions.enlist(hold, waiter),
+      waiterOf: (frame) => this.#transactions.waiterOf(frame),
+      letGo: (hold) => this.#transactions.letGo(hold),
+      resume: (waiters) => this.#resume(waiters),
+      guarded: (work) => this.#guarded(work),
+      beginWork: () => this.#beginWork(),
       endTurn: () => this.endTurn(),
       overTurns: (frame, work) => this.#overTurns(frame, work),
     };
@@ -139,6 +157,10 @@ export class Shard {
     this.#resets = new Resets(parts, this.#repeats);
     this.#writes = new Writes(parts, this.#repeats, this.#resets);
     this.#reads = new Reads(parts);
+    this.#transactions = new Transactions(parts, this.#repeats, {
+      answer: (frame) => this.#answer(frame),
+      refuse: (frame, error) => this.#refuse(frame, error),
+    });
   }
 
   get state(): ShardState {
@@ -149,13 +171,21 @@ export class Shard {
     return this.#stopReason;
   }
 
+  /** Not to be kept over a turn: a recovery makes new ones. */
+  get alarms(): ShardAlarms {
+    return this.#memory.alarms;
+  }
+
   /**
    * Takes one request frame. The bytes must stay as they are until its reply has gone.
    * The reply goes to the sink, now or later; there is exactly one for each frame.
    */
   receive(connection: number, session: number, bytes: Uint8Array, from: number, to: number): void {
     if (this.#mustWait()) this.#mailbox.push({ connection, session, bytes, from, to });
-    else this.#handle(connection, session, bytes, from, to);
+    else {
+      this.#handle(connection, session, bytes, from, to);
+      if (this.#resumed.length > 0) this.#workResumed();
+    }
   }
 
   /** Ends a turn: what was decided in it goes on its way to the disk. */
@@ -180,7 +210,11 @@ export class Shard {
     if (this.#state === "full") this.#probeSpace(now);
     this.#memory.sessions.tick(now);
     this.#memory.activation.passivate();
+    this.#memory.alarms.tick();
     if (this.#state === "open" && !this.#isClosing && !this.#checkpoints.isBackingOff) this.#memory.erasures.tick();
+    if (this.#state !== "recovering" && this.#state !== "stopped" && !this.#isClosing) {
+      this.#guarded(() => this.#transactions.tick(now));
+    }
     this.#checkpoints.tick();
   }
 
@@ -209,6 +243,7 @@ export class Shard {
       checkpointAgeMs: this.#checkpoints.ageMs,
       isCheckpointing: this.#checkpoints.isRunning,
       partitionReads: partition.counters.reads,
+      transactions: this.#transactions.stats(),
     });
   }
 
@@ -224,6 +259,9 @@ export class Shard {
   async #close(): Promise<void> {
     const { partition, shard, report } = this.#options;
     this.#isClosing = true;
+    this.#memory.alarms.stop();
+    this.#transactions.stop(this.#notServing(), false);
+    this.#workResumed();
     this.#drainMailbox((call) => encodeErrorReply(call, this.#notServing()));
     await this.#memory.erasures.stop(this.#notServing());
     await this.#settled();
@@ -257,6 +295,9 @@ export class Shard {
   #enter(state: ShardState, because = this.#notServing()): void {
     this.#state = state;
     if (state !== "open") this.#checkpoints.halt(because);
+    // Nobody is woken but to write.
+    if (state !== "open") this.#memory.alarms.stop();
+    else if (!this.#isClosing) this.#memory.alarms.start();
     this.#options.onState?.(state, state === "full" ? "no room on the disk" : this.#stopReason);
   }
 
@@ -293,7 +334,8 @@ export class Shard {
     this.#groups = groups;
     log.onDurable = (group) => this.#onDurable(group);
     log.onFailure = (error) => this.#onLogFailure(error);
-    for (const part of [this.#repeats, this.#resets, this.#writes, this.#reads]) part.attach(this.#memory);
+    const parts = [this.#repeats, this.#resets, this.#writes, this.#reads, this.#transactions];
+    for (const part of parts) part.attach(this.#memory);
     this.#checkpoints.restartClock();
   }
 
@@ -302,7 +344,12 @@ export class Shard {
   // Whoever is told to wait is sure to be woken: by the end of a group, a checkpoint, or a recovery.
   #mustWait(): boolean {
     if (this.#state !== "open" || this.#isClosing) return this.#state === "recovering" && !this.#isClosing;
-    if (this.#mailbox.length > 0 || this.#checkpoints.isWanted || this.#checkpoints.isBehind) return true;
+    if (this.#mailbox.length > 0 || this.#resumed.length > 0) return true;
+    return this.#isHeldBack();
+  }
+
+  #isHeldBack(): boolean {
+    if (this.#checkpoints.isWanted || this.#checkpoints.isBehind) return true;
     if (!this.#hasEnough()) return false;
     this.#flush();
     // The flush may have failed, and then a recovery is under way.
@@ -314,19 +361,71 @@ export class Shard {
   }
 
   #wake(): void {
-    if (this.#mailbox.length > 0) this.#workMailbox();
+    if (this.#mailbox.length > 0 || this.#resumed.length > 0) this.#workMailbox();
   }
 
   #workMailbox(): void {
+    this.#workResumed();
     const mailbox = this.#mailbox;
     let done = 0;
     this.#mailbox = [];
     for (; done < mailbox.length && !this.#mustWait(); done++) {
       const item = mailbox[done]!;
       this.#handle(item.connection, item.session, item.bytes, item.from, item.to);
+      if (this.#resumed.length > 0) this.#workResumed();
     }
     if (done < mailbox.length) this.#mailbox = done === 0 ? mailbox : mailbox.slice(done);
     this.endTurn();
+  }
+
+  // Each may lead to others, which come behind those that were there.
+  #workResumed(): void {
+    let done = 0;
+    const resumed = this.#resumed;
+    for (; done < resumed.length; done++) {
+      const isEnding = this.#isClosing || this.#state === "stopped";
+      if (!isEnding && (this.#state === "recovering" || (this.#state === "open" && this.#isHeldBack()))) break;
+      if (isEnding) resumed[done]!.refuse(this.#notServing());
+      else this.#guardedWork(() => resumed[done]!.resume());
+    }
+    resumed.splice(0, done);
+  }
+
+  #resume(waiters: readonly Waiter[]): void {
+    if (waiters.length === 0) return;
+    for (const waiter of waiters) this.#resumed.push(waiter);
+    this.#turnSoon();
+  }
+
+  // Once for all that happens in this turn, so that it shares a commit group.
+  #turnSoon(): void {
+    if (this.#turnComes) return;
+    this.#turnComes = true;
+    queueMicrotask(() => {
+      this.#turnComes = false;
+      if (this.#state !== "closed") this.#workMailbox();
+    });
+  }
+
+  #guarded(work: () => void): void {
+    if (this.#state === "closed") return;
+    this.#guardedWork(work);
+    this.#turnSoon();
+  }
+
+  #guardedWork(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      this.#stop(faultOf(thrown));
+    }
+  }
+
+  #beginWork(): () => void {
+    this.#workUnderWay++;
+    return () => {
+      this.#workUnderWay--;
+    };
   }
 
   #drainMailbox(answer: (call: number) => Uint8Array): void {
@@ -347,6 +446,13 @@ export class Shard {
     frame.bytes = bytes;
     frame.from = from;
     frame.to = to;
+    frame.hold = undefined;
+    frame.since = 0;
+    this.#answer(frame);
+  }
+
+  #answer(frame: Frame): void {
+    const { bytes, from } = frame;
     try {
       if (this.#isClosing || this.#state === "stopped") throw this.#notServing();
       switch (bytes[from + frameOffset.kind]) {
@@ -389,8 +495,14 @@ export class Shard {
   }
 
   #handleElsewhere(frame: Frame, kind: number): void {
+    if (kind === requestKind.probe && isInner(frame.connection)) {
+      this.#reads.probe(frame);
+      return;
+    }
     const handler = this.#options.handlers?.get(kind);
-    if (handler === undefined || (kind >= innerKindMin && !isInner(frame.connection))) {
+    const isAllowed = kind < innerKindMin || isInner(frame.connection);
+    if (isAllowed && this.#transactions.answers(frame, kind)) return;
+    if (handler === undefined || !isAllowed) {
       throw new HeddleError("BAD_FRAME", { problem: `an unknown kind of request, ${kind}` });
     }
     handler(frame);
@@ -404,11 +516,7 @@ export class Shard {
   #refuse({ connection, call, from, to }: Frame, thrown: unknown): void {
     if (!(thrown instanceof HeddleError)) {
       // Neither input nor user code: a fault of Heddle's own. Nothing that was decided may become durable after it.
-      this.#stop(
-        thrown instanceof InvariantViolation
-          ? thrown.message
-          : `it failed: ${String((thrown as Error)?.stack ?? thrown)}`,
-      );
+      this.#stop(faultOf(thrown));
       thrown = this.#notServing();
     }
     const error = thrown as HeddleError;
@@ -486,6 +594,7 @@ export class Shard {
     const { groups, erasures } = this.#memory;
     this.#enter("recovering", error);
     const erasuresEnd = erasures.stop(error);
+    this.#transactions.onLogFailure(error);
     groups.fail((call) => encodeErrorReply(call, error));
     void erasuresEnd.then(() => this.#recoverInPlace(error.code === "DISK_FULL" ? "full" : "open"));
   }
@@ -510,6 +619,7 @@ export class Shard {
         logEnd: this.#memory.log.durableEnd,
       });
       if (next === "open" && !this.#isClosing) this.#memory.erasures.start();
+      if (!this.#isClosing) this.#guarded(() => this.#transactions.start());
     } catch (thrown) {
       this.#stop(`it could not recover: ${messageOf(thrown)}`);
     }
@@ -522,6 +632,7 @@ export class Shard {
     this.#enter("stopped");
     void this.#memory.erasures.stop(this.#notServing());
     this.#checkpoints.cancel();
+    this.#transactions.stop(this.#notServing(), true);
     this.#options.report("error", "the shard stops", { shard: this.#options.shard, reason });
     const answer = (call: number) => encodeErrorReply(call, this.#notServing());
     this.#memory.groups.fail(answer);
@@ -535,4 +646,9 @@ export class Shard {
     this.#enter("open");
     this.#options.report("info", "there is room on the disk again", { shard: this.#options.shard });
   }
+}
+
+function faultOf(thrown: unknown): string {
+  if (thrown instanceof InvariantViolation) return thrown.message;
+  return `it failed: ${String((thrown as Error)?.stack ?? thrown)}`;
 }

@@ -7,6 +7,19 @@ export type ShardState = "open" | "full" | "recovering" | "stopped" | "closed";
 /** Upper bounds of the sync histogram, in µs; the last bucket is open. */
 export const syncBucketsUs = [50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 250_000, 1_000_000] as const;
 
+export interface TransactionStats {
+  /** Of the transactions that the shard coordinated. */
+  readonly committed: number;
+  readonly refused: number;
+  readonly aborted: number;
+  /** Entities that a transaction holds now. */
+  readonly holds: number;
+  /** Calls that wait for a held entity. */
+  readonly waiters: number;
+  /** Prepared transactions whose decision the shard does not know yet. */
+  readonly pending: number;
+}
+
 export interface ShardFacts {
   readonly shard: number;
   readonly state: ShardState;
@@ -29,6 +42,7 @@ export interface ShardFacts {
   readonly checkpointAgeMs: number;
   readonly isCheckpointing: boolean;
   readonly partitionReads: number;
+  readonly transactions: TransactionStats;
 }
 
 export interface ShardStats extends ShardFacts {

@@ -13,8 +13,13 @@ export class TurnClock {
 
   /** Milliseconds since 1970 for the entity's next event: not before its last one. */
   timeOf(entity: Entity): number {
+    return Math.max(this.now(), entity.time);
+  }
+
+  /** Milliseconds since 1970. */
+  now(): number {
     if (this.#now === 0) this.#now = this.#clock.now();
-    return Math.max(this.#now, entity.time);
+    return this.#now;
   }
 
   endTurn(): void {

@@ -4,9 +4,9 @@
 // P3. A state changes only after every rule held for every event of the append.
 // P7. Whatever is refused leaves no trace: nothing happens before `log.add`.
 // Not owned: what Heddle itself writes into a history (resets.ts).
-import { type CompiledContext, type CompiledEvent, type Decision, describeThrown } from "@heddle/domain/internal";
+import type { CompiledContext, CompiledEvent } from "@heddle/domain/internal";
 import { type EntryHeader, type EventLog, entryFlags } from "@heddle/event-log/internal";
-import { HeddleError, isSystemEntity } from "@heddle/kernel";
+import { HeddleError, isSystemEntity, systemKinds } from "@heddle/kernel";
 import {
   importHeadBytes,
   newAppendView,
@@ -15,28 +15,29 @@ import {
   readExecuteBody,
   readImportBody,
   readU16,
-  rejection,
   systemAggregate,
   type TextCache,
-  writeAppendBody,
   writeU16,
 } from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
+import type { Alarms } from "./alarms.ts";
 import type { AppendIds } from "./append-ids.ts";
-import { asDomainFailure, type Folded, foldAll, type Proposed, validateAll } from "./decide.ts";
-import { areTooDeep, checkBodyBytes, checkDepth, decodeInput, decodePayloads, metadataOf } from "./decoding.ts";
+import { type Folded, foldAll, type Proposed, validateAll } from "./decide.ts";
+import { type Decided, decideCommand } from "./decide-command.ts";
+import { checkBodyBytes, checkDepth, decodeInput, decodePayloads, metadataOf } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
 import type { Erasures } from "./erasures.ts";
 import { bodyOf, type Frame, fingerprintOf } from "./frame.ts";
 import type { Memory } from "./memory.ts";
 import type { OpenGroups } from "./open-groups.ts";
 import type { Parts } from "./parts.ts";
-import { aggregateOfAppend, aggregateOfCommand, proposalOfAppend, proposalOfDecision } from "./proposals.ts";
+import { aggregateOfAppend, aggregateOfCommand, proposalOfAppend } from "./proposals.ts";
 import { sayErased, sayRejection, saySequenceConflict } from "./refusals.ts";
 import type { Repeats } from "./repeats.ts";
 import type { Resets } from "./resets.ts";
 import type { Sessions } from "./sessions.ts";
 import { isInner } from "./shard-calls.ts";
+import { encodeBody, storedPayloads } from "./store-body.ts";
 import { upcast } from "./stored-events.ts";
 import type { TurnClock } from "./turn-clock.ts";
 import type { TypeCounts } from "./type-counts.ts";
@@ -71,15 +72,19 @@ export class Writes {
   #log!: EventLog;
   #groups!: OpenGroups;
   #activation!: Activation;
+  #alarms!: Alarms;
   #appendIds!: AppendIds;
   #sessions!: Sessions;
   #types!: TypeCounts;
   #erasures!: Erasures;
+  /** Of the entity at hand, if that holds reminders: the entity that they are for. */
+  #owner: Entity | undefined;
   // Reused from call to call, so that an append allocates nothing of its own.
   readonly #append = newAppendView();
   readonly #execute = newExecuteView();
   readonly #eventTypes: CompiledEvent[] = [];
   readonly #folded: Folded = { state: undefined };
+  readonly #decided: Decided = { proposed: undefined, payloads: [] };
   readonly #header: EntryHeader = {
     flags: 0,
     firstSeq: 0,
@@ -100,10 +105,11 @@ export class Writes {
     this.#turn = parts.turn;
   }
 
-  attach({ log, groups, activation, appendIds, sessions, types, erasures }: Memory): void {
+  attach({ log, groups, activation, alarms, appendIds, sessions, types, erasures }: Memory): void {
     this.#log = log;
     this.#groups = groups;
     this.#activation = activation;
+    this.#alarms = alarms;
     this.#appendIds = appendIds;
     this.#sessions = sessions;
     this.#types = types;
@@ -127,7 +133,11 @@ export class Writes {
   #takeAppend(frame: Frame, body: number, origin: Origin | undefined): void {
     const view = this.#append;
     const { bytes, to } = frame;
-    const entity = this.#activation.activate(view.entity);
+    const entity = this.#activate(view.entity);
+    if (entity.hold !== undefined) {
+      this.#parts.waitFor(entity, frame);
+      return;
+    }
     if (!this.#mayWrite(frame, entity, view)) return;
     checkBodyBytes(to - body);
     if (origin !== undefined) {
@@ -165,59 +175,28 @@ export class Writes {
     const view = this.#execute;
     const { bytes, to } = frame;
     readExecuteBody(bytes, bodyOf(frame), to, this.#texts, view);
-    const entity = this.#activation.activate(view.entity);
-    if (!this.#mayWrite(frame, entity, view)) return;
-    const aggregate = aggregateOfCommand(this.#domain, view.entity, view.aggregate, view.command);
-    const command = aggregate.commands.get(view.command);
-    if (command === undefined) {
-      const known = [...aggregate.commands.keys()];
-      throw new HeddleError("UNKNOWN_COMMAND", { aggregate: aggregate.name, command: view.command, known });
-    }
-    const where = () => `${aggregate.name}.${view.command}`;
-    const input = decodeInput(bytes, view.inputFrom, to);
-    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
-    const states = this.#activation.statesOf(entity);
-    const time = this.#turn.timeOf(entity);
-    let decision: Decision;
-    let proposed: Proposed | undefined;
-    let payloads: unknown[] = [];
-    try {
-      const validated = command.validate(input);
-      if (validated.issues !== undefined) {
-        const issues = validated.issues;
-        throw new HeddleError("INVALID_PAYLOAD", { aggregate: aggregate.name, type: view.command, index: 0, issues });
-      }
-      const state = states[aggregate.index];
-      decision = command.decide(state, validated.value, { entity: entity.id, now: time });
-      // What the module decided is its own object, and looking at it may run its code.
-      if (decision.kind === "events") {
-        proposed = proposalOfDecision(aggregate, decision.events);
-        payloads = decision.events.map((event) => event.payload);
-      }
-    } catch (thrown) {
-      throw asDomainFailure(thrown, where);
-    }
-    if (proposed === undefined || decision.kind === "rejected") {
-      const { code: reason, facts: details } = decision as Extract<Decision, { kind: "rejected" }>;
-      const facts = { command: view.command, reason, details };
-      sayRejection(this.#parts, this.#groups, frame, entity, rejection("COMMAND_REJECTED", facts));
+    const entity = this.#activate(view.entity);
+    if (entity.hold !== undefined) {
+      this.#parts.waitFor(entity, frame);
       return;
     }
-    try {
-      validateAll(proposed, payloads);
-    } catch (thrown) {
-      // The caller's input was good: that its events are not is the module's fault, not the caller's.
-      if (!(thrown instanceof HeddleError) || thrown.code !== "INVALID_PAYLOAD") throw thrown;
-      throw new HeddleError("DOMAIN_FAILED", {
-        where: where(),
-        message: `it decided an event that is not valid: ${thrown.message}`,
-      });
+    if (!this.#mayWrite(frame, entity, view)) return;
+    const aggregate = aggregateOfCommand(this.#domain, view.entity, view.aggregate, view.command);
+    const input = decodeInput(bytes, view.inputFrom, to);
+    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
+    const state = this.#activation.statesOf(entity)[aggregate.index];
+    const time = this.#turn.timeOf(entity);
+    const decided = this.#decided;
+    const rejected = decideCommand(aggregate, view.command, input, state, entity.id, time, decided);
+    if (rejected !== undefined) {
+      sayRejection(this.#parts, this.#groups, frame, entity, rejected);
+      return;
     }
     this.#commit(frame, {
       entity,
       id: view.id,
-      proposed,
-      payloads,
+      proposed: decided.proposed!,
+      payloads: decided.payloads,
       flags: entryFlags.command,
       source: undefined,
       bodyFrom: 0,
@@ -240,6 +219,7 @@ export class Writes {
     if (this.#repeats.answers(frame, entity, id)) return false;
     this.#parts.checkWritable();
     this.#sessions.checkRoom(this.#repeats.window, frame.call);
+    if (isSystemEntity(entity.id) && !this.#ownerLives(frame, entity)) return false;
     if (entity.isErased) {
       if (!newLife) {
         sayErased(this.#parts, this.#groups, frame, entity);
@@ -252,6 +232,28 @@ export class Writes {
     if (expectedSeq < 0 || expectedSeq === entity.seq) return true;
     saySequenceConflict(this.#parts, this.#groups, frame, entity, expectedSeq);
     return false;
+  }
+
+  // The entity that reminders are for is woken before they are: for whoever wakes others may be let go.
+  #activate(id: string): Entity {
+    if (isSystemEntity(id)) {
+      this.#owner = id.startsWith(remindersPrefix)
+        ? this.#activation.find(id.slice(remindersPrefix.length))
+        : undefined;
+    }
+    return this.#activation.activate(id);
+  }
+
+  // Reminders are erased with the entity that they are for: without it there can be none. If there is none, it has been said.
+  #ownerLives(frame: Frame, { id }: Entity): boolean {
+    if (!id.startsWith(remindersPrefix)) return true;
+    const owner = this.#owner;
+    if (owner === undefined || owner.seq === 0) {
+      const problem = `${id.slice(remindersPrefix.length)} has no events yet: reminders are set for entities that exist`;
+      throw new HeddleError("INVALID_REQUEST", { path: "entity", problem });
+    }
+    if (owner.isErased) sayErased(this.#parts, this.#groups, frame, owner);
+    return !owner.isErased;
   }
 
   #checkTime(entity: Entity, time: number): void {
@@ -272,9 +274,13 @@ export class Writes {
     let payloads = append.payloads;
     let bodyBytes = 0;
     if (append.source === undefined) {
-      bodyBytes = this.#encodeBody(append);
+      const { id, metadata } = append;
+      const fields = { entity: entity.id, id, proposed, payloads, metadata };
+      bodyBytes = encodeBody(fields, (wanted) => this.#log.reserve(wanted));
       // What is folded now must be what a replay will fold: the values as they come back from the log.
-      payloads = this.#storedPayloads(bodyBytes, proposed);
+      const { bytes, at } = this.#log.reserve(bodyBytes);
+      payloads = storedPayloads(bytes, at, bodyBytes, proposed, this.#texts, this.#append);
+      this.#append.payloadsFrom -= at; // Taken from the body's start below, which is 0 for an encoded body.
     }
     const rejected = foldAll(proposed, states[aggregate.index], payloads, this.#folded);
     if (rejected !== undefined) {
@@ -291,13 +297,13 @@ export class Writes {
     header.session = frame.session;
     header.call = frame.call;
     header.eventCount = payloads.length;
-    // An encoded body was made relative to its own start by `#storedPayloads`.
     header.payloadsOffset = this.#append.payloadsFrom - (append.source === undefined ? 0 : append.bodyFrom);
     this.#activation.beforeChange(entity);
     const position = this.#log.add(header, bodyBytes);
     states[aggregate.index] = this.#folded.state;
     this.#activation.extend(entity, payloads.length, position, time);
     this.#groups.entities.push(entity);
+    if (aggregate.system) this.#alarms.changed(entity, aggregate.index, this.#folded.state);
     this.#types.add(proposed, payloads.length);
     this.#sessions.add(this.#repeats.window, frame.session, frame.call, position, time);
     if (append.id !== "") this.#appendIds.add(entity.id, append.id, position);
@@ -322,53 +328,9 @@ export class Writes {
     }
     return to - from;
   }
-
-  #encodeBody(append: Append): number {
-    const { proposed } = append;
-    const events = append.payloads.map((payload, index) => {
-      const event = proposed.types[proposed.indexFrom === 0 ? 0 : proposed.indexBytes[proposed.indexFrom + index]!]!;
-      return { type: event.type, payload, schemaVersion: event.schemaVersion };
-    });
-    try {
-      return writeAppendBody(
-        {
-          entity: append.entity.id,
-          aggregate: proposed.aggregate.name,
-          events,
-          id: append.id === "" ? undefined : append.id,
-          metadata: append.metadata,
-        },
-        (wanted) => {
-          // A schema can make much of little.
-          checkBodyBytes(wanted);
-          return this.#log.reserve(wanted);
-        },
-      );
-    } catch (thrown) {
-      throw asDomainFailure(thrown, () => storing(proposed));
-    }
-  }
-
-  #storedPayloads(bodyBytes: number, proposed: Proposed): unknown[] {
-    const { bytes, at } = this.#log.reserve(bodyBytes);
-    const view = this.#append;
-    try {
-      readAppendBody(bytes, at, at + bodyBytes, this.#texts, view);
-      const payloads = decodePayloads(bytes, view.payloadsFrom, at + bodyBytes, view.eventCount);
-      if (areTooDeep(payloads)) throw new TypeError("it is nested too deeply");
-      view.payloadsFrom -= at; // `#commit` takes it from the body's start, which is 0 for an encoded body.
-      return payloads;
-    } catch (thrown) {
-      // The request was good: what the schemas made of it is not.
-      const message = describeThrown(thrown);
-      throw new HeddleError("DOMAIN_FAILED", { where: storing(proposed), message }, { cause: thrown });
-    }
-  }
 }
 
-function storing(proposed: Proposed): string {
-  return `${proposed.aggregate.name}: storing what its schemas made of the payloads`;
-}
+const remindersPrefix = `${systemKinds.reminders}/`;
 
 // An import says which version its payloads have; 0 stands for the newest. Says whether any was older.
 // Errors: `INVALID_REQUEST` for a version that the domain module does not have; `DOMAIN_FAILED` when an upcaster throws.

@@ -1,0 +1,626 @@
+// The bodies of requests about sagas, and the values that answer them.
+//
+//   saga      u16 length, entity ($saga/<id>) | u8 flags (1: named) | u32 time-out | u32 time-out of a step | steps or named
+//   steps     u8 count, each: u8 stage | u8 kind of forward | u8 kind of back (0: none) | u32 time-out |
+//             u32 length, forward body | [u32 length, back body]
+//   named     u8 length, name | input as msgpack, to the end
+//   show      u16 length, entity
+//   list      u8 which (0 all, 1 unfinished, 2 stuck) | u32 limit | u48 time | u16 length, entity
+//   operate   u16 length, entity | u8 action (1 retry, 2 resolve as committed, 3 as compensated) | u16 length, reason |
+//             u16 length, by
+//
+// Kinds are those of requests, append or execute; bodies are theirs, with the id that the step has on its entity. So a node
+// passes them on as they are. Time-outs are in ms; 0 leaves them to the node.
+import { HeddleError, isSystemEntity, limits, parseEntityId, systemKinds } from "@heddle/kernel";
+import { utf8Length } from "@heddle/kernel/internal";
+import { BodyCursor, writeAppendBody } from "./append-body.ts";
+import { badFrame } from "./bad-frame.ts";
+import { readText, readU16, readU32, type TextCache, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import { requestKind } from "./frames.ts";
+import { encodeValue } from "./payload-codec.ts";
+import type { Receipt } from "./replies.ts";
+import { writeExecuteBody } from "./requests.ts";
+import type { ListedSaga, SagaProblem, SagaQuery, SagaRecord, SagaResult, SagaState, SagaStepState } from "./sagas.ts";
+
+type Reserve = (bytes: number) => { bytes: Uint8Array; at: number };
+
+/** Milliseconds: a day. A saga holds nothing while it waits, but somebody should hear of it. */
+export const sagaTimeoutMsMax = 86_400_000;
+
+/** What a step does, or what undoes it: one event, several, or a command. */
+export type SagaAct =
+  | { readonly type: string; readonly payload: unknown }
+  | readonly { readonly type: string; readonly payload: unknown }[]
+  | { readonly command: string; readonly input: unknown };
+
+export interface SagaStepFields {
+  readonly entity: string;
+  /** Empty or left out where the context has one aggregate only. */
+  readonly aggregate?: string | undefined;
+  readonly forward: SagaAct;
+  /** Null where nothing can undo the step: then it is the last stage's only one. */
+  readonly back: SagaAct | null;
+  /** How long the step may take, in ms. */
+  readonly timeoutMs?: number | undefined;
+  /** Schema version that the payloads of events have; left out: the node's newest. */
+  readonly schemaVsn?: number | undefined;
+}
+
+/** The entity that keeps a saga's progress. Errors: `INVALID_REQUEST` for what is no id of a saga. */
+export function sagaEntity(id: string): string {
+  const problem = sagaIdProblem(id);
+  if (problem !== undefined) throw invalid("saga", problem);
+  return `${systemKinds.saga}/${id}`;
+}
+
+/** The id of a saga whose entity is given. */
+export function sagaOfEntity(entity: string): string {
+  return entity.slice(systemKinds.saga.length + 1);
+}
+
+function sagaIdProblem(id: unknown): string | undefined {
+  if (typeof id !== "string" || id === "")
+    return `wanted an id such as transfer-001, found ${id === "" ? "none" : typeof id}`;
+  if (/\p{Cc}|\p{Cs}/u.test(id)) return "it holds a control character or half of a surrogate pair";
+  const bytes = utf8Length(id);
+  return bytes > limits.sagaIdBytesMax
+    ? `it has ${bytes} bytes, at most ${limits.sagaIdBytesMax} are allowed`
+    : undefined;
+}
+
+/** The id that a step, or its compensation, has on its entity: f(saga, step, direction). */
+export function sagaStepId(saga: string, index: number, direction: "forward" | "back"): string {
+  return `saga:${saga}:${index}:${direction === "forward" ? "f" : "c"}`;
+}
+
+/** The entity of the saga whose step or compensation has this append id; undefined for any other id. */
+export function sagaOfStepId(id: string): string | undefined {
+  if (!id.startsWith("saga:")) return undefined;
+  const [, saga] = /^saga:(.+):[0-9]+:[fc]$/su.exec(id) ?? [];
+  return saga === undefined || sagaIdProblem(saga) !== undefined ? undefined : `${systemKinds.saga}/${saga}`;
+}
+
+// ——— saga
+
+export interface SagaFields {
+  readonly entity: string;
+  readonly timeoutMs?: number | undefined;
+  readonly stepTimeoutMs?: number | undefined;
+  /** What `encodeSagaSteps` gave; or, of a saga that the domain module defines: */
+  readonly steps?: Uint8Array | undefined;
+  readonly named?: { readonly name: string; readonly input: unknown } | undefined;
+}
+
+const sagaFlags = { named: 1 };
+
+/** Errors: `INVALID_REQUEST` for a time-out that is none. */
+export function writeSagaBody(fields: SagaFields, reserve: Reserve): number {
+  const { entity, steps, named } = fields;
+  const timeoutMs = checkTimeout("timeoutMs", fields.timeoutMs);
+  const stepTimeoutMs = checkTimeout("stepTimeoutMs", fields.stepTimeoutMs);
+  const input = named === undefined ? undefined : encodeValue(named.input);
+  const content = (steps?.length ?? 0) + (input?.length ?? 0);
+  if (content > limits.sagaBytesMax) throw tooLarge(content);
+  const { bytes, at } = reserve(16 + 3 * (entity.length + limits.nameBytesMax) + content);
+  let p = writePrefixed(bytes, at, entity);
+  bytes[p] = named === undefined ? 0 : sagaFlags.named;
+  writeU32(bytes, p + 1, timeoutMs);
+  writeU32(bytes, p + 5, stepTimeoutMs);
+  p += 9;
+  if (named !== undefined) {
+    const { name } = named;
+    if (typeof name !== "string" || !name.isWellFormed() || utf8Length(name) > limits.nameBytesMax) {
+      throw invalid("name", `a name is well-formed text of at most ${limits.nameBytesMax} bytes`);
+    }
+    bytes[p] = writeText(bytes, p + 1, name);
+    p += 1 + bytes[p]!;
+    bytes.set(input!, p);
+    return p + input!.length - at;
+  }
+  bytes.set(steps!, p);
+  return p + steps!.length - at;
+}
+
+export interface SagaView {
+  entity: string;
+  /** 0 where the caller gave none. */
+  timeoutMs: number;
+  stepTimeoutMs: number;
+  /** Of a saga that the domain module defines; empty otherwise. */
+  name: string;
+  /** The steps, or the named saga's input, to the end of the body. */
+  contentFrom: number;
+}
+
+/** Errors: `BAD_FRAME`. The steps are not looked at: see `readSagaSteps`. */
+export function readSagaBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): SagaView {
+  const cursor = new BodyCursor(bytes, from, to, texts);
+  const entity = sagaEntityOf(cursor);
+  const flags = cursor.u8();
+  const timeoutMs = cursor.u32();
+  const stepTimeoutMs = cursor.u32();
+  if (Math.max(timeoutMs, stepTimeoutMs) > sagaTimeoutMsMax) throw badFrame("a time-out is longer than a day");
+  const isNamed = (flags & sagaFlags.named) !== 0;
+  const name = isNamed ? cursor.name() : "";
+  if (isNamed && name === "") throw badFrame("a saga is to be run by name, and the name is empty");
+  if (cursor.at >= to) throw badFrame("a saga has no content");
+  return { entity, timeoutMs, stepTimeoutMs, name, contentFrom: cursor.at };
+}
+
+/** Where a step's parts lie. */
+export interface SagaStepRange {
+  readonly stage: number;
+  readonly timeoutMs: number;
+  readonly forwardKind: number;
+  readonly forwardFrom: number;
+  readonly forwardTo: number;
+  /** 0 where nothing undoes the step. */
+  readonly backKind: number;
+  readonly backFrom: number;
+  readonly backTo: number;
+}
+
+/**
+ * Takes the steps of a saga apart. What their bodies hold is not looked at.
+ * Errors: `BAD_FRAME` for what is no list of steps in stages, one stage after the other from 0, with at most the last step
+ * without a compensation and that one alone in its stage.
+ */
+export function readSagaSteps(bytes: Uint8Array, from: number, to: number): SagaStepRange[] {
+  const count = from < to ? bytes[from]! : 0;
+  if (count === 0 || count > limits.sagaStepsMax) {
+    throw badFrame(`${count} steps in a saga, wanted 1 to ${limits.sagaStepsMax}`);
+  }
+  const steps = new Array<SagaStepRange>(count);
+  let at = from + 1;
+  let stageBefore = -1;
+  for (let i = 0; i < count; i++) {
+    if (to - at < stepHeadBytes) throw badFrame("it ends in the middle of a step");
+    const stage = bytes[at]!;
+    const forwardKind = bytes[at + 1]!;
+    const backKind = bytes[at + 2]!;
+    const timeoutMs = readU32(bytes, at + 3);
+    const forwardFrom = at + stepHeadBytes;
+    const forwardTo = forwardFrom + readU32(bytes, at + 7);
+    const backFrom = backKind === 0 ? forwardTo : forwardTo + 4;
+    if (backFrom > to) throw badFrame("it ends in the middle of a step");
+    const backTo = backKind === 0 ? forwardTo : backFrom + readU32(bytes, forwardTo);
+    if (backTo > to) throw badFrame("it ends in the middle of a step");
+    if (!isActKind(forwardKind) || (backKind !== 0 && !isActKind(backKind))) throw badFrame("a step of no known kind");
+    if (stage !== stageBefore && stage !== stageBefore + 1)
+      throw badFrame("the stages of a saga do not follow each other");
+    if (timeoutMs > sagaTimeoutMsMax) throw badFrame("a time-out is longer than a day");
+    if (backKind === 0 && (i < count - 1 || stage === stageBefore)) {
+      throw badFrame("a step without a compensation stands before or beside others");
+    }
+    steps[i] = { stage, timeoutMs, forwardKind, forwardFrom, forwardTo, backKind, backFrom, backTo };
+    stageBefore = stage;
+    at = backTo;
+  }
+  if (at !== to) throw badFrame("bytes follow the last step");
+  return steps;
+}
+
+const stepHeadBytes = 11;
+
+function isActKind(kind: number): boolean {
+  return kind === requestKind.append || kind === requestKind.execute;
+}
+
+/**
+ * Encodes the steps of a saga, stage by stage, with the ids that they have on their entities. The bytes are owned.
+ *
+ * Errors: `INVALID_REQUEST` naming the step: no steps, too many, two on one entity, one on an entity of Heddle's own, a
+ * compensation that is missing, none (`null`) where something could still have to be undone; `INVALID_ENTITY_ID`;
+ * `FRAME_TOO_LARGE` beyond `limits.sagaBytesMax`.
+ */
+export function encodeSagaSteps(saga: string, stages: readonly (readonly SagaStepFields[])[]): Uint8Array {
+  const count = stages.reduce((sum, stage) => sum + stage.length, 0);
+  if (count === 0) throw invalid("steps", "a saga needs at least one step");
+  if (count > limits.sagaStepsMax) {
+    throw invalid("steps", `${count} steps, at most ${limits.sagaStepsMax} are allowed`);
+  }
+  const room = new Room();
+  const entities = new Set<string>();
+  room.bytes[room.used++] = count;
+  let index = 0;
+  for (const [stage, steps] of stages.entries()) {
+    if (steps.length === 0) throw invalid(`stages.${stage}`, "a stage needs at least one step");
+    for (const step of steps) {
+      checkStep(step, index, entities, index === count - 1 && steps.length === 1);
+      writeStep(room, saga, step, stage, index);
+      index++;
+    }
+  }
+  return room.bytes.slice(0, room.used);
+}
+
+class Room {
+  bytes = new Uint8Array(512);
+  used = 0;
+
+  /** Makes room for so many bytes behind what is used. */
+  grow(wanted: number): void {
+    const needed = this.used + wanted;
+    if (needed <= this.bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, 2 * this.bytes.length));
+    grown.set(this.bytes.subarray(0, this.used));
+    this.bytes = grown;
+  }
+}
+
+function checkStep(step: SagaStepFields, index: number, entities: Set<string>, isAloneAtTheEnd: boolean): void {
+  const path = `steps.${index}`;
+  if (typeof step !== "object" || step === null) throw invalid(path, "wanted a step");
+  const { entity, forward, back, schemaVsn } = step;
+  if (typeof entity === "string" && isSystemEntity(entity)) {
+    throw invalid(`${path}.entity`, `only Heddle writes to ${entity}: a saga cannot have itself or another as a step`);
+  }
+  parseEntityId(entity);
+  if (entities.has(entity)) throw invalid(`${path}.entity`, `two steps on ${entity}: put their events into one step`);
+  entities.add(entity);
+  if (!isAct(forward)) throw invalid(`${path}.forward`, wantedAct);
+  if (back === undefined) throw invalid(`${path}.back`, `a compensation is missing; ${wantedAct}, or null`);
+  if (back !== null && !isAct(back)) throw invalid(`${path}.back`, wantedAct);
+  if (back === null && !isAloneAtTheEnd) {
+    throw invalid(`${path}.back`, "only a step that is alone in the last stage can be without a compensation (null)");
+  }
+  if (schemaVsn !== undefined && !(Number.isSafeInteger(schemaVsn) && schemaVsn >= 1 && schemaVsn <= 65_535)) {
+    throw invalid(`${path}.schemaVsn`, `wanted a whole number from 1 to 65535, found ${String(schemaVsn)}`);
+  }
+}
+
+const wantedAct = "wanted an event { type, payload }, a list of events, or { command, input }";
+
+function isAct(act: unknown): act is SagaAct {
+  if (typeof act !== "object" || act === null) return false;
+  if (Array.isArray(act)) return act.length > 0 && act.every((event) => isEvent(event));
+  return isEvent(act) || typeof (act as { readonly command?: unknown }).command === "string";
+}
+
+function isEvent(event: unknown): boolean {
+  return typeof event === "object" && event !== null && typeof (event as { readonly type?: unknown }).type === "string";
+}
+
+function writeStep(room: Room, saga: string, step: SagaStepFields, stage: number, index: number): void {
+  room.grow(stepHeadBytes);
+  const head = room.used;
+  room.used += stepHeadBytes;
+  const forwardKind = writeAct(room, saga, step, step.forward, index, "forward", head + 7);
+  let backKind = 0;
+  if (step.back !== null) {
+    room.grow(4);
+    const lengthAt = room.used;
+    room.used += 4;
+    backKind = writeAct(room, saga, step, step.back, index, "back", lengthAt);
+  }
+  const { bytes } = room;
+  bytes[head] = stage;
+  bytes[head + 1] = forwardKind;
+  bytes[head + 2] = backKind;
+  writeU32(bytes, head + 3, checkTimeout(`steps.${index}.timeoutMs`, step.timeoutMs));
+  if (room.used > limits.sagaBytesMax) throw tooLarge(room.used);
+}
+
+// Returns the kind of request.
+function writeAct(
+  room: Room,
+  saga: string,
+  { entity, aggregate = "", schemaVsn }: SagaStepFields,
+  act: SagaAct,
+  index: number,
+  direction: "forward" | "back",
+  lengthAt: number,
+): number {
+  const id = sagaStepId(saga, index, direction);
+  const reserve: Reserve = (wanted) => {
+    room.grow(wanted);
+    return { bytes: room.bytes, at: room.used };
+  };
+  let kind: number = requestKind.append;
+  let used: number;
+  if ("command" in act) {
+    kind = requestKind.execute;
+    used = writeExecuteBody({ entity, aggregate, command: act.command, input: act.input, id }, reserve);
+  } else {
+    const given = "type" in act ? [act] : act;
+    const events = schemaVsn === undefined ? given : given.map((event) => ({ ...event, schemaVersion: schemaVsn }));
+    used = writeAppendBody({ entity, aggregate, events, id }, reserve);
+  }
+  writeU32(room.bytes, lengthAt, used);
+  room.used += used;
+  return kind;
+}
+
+// ——— show, list, operate
+
+/** u16 length, entity. */
+export function writeSagaShowBody({ entity }: { readonly entity: string }, reserve: Reserve): number {
+  const { bytes, at } = reserve(2 + 3 * entity.length);
+  return writePrefixed(bytes, at, entity) - at;
+}
+
+export function readSagaShowBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): { entity: string } {
+  const cursor = new BodyCursor(bytes, from, to, texts);
+  const entity = sagaEntityOf(cursor);
+  checkEnd(cursor, to);
+  return { entity };
+}
+
+const listKinds = ["all", "unfinished", "stuck"] as const;
+
+/** A list is asked of one shard: its frame carries the shard's number in place of an entity's hash. */
+export interface SagaListFields {
+  readonly only: NonNullable<SagaQuery["only"]>;
+  readonly limit: number;
+  /** Only what comes behind this place; time 0 and an empty entity for the first page. */
+  readonly after: SagaPlace;
+}
+
+/**
+ * The place of a saga in a list. All sagas are in the order of their ids, with the time 0; unfinished ones in that of the times
+ * at which they began, and behind them the stuck ones, with the time 2^48 - 1.
+ */
+export interface SagaPlace {
+  readonly time: number;
+  readonly entity: string;
+}
+
+export function writeSagaListBody(fields: SagaListFields, reserve: Reserve): number {
+  const { only, limit, after } = fields;
+  checkListLimit(limit);
+  const { bytes, at } = reserve(16 + 3 * after.entity.length);
+  bytes[at] = Math.max(0, listKinds.indexOf(only));
+  writeU32(bytes, at + 1, limit);
+  writeU48(bytes, at + 5, after.time);
+  return writePrefixed(bytes, at + 11, after.entity) - at;
+}
+
+export function readSagaListBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): SagaListFields {
+  const cursor = new BodyCursor(bytes, from, to, texts);
+  const only = listKinds[cursor.u8()];
+  if (only === undefined) throw badFrame("a list of sagas of no known kind");
+  const fields = { only, limit: cursor.u32(), after: { time: cursor.u48(), entity: cursor.entity() } };
+  checkEnd(cursor, to);
+  checkListLimit(fields.limit);
+  return fields;
+}
+
+export function checkListLimit(limit: number): void {
+  if (Number.isSafeInteger(limit) && limit >= 1 && limit <= limits.listEntitiesMax) return;
+  throw invalid("limit", `wanted a whole number from 1 to ${limits.listEntitiesMax}, found ${String(limit)}`);
+}
+
+export interface SagaOperateFields {
+  readonly entity: string;
+  /** What a resolution declares; undefined for a retry. */
+  readonly as: "COMMITTED" | "COMPENSATED" | undefined;
+  readonly reason: string;
+  readonly by: string;
+}
+
+/** UTF-8 bytes of a reason, and of a name. */
+const operatorTextBytesMax = 4_096;
+
+/** Errors: `INVALID_REQUEST` for a reason that is empty or too long. */
+export function writeSagaOperateBody(fields: SagaOperateFields, reserve: Reserve): number {
+  const { entity, as, reason, by } = fields;
+  checkOperatorText("reason", reason, 1);
+  checkOperatorText("by", by, 0);
+  if (as !== undefined && as !== "COMMITTED" && as !== "COMPENSATED") {
+    throw invalid("as", `wanted COMMITTED or COMPENSATED, found ${JSON.stringify(as)}`);
+  }
+  const { bytes, at } = reserve(8 + 3 * (entity.length + reason.length + by.length));
+  let p = writePrefixed(bytes, at, entity);
+  bytes[p++] = as === undefined ? 1 : as === "COMMITTED" ? 2 : 3;
+  p = writePrefixed(bytes, p, reason);
+  return writePrefixed(bytes, p, by) - at;
+}
+
+export function readSagaOperateBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): SagaOperateFields {
+  const cursor = new BodyCursor(bytes, from, to, texts);
+  const entity = sagaEntityOf(cursor);
+  const action = cursor.u8();
+  if (action < 1 || action > 3) throw badFrame(`no operation on a saga: ${action}`);
+  const as = action === 1 ? undefined : action === 2 ? ("COMMITTED" as const) : ("COMPENSATED" as const);
+  const fields = { entity, as, reason: cursor.entity(), by: cursor.entity() };
+  checkEnd(cursor, to);
+  checkOperatorText("reason", fields.reason, 1);
+  checkOperatorText("by", fields.by, 0);
+  return fields;
+}
+
+function checkOperatorText(path: string, text: unknown, least: number): void {
+  const isText = typeof text === "string" && text.isWellFormed();
+  if (isText && text.trim().length >= least && utf8Length(text) <= operatorTextBytesMax) return;
+  const wanted = least === 0 ? "text" : "a reason, for those who come after";
+  throw invalid(path, `wanted ${wanted}, at most ${operatorTextBytesMax} bytes`);
+}
+
+// ——— what answers them
+
+/** [sequence, first sequence, events, shard, position, time]. */
+export type WireReceipt = readonly [number, number, number, number, number, number];
+export type WireProblem = readonly [code: string, message: string, facts: unknown];
+/** What came of a step: [place in `stepStates`, receipt, receipt of the compensation, problem]. */
+export type WireOutcome = readonly [number, WireReceipt | null, WireReceipt | null, WireProblem | null];
+export type WireSagaStep = readonly [entity: string, outcome: WireOutcome];
+/** [place in `sagaEnds`, begun by an earlier call, steps]. */
+export type WireSagaResult = readonly [number, boolean, readonly WireSagaStep[]];
+
+export const stepStates = ["waiting", "done", "refused", "unknown", "compensated", "stuck"] as const;
+export const sagaEnds = ["COMMITTED", "COMPENSATED", "STUCK"] as const;
+
+/** Of one shard: sagas in the order of their places. */
+export interface WireSagaList {
+  readonly sagas: readonly (ListedSaga & { readonly place: number })[];
+  /** Whether there may be more behind the last. */
+  readonly more: boolean;
+}
+
+export function wireReceipt(receipt: Receipt): WireReceipt {
+  const { seq, firstSeq, count, shard, position, time } = receipt;
+  return [seq, firstSeq, count, shard, position, time];
+}
+
+export function receiptOfWire(wire: WireReceipt, duplicate = false): Receipt {
+  const [seq, firstSeq, count, shard, position, time] = wire;
+  return { ok: true, seq, firstSeq, count, shard, position, time, duplicate };
+}
+
+/** Errors: `BAD_FRAME` for what is no result. */
+export function readSagaResult(value: unknown, saga: string): SagaResult {
+  const [end, duplicate, steps] = (Array.isArray(value) ? value : []) as unknown as WireSagaResult;
+  const resultType = sagaEnds[end];
+  if (resultType === undefined || !Array.isArray(steps)) throw badFrame("the node answered with no saga's result");
+  return { resultType, saga, steps: (steps as WireSagaStep[]).map(stepOutcome), duplicate: duplicate === true };
+}
+
+function stepOutcome(step: WireSagaStep): SagaResult["steps"][number] {
+  if (!Array.isArray(step) || !Array.isArray(step[1])) throw badFrame("a step of a saga that is none");
+  const [entity, outcome] = step as WireSagaStep;
+  return { entity, ...outcomeOfWire(outcome) };
+}
+
+/** The parts of a step's outcome that there are. */
+export function outcomeOfWire([state, receipt, compensation, problem]: WireOutcome): {
+  readonly state: SagaStepState;
+  readonly receipt?: Receipt;
+  readonly compensation?: Receipt;
+  readonly problem?: SagaProblem;
+} {
+  const known = stepStates[state];
+  if (known === undefined) throw badFrame("a step of a saga in no known state");
+  return {
+    state: known,
+    ...(receipt === null ? {} : { receipt: receiptOfWire(receipt) }),
+    ...(compensation === null ? {} : { compensation: receiptOfWire(compensation) }),
+    ...(problem === null ? {} : { problem: { code: problem[0], message: problem[1], facts: problem[2] } }),
+  };
+}
+
+/** Errors: `BAD_FRAME`. */
+export function readSagaList(value: unknown): WireSagaList {
+  const list = (value ?? {}) as Partial<WireSagaList>;
+  if (!Array.isArray(list.sagas) || list.sagas.length > limits.listEntitiesMax) {
+    throw badFrame("the node answered with sagas that are no list");
+  }
+  for (const row of list.sagas as readonly Partial<WireSagaList["sagas"][number]>[]) {
+    const isRow = typeof row?.saga === "string" && isSagaState(row.state) && Number.isSafeInteger(row.place);
+    if (!isRow) throw badFrame("a listed saga that is none");
+  }
+  return { sagas: list.sagas, more: list.more === true };
+}
+
+/** Errors: `BAD_FRAME`. */
+export function readSagaRecord(value: unknown): SagaRecord {
+  const record = (value ?? {}) as Partial<SagaRecord>;
+  const isRecord =
+    typeof record.saga === "string" &&
+    isSagaState(record.state) &&
+    Array.isArray(record.steps) &&
+    Array.isArray(record.interventions);
+  if (!isRecord) throw badFrame("the node answered with no saga's record");
+  return record as SagaRecord;
+}
+
+function isSagaState(state: unknown): state is SagaState {
+  return state === "RUNNING" || state === "COMPENSATING" || (sagaEnds as readonly unknown[]).includes(state);
+}
+
+// ——— shared
+
+function sagaEntityOf(cursor: BodyCursor): string {
+  const entity = cursor.entity();
+  if (!entity.startsWith(`${systemKinds.saga}/`)) throw badFrame(`${JSON.stringify(entity.slice(0, 80))} is no saga`);
+  const problem = sagaIdProblem(sagaOfEntity(entity));
+  if (problem !== undefined) throw badFrame(`a saga's id: ${problem}`);
+  return entity;
+}
+
+function checkTimeout(path: string, value: number | undefined): number {
+  if (value === undefined) return 0;
+  if (Number.isSafeInteger(value) && value >= 1 && value <= sagaTimeoutMsMax) return value;
+  throw invalid(path, `wanted a whole number from 1 to ${sagaTimeoutMsMax} ms, found ${String(value)}`);
+}
+
+function writePrefixed(bytes: Uint8Array, at: number, text: string): number {
+  const length = writeText(bytes, at + 2, text);
+  writeU16(bytes, at, length);
+  return at + 2 + length;
+}
+
+function checkEnd(cursor: BodyCursor, to: number): void {
+  if (cursor.at !== to) throw badFrame("bytes follow the last field");
+}
+
+function invalid(path: string, problem: string): HeddleError {
+  return new HeddleError("INVALID_REQUEST", { path, problem });
+}
+
+function tooLarge(bytes: number): HeddleError {
+  return new HeddleError("FRAME_TOO_LARGE", { bytes, bytesMax: limits.sagaBytesMax });
+}
+
+// ——— erase
+
+export interface SagaEraseFields {
+  readonly entity: string;
+  /** One of the saga's entities, which is being erased. */
+  readonly participant: string;
+  /** Whether to answer only when nothing is left of the record; else when that is sure to come. */
+  readonly gone: boolean;
+}
+
+/** u16 length, the saga's entity | u16 length, participant | u8: 1 for an answer when nothing is left. */
+export function writeSagaEraseBody({ entity, participant, gone }: SagaEraseFields, reserve: Reserve): number {
+  const { bytes, at } = reserve(8 + 3 * (entity.length + participant.length));
+  const p = writePrefixed(bytes, writePrefixed(bytes, at, entity), participant);
+  bytes[p] = gone ? 1 : 0;
+  return p + 1 - at;
+}
+
+export function readSagaEraseBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): SagaEraseFields {
+  const cursor = new BodyCursor(bytes, from, to, texts);
+  const fields = { entity: sagaEntityOf(cursor), participant: cursor.entity(), gone: cursor.u8() === 1 };
+  checkEnd(cursor, to);
+  return fields;
+}
+
+// ——— probe
+
+/** u16 length, entity | u8 length, append id. */
+export function writeProbeBody(fields: { readonly entity: string; readonly id: string }, reserve: Reserve): number {
+  const { bytes, at } = reserve(8 + 3 * (fields.entity.length + fields.id.length));
+  const p = writePrefixed(bytes, at, fields.entity);
+  bytes[p] = writeText(bytes, p + 1, fields.id);
+  return p + 1 + bytes[p]! - at;
+}
+
+export function readProbeBody(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  texts: TextCache,
+): { readonly entity: string; readonly id: string } {
+  const cursor = new BodyCursor(bytes, from, to, texts);
+  const fields = { entity: cursor.entity(), id: cursor.name() };
+  checkEnd(cursor, to);
+  if (fields.id === "") throw badFrame("a probe without an id");
+  return fields;
+}
+
+/** The receipt that a probe's value tells of; undefined when no append with the id took effect. Errors: `BAD_FRAME`. */
+export function readProbe(value: unknown): Receipt | undefined {
+  if (value === null) return undefined;
+  if (!Array.isArray(value) || value.length !== 6 || !value.every(Number.isSafeInteger)) {
+    throw badFrame("a probe was answered with no receipt");
+  }
+  return receiptOfWire(value as unknown as WireReceipt, true);
+}
+
+// ——— the body inside a step
+
+/** The entity of a step's append or execute body, without taking the body apart. The bounds have been checked. */
+export function entityOfStep(bytes: Uint8Array, from: number): string {
+  return readText(bytes, from + 2, from + 2 + readU16(bytes, from));
+}

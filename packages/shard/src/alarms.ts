@@ -1,0 +1,318 @@
+// Alarms: which entities want to be woken, and when.
+//
+// A kind of Heddle's own entities may have an alarm: a time, made from the entity's state (`AlarmSource`). Checkpoints write it
+// into the partition's index; of what changed since then memory knows better. So a shard knows after every start who wanted
+// something, without looking at anybody else.
+//
+// L1. An alarm is a function of the entity's state: there is nothing to be kept in step, and a rebuilt index has the same.
+// L2. Memory holds alarms of entities that no checkpoint has written yet, and those that are due: whatever their number.
+// L3. When the shard opens, and after it has recovered in place, every entity with an alarm is named again.
+// Not promised: that an entity is named only once. Whoever is told knows what it works on already.
+import type { CompiledContext } from "@heddle/domain/internal";
+import { isSystemEntity } from "@heddle/kernel";
+import type { AlarmRecord } from "@heddle/partition/internal";
+import type { Activation } from "./activation.ts";
+import { messageOf } from "./decoding.ts";
+import type { Entity } from "./entity.ts";
+import type { ShardOptions } from "./shard-options.ts";
+import { compareAlarms, TimedAlarms } from "./timed-alarms.ts";
+
+/** The alarm of an entity that is to be listed, and never to be rung. */
+export const alarmNever = 2 ** 48 - 1;
+
+/** What a kind of Heddle's own entities wants of alarms. */
+export interface AlarmSource {
+  /** The aggregate whose state says when. */
+  readonly aggregate: string;
+  /** Milliseconds since 1970, `alarmNever`, or undefined for no alarm: so for the initial state. Pure. */
+  alarmOf(state: unknown): number | undefined;
+  /** Whether the time counts: it is called when it has come. */
+  readonly timed: boolean;
+  /**
+   * Kinds that are not timed: called for every entity with an alarm that is there when the shard opens, in slices over turns.
+   * May be called for one that began since.
+   */
+  onOpen?(entity: string): void;
+  /**
+   * Timed kinds: called when an alarm has come, in a turn in which the shard is at nothing else; again only after the entity
+   * has been written to, or the shard was opened again. `state` is that of the aggregate.
+   */
+  onAlarm?(entity: string, due: number, state: unknown): void;
+  /**
+   * Timed kinds: how many alarms are taken now. After it has said none, nothing is called before `ring`. Left out: as many as
+   * there are.
+   */
+  room?(): number;
+}
+
+export interface AlarmListQuery {
+  /** Inclusive. Default 0. */
+  readonly from?: number;
+  /** Exclusive. Default: no end. */
+  readonly to?: number;
+  /** Only what comes behind this one. */
+  readonly after?: AlarmRecord | undefined;
+  readonly limit: number;
+}
+
+/** What others on the thread may ask about a shard's alarms. */
+export interface ShardAlarms {
+  /** By time, then by entity. Alarms of what is decided and not yet durable are among them. */
+  list(kind: string, query: AlarmListQuery): AlarmRecord[];
+  /** There is room again for alarms of a timed kind. */
+  ring(kind: string): void;
+  /** The state that an entity's alarm is made from; undefined for one that was never written, or is erased. */
+  stateOf(kind: string, entity: string): unknown;
+  /** Entities of a timed kind that have an alarm. */
+  count(kind: string): number;
+  /** Those whose alarm has come, and has not rung. */
+  countDue(kind: string): number;
+  /** No alarm that has not rung comes before this time. */
+  nextDue(kind: string): number;
+}
+
+interface Kind {
+  readonly name: string;
+  readonly prefix: string;
+  readonly source: AlarmSource;
+  /** Of its aggregate. */
+  readonly index: number;
+  readonly timed: TimedAlarms | undefined;
+}
+
+/** Entities looked at in one turn: a millisecond or two. */
+const sliceEntities = 200;
+/** Rows of the index that are read at a time. */
+const pageAlarms = 500;
+
+export class Alarms implements ShardAlarms {
+  readonly #shard: ShardOptions;
+  readonly #activation: Activation;
+  readonly #kinds: readonly Kind[];
+  /** By aggregate index. */
+  readonly #byAggregate: (Kind | undefined)[] = [];
+  #running = false;
+  /** The first look at the entities that no checkpoint has written; undefined before it begins. */
+  #opening: "under way" | "done" | undefined;
+
+  constructor(shard: ShardOptions, activation: Activation) {
+    this.#shard = shard;
+    this.#activation = activation;
+    this.#kinds = [...(shard.alarms ?? [])].map(([name, source]) => this.#kindOf(name, source, shard.domain));
+    for (const kind of this.#kinds) this.#byAggregate[kind.index] = kind;
+  }
+
+  /** The shard is open: alarms may be rung. */
+  start(): void {
+    this.#running = true;
+    if (this.#kinds.length === 0) return;
+    if (this.#opening === "done") this.#startTimed();
+    else if (this.#opening === undefined) {
+      this.#opening = "under way";
+      for (const { timed } of this.#kinds) timed?.countStored();
+      const tail: string[] = [];
+      for (const { id } of this.#activation.changed()) if (this.#kindOfEntity(id) !== undefined) tail.push(id);
+      this.#shard.schedule(() => this.#lookAtTail(tail, 0), 0);
+    }
+  }
+
+  /** Nothing is rung until the next start. */
+  stop(): void {
+    this.#running = false;
+    for (const { timed } of this.#kinds) timed?.stop();
+  }
+
+  tick(): void {
+    for (const { timed } of this.#kinds) timed?.tick();
+  }
+
+  /** An entity of Heddle's own has another state now; undefined for one that was erased. */
+  changed(entity: Entity, aggregate: number, state: unknown): void {
+    const kind = this.#byAggregate[aggregate];
+    if (kind?.timed === undefined) return;
+    const due = state === undefined ? undefined : kind.source.alarmOf(state);
+    kind.timed.changed(entity.id, due, entity.storedAlarm);
+  }
+
+  /** An entity was erased. */
+  erased(entity: Entity): void {
+    const kind = this.#kindOfEntity(entity.id);
+    if (kind !== undefined) this.changed(entity, kind.index, undefined);
+  }
+
+  /**
+   * To be called before an entity is kept for a checkpoint as it stands: its state is what its alarm is made from, and nobody
+   * may have asked for it since it was recovered. Errors: as `Activation.statesOf`.
+   */
+  beforeCut(entity: Entity): void {
+    if (entity.states !== undefined || entity.isErased || this.#kindOfEntity(entity.id) === undefined) return;
+    this.#activation.statesOf(entity);
+  }
+
+  /** The alarm that a checkpoint writes. `states` are undefined for an erased entity. */
+  of(entity: Entity, states: readonly unknown[] | undefined): number | undefined {
+    if (states === undefined || !isSystemEntity(entity.id)) return undefined;
+    const kind = this.#kindOfEntity(entity.id);
+    return kind?.source.alarmOf(states[kind.index]);
+  }
+
+  /** The partition has an entity as it stands. */
+  saved(entity: Entity): void {
+    this.#kindOfEntity(entity.id)?.timed?.saved(entity.id);
+  }
+
+  list(name: string, query: AlarmListQuery): AlarmRecord[] {
+    const { from = 0, to = 2 ** 48, limit } = query;
+    const changed = this.#changedOf(name);
+    const found: AlarmRecord[] = [];
+    for (const [entity, due] of changed) {
+      if (due === undefined || due < from || due >= to) continue;
+      const alarm = { entity, due };
+      if (query.after === undefined || compareAlarms(alarm, query.after) > 0) found.push(alarm);
+    }
+    let stored = 0;
+    for (let after = query.after; stored < limit; ) {
+      const page = this.#shard.partition.alarms({ kind: name, from, to, after, limit: pageAlarms });
+      for (const alarm of page) {
+        if (changed.has(alarm.entity)) continue;
+        found.push(alarm);
+        stored++;
+      }
+      if (page.length < pageAlarms) break;
+      after = page[page.length - 1];
+    }
+    return found.sort(compareAlarms).slice(0, limit);
+  }
+
+  ring(name: string): void {
+    this.#timedOf(name)?.ring();
+  }
+
+  stateOf(name: string, id: string): unknown {
+    const kind = this.#kinds.find((one) => one.name === name);
+    const entity = kind === undefined ? undefined : this.#activation.find(id);
+    if (entity === undefined || entity.seq === 0 || entity.isErased) return undefined;
+    return this.#activation.statesOf(entity)[kind!.index];
+  }
+
+  count(name: string): number {
+    return this.#timedOf(name)?.count ?? 0;
+  }
+
+  countDue(name: string): number {
+    return this.#timedOf(name)?.countDue() ?? 0;
+  }
+
+  nextDue(name: string): number {
+    return this.#timedOf(name)?.nextDue ?? Number.POSITIVE_INFINITY;
+  }
+
+  #timedOf(name: string): TimedAlarms | undefined {
+    return this.#kinds.find((kind) => kind.name === name)?.timed;
+  }
+
+  #kindOf(name: string, source: AlarmSource, domain: CompiledContext): Kind {
+    const { index } = domain.aggregates.get(source.aggregate)!;
+    const { partition, clock, schedule } = this.#shard;
+    const timed = source.timed
+      ? new TimedAlarms({
+          now: () => clock.now(),
+          count: (query) => partition.countAlarms({ kind: name, ...query }),
+          page: (query) => partition.alarms({ kind: name, ...query }),
+          room: () => source.room?.() ?? Number.POSITIVE_INFINITY,
+          ring: (entity, due) => this.#ring(name, source, entity, due),
+          schedule,
+        })
+      : undefined;
+    return { name, prefix: `${name}/`, source, index, timed };
+  }
+
+  #kindOfEntity(id: string): Kind | undefined {
+    if (!isSystemEntity(id)) return undefined;
+    for (const kind of this.#kinds) if (id.startsWith(kind.prefix)) return kind;
+    return undefined;
+  }
+
+  // Alarms of entities that the partition does not have as they are.
+  #changedOf(name: string): Map<string, number | undefined> {
+    const changed = new Map<string, number | undefined>();
+    const kind = this.#kinds.find((one) => one.name === name);
+    if (kind === undefined) return changed;
+    for (const entity of this.#activation.changed()) {
+      if (!entity.id.startsWith(kind.prefix) || changed.has(entity.id)) continue;
+      changed.set(entity.id, this.#alarmNow(entity, kind));
+    }
+    return changed;
+  }
+
+  #alarmNow(entity: Entity, { source, index }: Kind): number | undefined {
+    if (entity.seq === 0 || entity.isErased) return undefined;
+    return source.alarmOf(this.#activation.statesOf(entity)[index]);
+  }
+
+  // What the log's tail brought comes first: the index is wrong about those.
+  #lookAtTail(tail: readonly string[], from: number): void {
+    if (!this.#running) {
+      this.#opening = undefined;
+      return;
+    }
+    const end = Math.min(tail.length, from + sliceEntities);
+    for (let i = from; i < end; i++) {
+      this.#attempt(tail[i]!, (id, kind) => {
+        const entity = this.#activation.find(id);
+        if (entity === undefined) return;
+        const due = this.#alarmNow(entity, kind);
+        if (kind.timed !== undefined) kind.timed.changed(id, due, entity.storedAlarm);
+        else if (due !== undefined) kind.source.onOpen?.(id);
+      });
+    }
+    if (end < tail.length) {
+      this.#shard.schedule(() => this.#lookAtTail(tail, end), 0);
+      return;
+    }
+    this.#startTimed();
+    const untimed = this.#kinds.filter(({ source }) => source.onOpen !== undefined && !source.timed);
+    this.#lookAtIndex(untimed, undefined);
+  }
+
+  #lookAtIndex([kind, ...others]: readonly Kind[], after: AlarmRecord | undefined): void {
+    if (!this.#running) {
+      this.#opening = undefined;
+      return;
+    }
+    if (kind === undefined) {
+      this.#opening = "done";
+      return;
+    }
+    const page = this.#shard.partition.alarms({ kind: kind.name, after, limit: sliceEntities });
+    for (const { entity } of page) {
+      // It was among the tail's, or has begun or gone on since.
+      if (this.#activation.isChanged(entity)) continue;
+      this.#attempt(entity, (id, { source }) => source.onOpen?.(id));
+    }
+    const isLast = page.length < sliceEntities;
+    const next = isLast ? others : [kind, ...others];
+    this.#shard.schedule(() => this.#lookAtIndex(next, isLast ? undefined : page[page.length - 1]), 0);
+  }
+
+  #startTimed(): void {
+    for (const { timed } of this.#kinds) timed?.start();
+  }
+
+  #ring(name: string, source: AlarmSource, entity: string, due: number): void {
+    this.#attempt(entity, () => {
+      const state = this.stateOf(name, entity);
+      if (state !== undefined) source.onAlarm?.(entity, due, state);
+    });
+  }
+
+  // One entity that cannot be read concerns nobody else's alarms.
+  #attempt(id: string, look: (id: string, kind: Kind) => void): void {
+    try {
+      look(id, this.#kindOfEntity(id)!);
+    } catch (thrown) {
+      const { shard, report } = this.#shard;
+      report("error", "an entity's alarm is passed over", { shard, entity: id, error: messageOf(thrown) });
+    }
+  }
+}

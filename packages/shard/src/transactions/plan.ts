@@ -1,0 +1,330 @@
+// Plan: what a transaction does to the entities of one shard, decided and not written yet.
+//
+// Operations are decided in their order against shadows of their entities, each upon what those before it did. Nothing of
+// the shard changes by it (P7): a refusal forgets the shadows. Every rule held for every event when a plan is made (P3).
+import type { CompiledContext, CompiledEvent } from "@heddle/domain/internal";
+import { entryFlags } from "@heddle/event-log/internal";
+import { HeddleError, isSystemEntity } from "@heddle/kernel";
+import {
+  newAppendView,
+  newExecuteView,
+  type OperationRange,
+  type Rejection,
+  readAppendBody,
+  readExecuteBody,
+  readTransactRead,
+  readU16,
+  rejection,
+  requestKind,
+  type WireOperationResult,
+  writeU16,
+} from "@heddle/protocol/internal";
+import type { Activation } from "../activation.ts";
+import { type Folded, foldAll, type Proposed, validateAll } from "../decide.ts";
+import { type Decided, decideCommand } from "../decide-command.ts";
+import { checkBodyBytes, decodeInput, decodePayloads, metadataOf } from "../decoding.ts";
+import type { Entity } from "../entity.ts";
+import type { Erasures } from "../erasures.ts";
+import type { Memory } from "../memory.ts";
+import type { Parts } from "../parts.ts";
+import { aggregateOfAppend, aggregateOfCommand, aggregateToRead, proposalOfAppend } from "../proposals.ts";
+import { encodeBody, storedPayloads } from "../store-body.ts";
+import { erased } from "../time-travel.ts";
+
+/** What the operations of one transaction may write on one shard: commands can make much of little. */
+const planBytesMax = 64 << 20;
+
+const bytesKept = 1 << 20;
+/** So many shadows are looked through one by one. */
+const fewShadows = 8;
+
+/** One entry to be: the body is `bytes[from, to)` of its plan. */
+export interface PlannedWrite {
+  readonly entity: Entity;
+  readonly flags: number;
+  readonly firstSeq: number;
+  readonly count: number;
+  readonly time: number;
+  readonly from: number;
+  readonly to: number;
+  /** From the body's start. */
+  readonly payloadsOffset: number;
+  /** Left out where the request's bytes may be gone by the time of writing. */
+  readonly proposed: Proposed | undefined;
+  /** Which of the plan's results is this write's. */
+  readonly result: number;
+}
+
+/** An entity as the transaction leaves it. */
+export interface Shadow {
+  readonly entity: Entity;
+  seq: number;
+  readonly time: number;
+  /** Undefined while no state was asked for. */
+  states: unknown[] | undefined;
+}
+
+export interface Plan {
+  /** In a plan that is kept these are its own. */
+  readonly bytes: Uint8Array;
+  readonly writes: readonly PlannedWrite[];
+  /** Of the entities that are written to, and perhaps of others. */
+  readonly shadows: readonly Shadow[];
+  /** By operation. Positions are 0 until it is written. */
+  readonly results: WireOperationResult[];
+}
+
+/** Why a plan cannot be: which operation was refused, by its place among those of this shard. */
+export interface Refused {
+  readonly operation: number;
+  readonly entity: string;
+  readonly rejection: Rejection;
+}
+
+/** The entity that an operation names, whatever its kind: it stands first in each body. Errors: `BAD_FRAME`. */
+export function entityOfOperation(parts: Parts, bytes: Uint8Array, { from, to }: OperationRange): string {
+  const end = from + 2 + (to - from < 2 ? Infinity : readU16(bytes, from));
+  if (end > to) throw new HeddleError("BAD_FRAME", { problem: "an operation ends in the middle of its entity" });
+  try {
+    return parts.texts.read(bytes, from + 2, end);
+  } catch (cause) {
+    throw new HeddleError("BAD_FRAME", { problem: "an entity's name is not UTF-8" }, { cause });
+  }
+}
+
+export class Planner {
+  readonly #parts: Parts;
+  readonly #domain: CompiledContext;
+  readonly #append = newAppendView();
+  readonly #execute = newExecuteView();
+  readonly #folded: Folded = { state: undefined };
+  readonly #decided: Decided = { proposed: undefined, payloads: [] };
+  readonly #reserve = (wanted: number) => this.#room(wanted);
+  #activation!: Activation;
+  #erasures!: Erasures;
+  /** Bodies of the plan that is being made. */
+  #bytes = new Uint8Array(16 * 1024);
+  #used = 0;
+  #shadows: Shadow[] = [];
+  /** Of the shadows, those that are found faster by a look-up. */
+  readonly #byEntity = new Map<Entity, Shadow>();
+  #writes: PlannedWrite[] = [];
+  #results: WireOperationResult[] = [];
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#domain = parts.options.domain;
+  }
+
+  attach({ activation, erasures }: Memory): void {
+    this.#activation = activation;
+    this.#erasures = erasures;
+  }
+
+  /**
+   * Decides operations whose bodies lie in `bytes`. The plan's bytes are the planner's own, until it makes the next one.
+   * Errors: as those of an append, a command or a read, whichever comes first.
+   */
+  make(bytes: Uint8Array, operations: readonly OperationRange[]): Plan | Refused {
+    this.#used = 0;
+    if (this.#bytes.length > bytesKept) this.#bytes = new Uint8Array(bytesKept);
+    this.#shadows = [];
+    this.#byEntity.clear();
+    this.#writes = [];
+    this.#results = [];
+    for (let i = 0; i < operations.length; i++) {
+      const { kind, from, to } = operations[i]!;
+      const rejected = this.#take(kind, bytes, from, to);
+      if (rejected !== undefined) {
+        return { operation: i, entity: entityOfOperation(this.#parts, bytes, operations[i]!), rejection: rejected };
+      }
+    }
+    return { bytes: this.#bytes, writes: this.#writes, shadows: this.#shadows, results: this.#results };
+  }
+
+  /** The same plan with bytes of its own, and without anything of the request's. */
+  keep({ bytes, writes, shadows, results }: Plan): Plan {
+    const kept = writes.map((write) => ({ ...write, proposed: undefined }));
+    return { bytes: bytes.slice(0, this.#used), writes: kept, shadows, results };
+  }
+
+  #take(kind: number, bytes: Uint8Array, from: number, to: number): Rejection | undefined {
+    switch (kind) {
+      case requestKind.append:
+        return this.#takeAppend(bytes, from, to);
+      case requestKind.execute:
+        return this.#takeExecute(bytes, from, to);
+      case requestKind.get:
+        return this.#takeRead(bytes, from, to);
+      default:
+        throw new HeddleError("BAD_FRAME", { problem: `an operation of the unknown kind ${kind}` });
+    }
+  }
+
+  #takeAppend(bytes: Uint8Array, from: number, to: number): Rejection | undefined {
+    const view = this.#append;
+    readAppendBody(bytes, from, to, this.#parts.texts, view);
+    const shadow = this.#shadowOf(view.entity);
+    const conflict = this.#checkWrite(shadow, view);
+    if (conflict !== undefined) return conflict;
+    checkBodyBytes(to - from);
+    const aggregate = aggregateOfAppend(this.#domain, view.entity, view.aggregate, view.types[0]!);
+    const types: CompiledEvent[] = [];
+    const proposed = proposalOfAppend(aggregate, view, bytes, types);
+    const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
+    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
+    const verbatim = validateAll(proposed, payloads) && view.aggregate !== "";
+    if (!verbatim) return this.#encode(shadow, 0, proposed, payloads, metadata);
+    const states = this.#statesOf(shadow);
+    const rejected = foldAll(proposed, states[aggregate.index], payloads, this.#folded);
+    if (rejected !== undefined) return rejected;
+    const room = this.#room(to - from);
+    room.bytes.set(bytes.subarray(from, to), room.at);
+    for (let i = 0; i < view.typeCount; i++) {
+      writeU16(room.bytes, room.at + view.versionOffsets[i]! - from, types[i]!.schemaVersion);
+    }
+    this.#add(shadow, 0, proposed, payloads.length, to - from, view.payloadsFrom - from);
+    return undefined;
+  }
+
+  #takeExecute(bytes: Uint8Array, from: number, to: number): Rejection | undefined {
+    const view = this.#execute;
+    readExecuteBody(bytes, from, to, this.#parts.texts, view);
+    const shadow = this.#shadowOf(view.entity);
+    const conflict = this.#checkWrite(shadow, view);
+    if (conflict !== undefined) return conflict;
+    const aggregate = aggregateOfCommand(this.#domain, view.entity, view.aggregate, view.command);
+    const input = decodeInput(bytes, view.inputFrom, to);
+    const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
+    const states = this.#statesOf(shadow);
+    const rejected = decideCommand(
+      aggregate,
+      view.command,
+      input,
+      states[aggregate.index],
+      shadow.entity.id,
+      shadow.time,
+      this.#decided,
+    );
+    if (rejected !== undefined) return rejected;
+    const { proposed, payloads } = this.#decided;
+    return this.#encode(shadow, entryFlags.command, proposed!, payloads, metadata);
+  }
+
+  #takeRead(bytes: Uint8Array, from: number, to: number): Rejection | undefined {
+    const view = readTransactRead(bytes, from, to, this.#parts.texts);
+    const shadow = this.#shadowOf(view.entity);
+    if (isErasedIn(shadow)) throw erased(shadow.entity);
+    const { seq } = shadow;
+    if (view.expectedSeq >= 0 && view.expectedSeq !== seq) return conflictOf(view.expectedSeq, seq);
+    if (!view.wantsState) {
+      this.#results.push([seq]);
+      return undefined;
+    }
+    const aggregate = aggregateToRead(this.#domain, view.entity, view.aggregate);
+    this.#results.push([seq, this.#statesOf(shadow)[aggregate.index]]);
+    return undefined;
+  }
+
+  // Errors: `INVALID_REQUEST` for one of Heddle's own entities: what writes to them does not look for holds.
+  #shadowOf(id: string): Shadow {
+    if (isSystemEntity(id)) {
+      throw new HeddleError("INVALID_REQUEST", { path: "entity", problem: `only Heddle changes ${id}` });
+    }
+    const entity = this.#activation.activate(id);
+    const known = this.#known(entity);
+    if (known !== undefined) return known;
+    const shadow = { entity, seq: entity.seq, time: this.#parts.turn.timeOf(entity), states: undefined };
+    this.#shadows.push(shadow);
+    if (this.#shadows.length > fewShadows) this.#byEntity.set(entity, shadow);
+    return shadow;
+  }
+
+  #known(entity: Entity): Shadow | undefined {
+    for (let i = 0; i < fewShadows && i < this.#shadows.length; i++) {
+      if (this.#shadows[i]!.entity === entity) return this.#shadows[i];
+    }
+    return this.#byEntity.get(entity);
+  }
+
+  #statesOf(shadow: Shadow): unknown[] {
+    shadow.states ??= this.#activation.statesOf(shadow.entity).slice();
+    return shadow.states;
+  }
+
+  #checkWrite(
+    shadow: Shadow,
+    { id, newLife, expectedSeq }: { readonly id: string; readonly newLife: boolean; readonly expectedSeq: number },
+  ): Rejection | undefined {
+    const { entity } = shadow;
+    if (id !== "") {
+      const problem = "an operation of a transaction has no id of its own; give one to the transaction";
+      throw new HeddleError("INVALID_REQUEST", { path: "id", problem });
+    }
+    if (isErasedIn(shadow)) {
+      if (!newLife) throw erased(entity);
+      if (this.#erasures.isUnderWay(entity.id)) {
+        throw new HeddleError("OVERLOADED", { queue: `the erasure of ${entity.id}`, depth: 1, depthMax: 1 });
+      }
+    }
+    return expectedSeq < 0 || expectedSeq === shadow.seq ? undefined : conflictOf(expectedSeq, shadow.seq);
+  }
+
+  // What is folded is what a replay will fold: the values as they come back from their bytes.
+  #encode(
+    shadow: Shadow,
+    flags: number,
+    proposed: Proposed,
+    payloads: unknown[],
+    metadata: unknown,
+  ): Rejection | undefined {
+    const { aggregate } = proposed;
+    const bodyBytes = encodeBody({ entity: shadow.entity.id, id: "", proposed, payloads, metadata }, this.#reserve);
+    const { bytes, at } = this.#room(bodyBytes);
+    const stored = storedPayloads(bytes, at, bodyBytes, proposed, this.#parts.texts, this.#append);
+    const rejected = foldAll(proposed, this.#statesOf(shadow)[aggregate.index], stored, this.#folded);
+    if (rejected !== undefined) return rejected;
+    this.#add(shadow, flags, proposed, stored.length, bodyBytes, this.#append.payloadsFrom - at);
+    return undefined;
+  }
+
+  // Takes in the write whose body stands in the room that was asked for last.
+  #add(
+    shadow: Shadow,
+    flags: number,
+    proposed: Proposed,
+    count: number,
+    bodyBytes: number,
+    payloadsOffset: number,
+  ): void {
+    const { entity, time } = shadow;
+    const firstSeq = shadow.seq + 1;
+    const from = this.#used;
+    const result = this.#results.length;
+    this.#used += bodyBytes;
+    shadow.seq += count;
+    this.#statesOf(shadow)[proposed.aggregate.index] = this.#folded.state;
+    this.#results.push([shadow.seq, firstSeq, count, this.#parts.options.shard, 0, time]);
+    const to = this.#used;
+    this.#writes.push({ entity, flags, firstSeq, count, time, from, to, payloadsOffset, proposed, result });
+  }
+
+  #room(wanted: number): { bytes: Uint8Array; at: number } {
+    const end = this.#used + wanted;
+    if (end > planBytesMax) throw new HeddleError("FRAME_TOO_LARGE", { bytes: end, bytesMax: planBytesMax });
+    if (end > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(end, 2 * this.#bytes.length));
+      grown.set(this.#bytes.subarray(0, this.#used));
+      this.#bytes = grown;
+    }
+    return { bytes: this.#bytes, at: this.#used };
+  }
+}
+
+function isErasedIn({ entity, seq }: Shadow): boolean {
+  return seq > 0 && seq === entity.baseSeq;
+}
+
+function conflictOf(expectedSeq: number, actualSeq: number): Rejection {
+  return rejection("SEQUENCE_CONFLICT", { expectedSeq, actualSeq });
+}
