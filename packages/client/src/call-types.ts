@@ -36,6 +36,10 @@ export type OptionsFor<C extends AnyContext, A extends AggregateName<C>, O> =
 export type AggregateArgument<C extends AnyContext, A extends AggregateName<C>> =
   IsOne<AggregateName<C>> extends true ? [aggregate?: A, options?: CallOptions] : [aggregate: A, options?: CallOptions];
 
+/** As {@link AggregateArgument}, where the call takes no options. */
+export type AggregateOnly<C extends AnyContext, A extends AggregateName<C>> =
+  IsOne<AggregateName<C>> extends true ? [aggregate?: A] : [aggregate: A];
+
 /** What `getAt` takes: as {@link AggregateArgument}, and the moment behind it. */
 export type AtArguments<C extends AnyContext, A extends AggregateName<C>> =
   | [aggregate: A, at: MomentInput, options?: CallOptions]

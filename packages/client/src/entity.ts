@@ -11,7 +11,7 @@ import type {
   State,
 } from "@heddle/domain";
 import { type EntityId, hashEntity, parseEntityId } from "@heddle/kernel";
-import type { AppendResult, ErasureReceipt } from "@heddle/protocol";
+import type { AppendResult, ErasureReceipt, ReminderReceipt, ReminderRecord } from "@heddle/protocol";
 import {
   copyHistory,
   requestKind,
@@ -27,6 +27,7 @@ import { copyPort } from "./copy-port.ts";
 import { defaultPageEvents, type ExportOptions, exportLines } from "./entity-export.ts";
 import { type EventsOptions, type HistoryOptions, type HistoryRange, historyPages } from "./history-pages.ts";
 import { timeoutMsMax } from "./options.ts";
+import { cancelReminder, type ReminderInput, type RemindOptions, remind, remindersOf } from "./reminders.ts";
 import type { CallOptions, Session } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 import { type MomentInput, momentOf } from "./times.ts";
@@ -235,6 +236,40 @@ export class Entity<C extends AnyContext = AnyContext> {
     const fields = { entity: this.id, provisional: options?.provisional === true };
     const call = { signal: options?.signal, timeoutMs: options?.timeoutMs ?? timeoutMsMax };
     return this.#session.request(requestKind.delete, this.#hash, writeDeleteBody, fields, call, readErasure);
+  }
+
+  /**
+   * Sets a reminder: when it is due, the entity gets a command or events, whether anybody is there or not. One of the same name
+   * is replaced. `remind("statement", { at: new Date("2026-12-01"), command: "Close", input: {} }, { aggregate: "Account" })`
+   *
+   * It is delivered as a call with the id `reminder:<name>:<due>`, so once for each time at which it is due, and with the
+   * metadata `{ reminder, due }`. What the rules say no to then is on record, and is not tried again. A time that is over is
+   * due at once. Erasing the entity erases its reminders; `fork`, `export` and `restore` leave them where they are.
+   *
+   * Errors: `INVALID_REQUEST` for a schedule that nobody can follow, an entity without events, or one with 1,000 reminders;
+   * `INVALID_PAYLOAD`, `UNKNOWN_COMMAND` and the like, as if it were delivered now; `ERASED`.
+   */
+  remind<A extends AggregateName<C>>(
+    name: string,
+    reminder: ReminderInput<C, A>,
+    ...options: OptionsFor<C, A, RemindOptions>
+  ): Promise<ReminderReceipt>;
+  remind(
+    name: string,
+    reminder: ReminderInput,
+    options?: RemindOptions & { readonly aggregate?: string },
+  ): Promise<ReminderReceipt> {
+    return remind(this.#source, name, reminder, options);
+  }
+
+  /** Takes a reminder off the list. Errors: `NO_SUCH_REMINDER`; `ERASED`. */
+  cancelReminder(name: string, options?: CallOptions): Promise<void> {
+    return cancelReminder(this.#source, name, options);
+  }
+
+  /** The entity's pending reminders, in the order in which they are due. */
+  reminders(options?: CallOptions): Promise<ReminderRecord[]> {
+    return remindersOf(this.#source, options);
   }
 
   get #source() {

@@ -1,18 +1,42 @@
 // Heddle: the door to a node. Spreads entities over sessions; everything else is theirs.
-import type { AnyContext } from "@heddle/domain";
+import type { AnyContext, Immutable, SagaInput, SagaName } from "@heddle/domain";
 import { HeddleError, hashEntity, limits, parseEntityId } from "@heddle/kernel";
-import type { AppendResult, EntityPage, ImportOptions, ImportResult, ListQuery, StoredType } from "@heddle/protocol";
+import type {
+  AppendResult,
+  EntityPage,
+  ImportOptions,
+  ImportResult,
+  ListQuery,
+  ReminderPage,
+  SagaPage,
+  SagaQuery,
+  SagaRecord,
+  SagaResult,
+  StoredType,
+} from "@heddle/protocol";
 import type { Welcome } from "@heddle/protocol/internal";
 import { importEntities, listPage, listPages, requestKind, sumTypes, writeAppendBody } from "@heddle/protocol/internal";
 import type { AppendManyItem } from "./call-types.ts";
 import { copyPort } from "./copy-port.ts";
 import { Entity } from "./entity.ts";
+import { type GetManyItem, type GetManyStates, getMany } from "./get-many.ts";
 import { type HeddleOptions, readOptions } from "./options.ts";
 import { type Ports, systemPorts } from "./ports.ts";
+import { listReminders, type RemindersOptions } from "./reminders.ts";
 import type { AppendManyResult } from "./results.ts";
+import {
+  listSagas,
+  operateSaga,
+  runNamedSaga,
+  SagaBuilder,
+  type SagaInterventionOptions,
+  type SagaOptions,
+  showSaga,
+} from "./saga.ts";
 import type { CallOptions } from "./session.ts";
 import { Sessions } from "./sessions.ts";
 import { shardPort } from "./shard-port.ts";
+import { runTransaction, type Transaction, type TransactionOptions, type TransactionResult } from "./transaction.ts";
 
 /** What a node says of itself. */
 export type NodeInfo = Welcome;
@@ -91,6 +115,95 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
   }
 
   /**
+   * Changes several entities together: everything that the function wrote becomes durable at one moment, or nothing does, and
+   * nobody sees a part of it. What it read is as it was at that moment, too; if somebody was quicker, the function runs again,
+   * up to `attempts` times. So it must have no effects of its own, and should wait for nothing but its reads.
+   *
+   * Resolves to `{ ok: true, value, receipts }`; to a rejection when a rule, a command or a condition that the function gave
+   * says no; to what `tx.reject` made. What the function throws rejects the call. Nothing is written in all these cases.
+   *
+   * Where it gives `id`, call it again with the same arguments: the function runs before anybody knows that it did already.
+   * Best it writes what depends on its arguments only, and leaves to commands what depends on states.
+   *
+   * Errors: `TRANSACTION_CONFLICT`; `INVALID_REQUEST`, also when nothing was read or written; as an append besides.
+   */
+  transaction<T>(
+    run: (tx: Transaction<C>) => T | Promise<T>,
+    options?: TransactionOptions,
+  ): Promise<TransactionResult<T>> {
+    const untyped = run as (tx: Transaction) => unknown;
+    return runTransaction(this.#sessions, untyped, options) as Promise<TransactionResult<T>>;
+  }
+
+  /**
+   * Reads the states of several entities, at most 10,000, as they were at one moment: no transaction and no append took effect
+   * between one read and another. One state for each item, in their order.
+   *
+   * Errors: as `Entity.get`; one that cannot be read fails the whole.
+   */
+  getMany<const I extends readonly GetManyItem<C>[]>(items: I, options?: CallOptions): Promise<GetManyStates<C, I>> {
+    return getMany(this.#sessions, items, options) as Promise<GetManyStates<C, I>>;
+  }
+
+  /**
+   * A saga: changes several entities step by step, and undoes what it did when a step says no. Put together with `step` and
+   * `parallel`, run with `commit`. The id makes it happen once for good. Others see its entities between the steps.
+   *
+   * Errors: throws `INVALID_REQUEST` for what is no id: 1 to 160 bytes of text.
+   */
+  saga(id: string, options?: SagaOptions): SagaBuilder<C> {
+    return new SagaBuilder<C>(id, this.#sessions, options);
+  }
+
+  /**
+   * Runs a saga that the domain module defines, by its name: `runSaga("transfer", "transfer-002", { … })`. As `commit`
+   * otherwise.
+   *
+   * Errors: `UNKNOWN_SAGA`; `INVALID_PAYLOAD` for an input that its schema refuses; `DOMAIN_FAILED`.
+   */
+  runSaga<N extends SagaName<C>>(
+    name: N,
+    id: string,
+    input: Immutable<SagaInput<C, N>>,
+    options?: SagaOptions,
+  ): Promise<SagaResult> {
+    return runNamedSaga(this.#sessions, name, id, input, options);
+  }
+
+  /**
+   * One page of the sagas that there are; `only` tells the unfinished and the stuck ones. `sagas({ …, cursor })` goes on behind
+   * a page. Errors: `INVALID_REQUEST`, naming the option.
+   */
+  sagas(options: SagaQuery & CallOptions = {}): Promise<SagaPage> {
+    return listSagas(this.#sessions, options);
+  }
+
+  /** What a saga did, step by step, and what operators did about it. Errors: `NO_SUCH_SAGA`. */
+  showSaga(id: string, options?: CallOptions): Promise<SagaRecord> {
+    return showSaga(this.#sessions, id, options);
+  }
+
+  /**
+   * Lets a stuck saga try again what it could not learn or undo. Resolves when it has ended, or is stuck again.
+   * Errors: `NO_SUCH_SAGA`, `SAGA_NOT_STUCK`; `INVALID_REQUEST` without a reason.
+   */
+  retrySaga(id: string, options: SagaInterventionOptions): Promise<SagaResult> {
+    return operateSaga(this.#sessions, id, undefined, options);
+  }
+
+  /**
+   * Ends a stuck saga by declaration, after somebody has repaired what it left: nothing is written to the entities of its steps.
+   * Errors: as `retrySaga`.
+   */
+  resolveSaga(
+    id: string,
+    options: SagaInterventionOptions & { readonly as: "COMMITTED" | "COMPENSATED" },
+  ): Promise<SagaResult> {
+    // Left out by who has no compiler, it must not become a retry.
+    return operateSaga(this.#sessions, id, options.as ?? ("" as "COMMITTED"), options);
+  }
+
+  /**
    * The entities that there are, page by page, in the order of their ids' UTF-8 bytes, over all shards. None is woken for
    * it. Each page is a list of `{ entity, seq, time, chain, erased }` with a `cursor`, which is undefined on the last one:
    * `entities({ …, cursor })` goes on behind a page. Time-out and signal hold for each request.
@@ -100,6 +213,14 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
   async *entities(options: EntitiesOptions = {}): AsyncGenerator<EntityPage, void, undefined> {
     const { shardCount } = await this.#sessions.ready(options);
     yield* listPages(shardPort(this.#sessions, options).list, shardCount, options);
+  }
+
+  /**
+   * Entities that have reminders, in the order in which the first of each is due; a page. `reminders({ cursor })` goes on behind
+   * one. Errors: `INVALID_REQUEST`.
+   */
+  reminders(options: RemindersOptions = {}): Promise<ReminderPage> {
+    return listReminders(this.#sessions, options);
   }
 
   /** One page of `entities`, which may be empty. */

@@ -16,23 +16,63 @@ export type {
   ErasureReceipt,
   ImportProgress,
   ImportResult,
+  LastReminder,
   ListedEntity,
+  ListedReminder,
+  ListedSaga,
+  MissedPolicy,
   Receipt,
   Rejection,
   RejectionFacts,
+  ReminderOutcome,
+  ReminderPage,
+  ReminderQuery,
+  ReminderReceipt,
+  ReminderRecord,
+  SagaIntervention,
+  SagaPage,
+  SagaProblem,
+  SagaQuery,
+  SagaRecord,
+  SagaResult,
+  SagaState,
+  SagaStepContent,
+  SagaStepOutcome,
+  SagaStepState,
   StoredType,
   SystemEvent,
+  TransactionRejection,
 } from "@heddle/protocol";
 export { asSystemEvent } from "@heddle/protocol";
 export type { AppendManyItem, HistoryEvent, WriteOptions } from "./call-types.ts";
 // One entity
 export { type DeleteOptions, Entity, type ForkOptions, type RestoreOptions } from "./entity.ts";
 export type { ExportOptions } from "./entity-export.ts";
+// Several entities together
+export type { GetManyItem, GetManyStates } from "./get-many.ts";
 // Talking to a node
 export { type EntitiesOptions, Heddle, type ImportCallOptions, type NodeInfo } from "./heddle.ts";
 export type { EventsOptions, HistoryOptions, HistoryRange } from "./history-pages.ts";
 export type { HeddleOptions } from "./options.ts";
+// Reminders
+export type { ReminderBrings, ReminderInput, RemindersOptions, ReminderWhen, RemindOptions } from "./reminders.ts";
 export { type AppendManyResult, committed, type FailedItem, RejectedError } from "./results.ts";
+// Several entities one after the other
+export {
+  SagaBuilder,
+  type SagaInterventionOptions,
+  type SagaOptions,
+  SagaSide,
+  type SagaStepCallOptions,
+} from "./saga.ts";
 export type { CallOptions } from "./session.ts";
 export type { MomentInput, Time } from "./times.ts";
+export type {
+  CommittedTransaction,
+  RejectedTransaction,
+  Transaction,
+  TransactionOptions,
+  TransactionResult,
+  TransactionWriteOptions,
+} from "./transaction.ts";
 export type { Snapshot } from "./wire-values.ts";

@@ -108,7 +108,8 @@ function decode(part: string): string {
   }
 }
 
-function whole(path: string, value: unknown, otherwise: number, least: number, most: number): number {
+/** Errors: `INVALID_REQUEST`, naming the option. */
+export function whole(path: string, value: unknown, otherwise: number, least: number, most: number): number {
   if (value === undefined) return otherwise;
   if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
     throw invalid(path, `wanted a whole number from ${least} to ${most}, found ${String(value)}`);

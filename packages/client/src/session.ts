@@ -345,10 +345,19 @@ function markRetry(call: Call): void {
 
 /**
  * Refusals that the session outwaits by itself. Not `DISK_FULL`, although it may pass too: somebody must make room, and
- * should hear of it now.
+ * should hear of it now. Nor `TRANSACTION_CONFLICT`: the same call can not succeed, its caller must read again.
  */
-function mayPass(error: HeddleError): boolean {
-  return error.code === "OVERLOADED" || error.code === "SHARD_STOPPED" || error.code === "OUTCOME_UNKNOWN";
+function mayPass({ code }: HeddleError): boolean {
+  switch (code) {
+    case "OVERLOADED":
+    case "SHARD_STOPPED":
+    case "OUTCOME_UNKNOWN":
+    case "ENTITY_HELD":
+    case "TRANSACTION_ABORTED":
+      return true;
+    default:
+      return false;
+  }
 }
 
 function clientClosed(): HeddleError {

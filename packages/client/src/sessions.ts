@@ -5,14 +5,25 @@ import type { Welcome } from "@heddle/protocol/internal";
 import type { Settings } from "./options.ts";
 import type { Ports } from "./ports.ts";
 import { type CallOptions, Session } from "./session.ts";
+import { Turns } from "./turns.ts";
 
 export class Sessions {
-  readonly clock: Clock;
+  readonly ports: Ports;
+  /** Of a call that says nothing else. */
+  readonly timeoutMs: number;
+  readonly turns = new Turns();
   readonly #all: readonly Session[];
+  /** Fixed for the life of a data folder; undefined until it was asked for. */
+  knownShardCount: number | undefined;
 
   constructor(settings: Settings, ports: Ports) {
-    this.clock = ports.clock;
+    this.ports = ports;
+    this.timeoutMs = settings.timeoutMs;
     this.#all = Array.from({ length: settings.connections }, () => new Session(settings, ports));
+  }
+
+  get clock(): Clock {
+    return this.ports.clock;
   }
 
   /** For an entity's hash, or a shard's number where a shard is asked. */
@@ -26,6 +37,12 @@ export class Sessions {
     const nodes = await Promise.all(this.#all.map((session) => session.ready()));
     options?.signal?.throwIfAborted();
     return nodes[0]!;
+  }
+
+  /** Errors: as `ready`. */
+  async shardCount(options?: CallOptions): Promise<number> {
+    this.knownShardCount ??= (await this.ready(options)).shardCount;
+    return this.knownShardCount;
   }
 
   async close(timeoutMs: number): Promise<void> {

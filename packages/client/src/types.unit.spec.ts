@@ -7,6 +7,7 @@ import type { AppendManyItem, HistoryEvent } from "./call-types.ts";
 import type { Entity } from "./entity.ts";
 import { Heddle } from "./heddle.ts";
 import type { AppendManyResult, FailedItem } from "./results.ts";
+import type { RejectedTransaction } from "./transaction.ts";
 import type { Snapshot } from "./wire-values.ts";
 
 const amount = z.object({ amount: z.number(), note: z.string().default("") });
@@ -149,6 +150,79 @@ it("items of appendMany are checked, each by its own aggregate", () => {
   expectTypeOf<AppendManyItem>().toExtend<{ type: string; payload: unknown }>();
 });
 
+it("transactions know events, commands and states, each by its aggregate", () => {
+  const db = () => new Heddle<typeof bank>();
+  const lone = () => new Heddle<typeof small>();
+  check(() =>
+    db().transaction(async (tx) => {
+      expectTypeOf(tx.get("account/a", "Account")).resolves.toEqualTypeOf<Snapshot<{ balance: number }>>();
+      expectTypeOf(tx.get("account/a", "Limit")).resolves.toEqualTypeOf<Snapshot<number>>();
+      tx.append("account/a", "Credited", { amount: 1 }, { aggregate: "Account", expectedSeq: 1, metadata: 5 });
+      tx.append("account/a", [{ type: "LimitSet", payload: { max: 1 } }], { aggregate: "Limit" });
+      tx.execute("account/a", "Withdraw", { sum: 1 }, { aggregate: "Account" });
+      // @ts-expect-error an event of another aggregate
+      tx.append("account/a", "LimitSet", { max: 1 }, { aggregate: "Account" });
+      // @ts-expect-error a payload that does not fit
+      tx.append("account/a", "Credited", { amount: "1" }, { aggregate: "Account" });
+      // @ts-expect-error which aggregate?
+      tx.append("account/a", "Credited", { amount: 1 });
+      // @ts-expect-error which aggregate?
+      tx.get("account/a");
+      // @ts-expect-error the transaction has the id
+      tx.append("account/a", "Credited", { amount: 1 }, { aggregate: "Account", id: "x" });
+      // @ts-expect-error no such command
+      tx.execute("account/a", "Deposit", { sum: 1 }, { aggregate: "Account" });
+      // @ts-expect-error an input that does not fit
+      tx.execute("account/a", "Withdraw", { amount: 1 }, { aggregate: "Account" });
+    }),
+  );
+  check(() =>
+    lone().transaction((tx) => {
+      tx.append("account/a", "Credited", { amount: 1 });
+      expectTypeOf(tx.get("account/a")).resolves.toEqualTypeOf<Snapshot<{ balance: number }>>();
+    }),
+  );
+  check(() => new Heddle().transaction((tx) => tx.append("any/thing", "Anything", 5, { aggregate: "Whatever" })));
+});
+
+it("a transaction's outcome has the function's value without what it rejected", () => {
+  check(async () => {
+    const done = await new Heddle<typeof small>().transaction(async (tx) => {
+      const { state } = await tx.get("account/a");
+      return state.balance < 5 ? tx.reject("INSUFFICIENT", { balance: state.balance }) : state.balance;
+    });
+    if (done.ok) {
+      expectTypeOf(done.value).toEqualTypeOf<number>();
+      expectTypeOf(done.receipts).toEqualTypeOf<readonly Receipt[]>();
+    } else if (done.code === "REJECTED") expectTypeOf(done).toEqualTypeOf<RejectedTransaction>();
+    else expectTypeOf(done.facts.rejection).toEqualTypeOf<Rejection>();
+  });
+});
+
+it("getMany knows the state of each item, of lists too", () => {
+  check(async () => {
+    const [account, limit] = await new Heddle<typeof bank>().getMany([
+      { entity: "account/a", aggregate: "Account" },
+      { entity: "account/a", aggregate: "Limit" },
+    ]);
+    expectTypeOf(account).toEqualTypeOf<Snapshot<{ balance: number }>>();
+    expectTypeOf(limit).toEqualTypeOf<Snapshot<number>>();
+    const ids: string[] = [];
+    const accounts = await new Heddle<typeof bank>().getMany(
+      ids.map((entity) => ({ entity, aggregate: "Account" as const })),
+    );
+    expectTypeOf(accounts).toEqualTypeOf<Snapshot<{ balance: number }>[]>();
+    const lone = await new Heddle<typeof small>().getMany(ids.map((entity) => ({ entity })));
+    expectTypeOf(lone).toEqualTypeOf<Snapshot<{ balance: number }>[]>();
+    const any = await new Heddle().getMany([{ entity: "any/thing", aggregate: "Whatever" }]);
+    expectTypeOf(any[0]).toEqualTypeOf<Snapshot<unknown>>();
+  });
+  // @ts-expect-error which aggregate?
+  check(() => new Heddle<typeof bank>().getMany([{ entity: "account/a" }]));
+  // @ts-expect-error no such aggregate
+  check(() => new Heddle<typeof bank>().getMany([{ entity: "account/a", aggregate: "Acount" }]));
+});
+
 it("results are told apart by ok and code", () => {
   check(async () => {
     const result = await one().append("Credited", { amount: 1 });
@@ -164,4 +238,39 @@ it("results are told apart by ok and code", () => {
 it("an entity of a typed client is not one of another", () => {
   expectTypeOf<Entity<typeof bank>["id"]>().toExtend<string>();
   expectTypeOf<ReturnType<typeof many>>().toEqualTypeOf<Entity<typeof bank>>();
+});
+
+it("steps of a saga are known by aggregate, and named sagas by their inputs", () => {
+  const db = () => new Heddle<typeof bank>();
+  const credit = { type: "Credited", payload: { amount: 1 } } as const;
+  check(() =>
+    db()
+      .saga("s")
+      .step("account/a", credit, { command: "Withdraw", input: { sum: 1 } }, { aggregate: "Account" }),
+  );
+  check(() =>
+    db()
+      .saga("s")
+      .step("limit/a", [{ type: "LimitSet", payload: { max: 1 } }], null, { aggregate: "Limit", schemaVsn: 1 }),
+  );
+  check(() =>
+    db()
+      .saga("s")
+      .parallel((side) => side.step("account/a", credit, null, { aggregate: "Account" })),
+  );
+  check(() => new Heddle<typeof small>().saga("s").step("account/a", credit, null));
+  check(() =>
+    new Heddle().saga("s").step("account/a", { type: "Any", payload: "thing" }, { command: "Any", input: 1 }),
+  );
+  // @ts-expect-error which aggregate?
+  check(() => db().saga("s").step("account/a", credit, null));
+  // @ts-expect-error a payload that does not fit
+  check(() => db().saga("s").step("account/a", { type: "Credited", payload: {} }, null, { aggregate: "Account" }));
+  const limit = { type: "LimitSet", payload: { max: 1 } } as const;
+  const withdraw = { command: "Withdraw", input: { sum: 1 } } as const;
+  // @ts-expect-error a command of another aggregate, as the compensation
+  check(() => db().saga("s").step("limit/a", limit, withdraw, { aggregate: "Limit" }));
+  // @ts-expect-error this context has no sagas
+  check(() => db().runSaga("transfer", "s", {}));
+  check(() => new Heddle().runSaga("any", "s", { any: "thing" }));
 });

@@ -12,7 +12,9 @@
 // Not promised: that folds are pure or states plain. The testkit's given/when/then looks for that.
 import { HeddleError, limits } from "@heddle/kernel";
 import { type Branded, isBranded } from "./brand.ts";
+import { type CompiledSaga, RunnableSaga } from "./compile-saga.ts";
 import type { AnyAggregate, AnyContext, CommandContext } from "./define.ts";
+import type { AnySaga } from "./define-saga.ts";
 import { describeThrown } from "./describe-thrown.ts";
 import { checkName, checkNotReserved, isObject, nameOf, type Refuse, shown, whatIs } from "./module-check.ts";
 import { isUnwantedPromise } from "./promises.ts";
@@ -25,6 +27,8 @@ export interface CompiledContext {
   readonly aggregates: ReadonlyMap<string, CompiledAggregate>;
   /** In the order of the definition, without Heddle's own. */
   readonly aggregateNames: readonly string[];
+  /** Sagas by name, in the order of the definition. */
+  readonly sagas: ReadonlyMap<string, CompiledSaga>;
   /** The one aggregate that declares this event type; `undefined` when none or several do. */
   aggregateOfEvent(type: string): CompiledAggregate | undefined;
   /** The one aggregate that declares this command; `undefined` when none or several do. */
@@ -121,7 +125,23 @@ export function compileContext(
     const aggregate = compileOne(definition, aggregates.size, refuse, true);
     aggregates.set(aggregate.name, aggregate);
   }
-  return new RunnableContext(context.name, aggregates);
+  return new RunnableContext(context.name, aggregates, compileSagas(context.sagas, refuse));
+}
+
+function compileSagas(definitions: unknown, refuse: Refuse): ReadonlyMap<string, CompiledSaga> {
+  const sagas = new Map<string, CompiledSaga>();
+  // A context from a copy of this package that knew no sagas has no such list.
+  if (definitions === undefined) return sagas;
+  if (!Array.isArray(definitions)) refuse(`sagas must be a list, found ${whatIs(definitions)}`);
+  for (const [index, definition] of (definitions as readonly unknown[]).entries()) {
+    const { standard, run } = checkMade(`sagas[${index}]`, definition, "saga", refuse);
+    const { name } = definition as AnySaga;
+    checkName(`the name of sagas[${index}]`, name, refuse);
+    checkNotReserved(`the name of sagas[${index}]`, name, refuse);
+    if (sagas.has(name)) refuse(`two sagas are named ${name}`);
+    sagas.set(name, new RunnableSaga(definition as AnySaga, standard, run as (input: unknown) => unknown));
+  }
+  return sagas;
 }
 
 /** Compiles one aggregate by itself, for tests of a single aggregate. Errors as {@link compileContext}. */
@@ -203,10 +223,14 @@ function checkInitial(aggregate: string, initial: unknown, refuse: Refuse): void
 function checkMade(
   where: string,
   made: unknown,
-  wanted: Branded & ("event" | "command"),
+  wanted: Branded & ("event" | "command" | "saga"),
   refuse: Refuse,
 ): { readonly standard: StandardProps; readonly run: unknown; readonly options: unknown } {
-  if (!isBranded(made, wanted)) refuse(`${where}: wanted what ${wanted}(schema, …) returns, found ${whatIs(made)}`);
+  if (!isBranded(made, wanted)) {
+    refuse(
+      `${where}: wanted what ${wanted === "saga" ? "defineSaga" : `${wanted}(schema, …)`} returns, found ${whatIs(made)}`,
+    );
+  }
   const { schema, run, options } = made as {
     readonly schema: unknown;
     readonly run: unknown;
@@ -217,10 +241,12 @@ function checkMade(
     refuse(`${where}: the schema must be a Standard Schema (zod, valibot, arktype, …), found ${whatIs(schema)}`);
   }
   if (typeof run !== "function") {
-    refuse(`${where}: the ${wanted === "event" ? "fold" : "decider"} must be a function, found ${whatIs(run)}`);
+    refuse(`${where}: the ${runs[wanted]} must be a function, found ${whatIs(run)}`);
   }
   return { standard, run, options };
 }
+
+const runs = { event: "fold", command: "decider", saga: "steps" } as const;
 
 function standardOf(schema: unknown): StandardProps | undefined {
   if (schema === null || (typeof schema !== "object" && typeof schema !== "function")) return undefined;
@@ -244,12 +270,18 @@ class RunnableContext implements CompiledContext {
   readonly name: string;
   readonly aggregates: ReadonlyMap<string, CompiledAggregate>;
   readonly aggregateNames: readonly string[];
+  readonly sagas: ReadonlyMap<string, CompiledSaga>;
   readonly #byEvent: ReadonlyMap<string, CompiledAggregate | undefined>;
   readonly #byCommand: ReadonlyMap<string, CompiledAggregate | undefined>;
 
-  constructor(name: string, aggregates: ReadonlyMap<string, CompiledAggregate>) {
+  constructor(
+    name: string,
+    aggregates: ReadonlyMap<string, CompiledAggregate>,
+    sagas: ReadonlyMap<string, CompiledSaga>,
+  ) {
     this.name = name;
     this.aggregates = aggregates;
+    this.sagas = sagas;
     const own = [...aggregates.values()].filter((aggregate) => !aggregate.system);
     this.aggregateNames = own.map((aggregate) => aggregate.name);
     this.#byEvent = byUniqueName(own, (aggregate) => aggregate.events.keys());

@@ -3,6 +3,7 @@
 // Over `AnyContext` every name degrades to string and every payload and state to unknown, so that untyped code works.
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { AnyAggregate, AnyContext, EventInputs, EventOutputs, InputOf } from "./define.ts";
+import type { AnySaga, SagaActOf } from "./define-saga.ts";
 
 /** The aggregates of a context by name. A lookup and not `Extract`, which would find nothing in an untyped context. */
 type AggregatesByName<C extends AnyContext> = { [G in C["aggregates"][number] as G["name"]]: G };
@@ -49,4 +50,18 @@ export type CommandName<C extends AnyContext, A extends AggregateName<C>> = keyo
 /** What a caller sends with a command: its schema's input. */
 export type CommandInput<C extends AnyContext, A extends AggregateName<C>, N extends CommandName<C, A>> = InputOf<
   Commands<C, A>[N]
+>;
+
+/** What a step of a saga can do to an entity with this aggregate. */
+export type SagaActIn<C extends AnyContext, A extends AggregateName<C>> = SagaActOf<Events<C, A>, Commands<C, A>>;
+
+/** The sagas of a context by name. As with aggregates a look-up, so that an untyped context has any. */
+type SagasByName<C extends AnyContext> = { [G in C["sagas"][number] as G["name"]]: G };
+
+/** The names of a context's sagas. */
+export type SagaName<C extends AnyContext> = C["sagas"][number]["name"];
+
+/** What a caller gives to a saga: its schema's input. */
+export type SagaInput<C extends AnyContext, N extends SagaName<C>> = InputOf<
+  NonNullable<Extract<SagasByName<C>[N], AnySaga>["~types"]>["input"]
 >;

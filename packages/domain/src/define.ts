@@ -15,6 +15,7 @@
 import type { EntityId } from "@heddle/kernel";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { brand } from "./brand.ts";
+import type { AnySaga } from "./define-saga.ts";
 import type { EventOptions } from "./event-options.ts";
 
 /** Schemas by the name of their event or command. */
@@ -60,13 +61,18 @@ export interface Aggregate<TName extends string, TState, TEvents extends Schemas
 export type AnyAggregate = Aggregate<string, unknown, Schemas, Schemas>;
 
 /** A database instance's whole domain. Made by {@link defineContext}. */
-export interface Context<TName extends string, TAggregates extends readonly AnyAggregate[]> {
+export interface Context<
+  TName extends string,
+  TAggregates extends readonly AnyAggregate[],
+  TSagas extends readonly AnySaga[] = readonly [],
+> {
   readonly name: TName;
   readonly aggregates: TAggregates;
+  readonly sagas: TSagas;
 }
 
 /** A context of which nothing is known at compile time; what `new Heddle()` without a type argument works with. */
-export type AnyContext = Context<string, readonly AnyAggregate[]>;
+export type AnyContext = Context<string, readonly AnyAggregate[], readonly AnySaga[]>;
 
 /** What a sender has to give for a schema. */
 export type InputOf<TSchema extends StandardSchemaV1> = StandardSchemaV1.InferInput<TSchema>;
@@ -189,10 +195,18 @@ export function reject<const TCode extends string>(
   return { kind: "rejected", code, facts };
 }
 
-/** Puts aggregates together into the domain of one database instance. A domain module exports the result as default. */
-export function defineContext<const TName extends string, const TAggregates extends readonly AnyAggregate[]>(
+/**
+ * Puts aggregates, and sagas over them, together into the domain of one database instance. A domain module exports the result
+ * as default.
+ */
+export function defineContext<
+  const TName extends string,
+  const TAggregates extends readonly AnyAggregate[],
+  const TSagas extends readonly AnySaga[] = readonly [],
+>(
   name: TName,
-  definition: { readonly aggregates: TAggregates },
-): Context<TName, TAggregates> {
-  return Object.freeze({ [brand]: "context", name, aggregates: definition?.aggregates });
+  definition: { readonly aggregates: TAggregates; readonly sagas?: TSagas },
+): Context<TName, TAggregates, TSagas> {
+  const sagas = definition?.sagas ?? ([] as unknown as TSagas);
+  return Object.freeze({ [brand]: "context", name, aggregates: definition?.aggregates, sagas });
 }

@@ -14,6 +14,9 @@ export type {
   EventType,
   Payload,
   PayloadInput,
+  SagaActIn,
+  SagaInput,
+  SagaName,
   State,
 } from "./context-types.ts";
 // What those make and take
@@ -33,4 +36,15 @@ export type {
 } from "./define.ts";
 // Writing a domain module
 export { command, defineAggregate, defineContext, event, reject } from "./define.ts";
+// Sagas by name
+export {
+  type AnySaga,
+  defineSaga,
+  type Saga,
+  type SagaAct,
+  type SagaPlan,
+  type SagaStep,
+  type SagaStepOptions,
+  step,
+} from "./define-saga.ts";
 export type { EventOptions } from "./event-options.ts";

@@ -11,6 +11,7 @@ export {
   type DecidedEvent,
   type Decision,
 } from "./compile.ts";
+export type { CompiledSaga } from "./compile-saga.ts";
 // Types of one aggregate by itself
 export type { TypesOf } from "./context-types.ts";
 export type { EventInputs, EventOutputs, InputOf } from "./define.ts";

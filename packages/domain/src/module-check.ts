@@ -40,6 +40,7 @@ export function whatIs(value: unknown): string {
   if (isBranded(value, "context")) return "a context";
   if (isBranded(value, "event")) return "an event";
   if (isBranded(value, "command")) return "a command";
+  if (isBranded(value, "saga")) return "a saga";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 

@@ -1,0 +1,214 @@
+// SagaBuilder: puts a saga together and has it run. What is wrong with its shape is refused before it leaves (P7).
+import type { AggregateName, AnyContext, SagaActIn } from "@heddle/domain";
+import { type EntityId, hashEntity } from "@heddle/kernel";
+import type { SagaPage, SagaQuery, SagaRecord, SagaResult } from "@heddle/protocol";
+import {
+  encodeSagaSteps,
+  readSagaList,
+  readSagaRecord,
+  readSagaResult,
+  requestKind,
+  type SagaFields,
+  type SagaOperateFields,
+  type SagaStepFields,
+  sagaEntity,
+  sagaPage,
+  writeSagaBody,
+  writeSagaListBody,
+  writeSagaOperateBody,
+  writeSagaShowBody,
+} from "@heddle/protocol/internal";
+import type { OptionsFor } from "./call-types.ts";
+import { timeoutMsMax } from "./options.ts";
+import type { CallOptions } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** What a saga can be given. */
+export interface SagaOptions {
+  /**
+   * How long the saga may take to commit, in ms, up to a day; then it goes back. Default 30,000. Going back takes its own time:
+   * the call waits for that, too, 600,000 ms at most. A call that timed out is made again with the same id and the same steps.
+   */
+  readonly timeoutMs?: number | undefined;
+  /** How long each of its steps may take that says nothing itself, in ms; then the saga goes back. Default 10,000. */
+  readonly stepTimeoutMs?: number | undefined;
+  /** Gives the call up. The saga goes on on the node. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a step can be given. */
+export interface SagaStepCallOptions {
+  /** How long the step may take, in ms; then the saga goes back. Default: the saga's `stepTimeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+  /** The schema version that the payloads of events have. Default: the newest that the node has. */
+  readonly schemaVsn?: number | undefined;
+}
+
+/** What an operator says with an intervention. */
+export interface SagaInterventionOptions extends CallOptions {
+  /** Kept in the saga's history. */
+  readonly reason: string;
+  /** Who; kept with it. */
+  readonly by?: string | undefined;
+}
+
+/** Steps that run side by side. Made by `parallel`. */
+export class SagaSide<C extends AnyContext = AnyContext> {
+  readonly steps: readonly SagaStepFields[];
+
+  constructor(steps: readonly SagaStepFields[] = []) {
+    this.steps = steps;
+  }
+
+  /** As `SagaBuilder.step`. */
+  step<A extends AggregateName<C>>(
+    entity: string,
+    forward: SagaActIn<C, A>,
+    back: SagaActIn<C, A> | null,
+    ...options: OptionsFor<C, A, SagaStepCallOptions>
+  ): SagaSide<C>;
+  step(entity: string, forward: unknown, back: unknown, options?: AnyStepOptions): SagaSide<C> {
+    return new SagaSide<C>([...this.steps, stepFields(entity, forward, back, options)]);
+  }
+}
+
+/**
+ * A saga that is put together step by step. Made by `Heddle.saga`. It is immutable: each call gives another one, so that one may
+ * be kept, and committed again.
+ */
+export class SagaBuilder<C extends AnyContext = AnyContext> {
+  readonly id: string;
+  readonly #sessions: Sessions;
+  readonly #options: SagaOptions;
+  readonly #stages: readonly (readonly SagaStepFields[])[];
+
+  /** Errors: throws `INVALID_REQUEST` for what is no id of a saga. */
+  constructor(
+    id: string,
+    sessions: Sessions,
+    options: SagaOptions = {},
+    stages: readonly (readonly SagaStepFields[])[] = [],
+  ) {
+    sagaEntity(id);
+    this.id = id;
+    this.#sessions = sessions;
+    this.#options = options;
+    this.#stages = stages;
+  }
+
+  /**
+   * Adds a step: what happens to an entity, and what undoes it when a later step says no. Either is an event `{ type, payload }`,
+   * a list of events, or a command `{ command, input }`. `back` is null where nothing can undo it: only for a step that is alone
+   * in the last stage. A step takes effect when the one before it has.
+   */
+  step<A extends AggregateName<C>>(
+    entity: string,
+    forward: SagaActIn<C, A>,
+    back: SagaActIn<C, A> | null,
+    ...options: OptionsFor<C, A, SagaStepCallOptions>
+  ): SagaBuilder<C>;
+  step(entity: string, forward: unknown, back: unknown, options?: AnyStepOptions): SagaBuilder<C> {
+    return this.#with([stepFields(entity, forward, back, options)]);
+  }
+
+  /** Adds a stage of steps that run side by side: `parallel((side) => side.step(…).step(…))`. */
+  parallel(build: (side: SagaSide<C>) => SagaSide<C>): SagaBuilder<C> {
+    return this.#with(build(new SagaSide<C>()).steps);
+  }
+
+  #with(stage: readonly SagaStepFields[]): SagaBuilder<C> {
+    return new SagaBuilder<C>(this.id, this.#sessions, this.#options, [...this.#stages, stage]);
+  }
+
+  /**
+   * Runs the saga, and resolves when it has ended: COMMITTED, COMPENSATED, or STUCK, which waits for an operator. The same id
+   * with the same steps again, at the same time, after a crash or after years, gives the same result with `duplicate: true`.
+   *
+   * Errors: `INVALID_REQUEST` naming the step, `FRAME_TOO_LARGE`, before anything is sent; `ID_REUSED` for an id that began
+   * with other steps; `UNKNOWN_AGGREGATE`, `UNKNOWN_EVENT_TYPE`, `UNKNOWN_COMMAND`, and `INVALID_PAYLOAD` for a compensation
+   * that could never be written: nothing has happened then. `TIMEOUT` as an append: the saga goes on.
+   */
+  async commit(): Promise<SagaResult> {
+    const { timeoutMs, stepTimeoutMs } = this.#options;
+    const steps = encodeSagaSteps(this.id, this.#stages);
+    return beginSaga(this.#sessions, this.id, { timeoutMs, stepTimeoutMs, steps }, this.#options);
+  }
+}
+
+/** Runs a saga that the domain module defines. */
+export async function runNamedSaga(
+  sessions: Sessions,
+  name: string,
+  id: string,
+  input: unknown,
+  options: SagaOptions = {},
+): Promise<SagaResult> {
+  const { timeoutMs, stepTimeoutMs } = options;
+  return beginSaga(sessions, id, { timeoutMs, stepTimeoutMs, named: { name, input } }, options);
+}
+
+function beginSaga(
+  sessions: Sessions,
+  id: string,
+  content: Omit<SagaFields, "entity">,
+  { timeoutMs = defaultTimeoutMs, signal }: SagaOptions,
+): Promise<SagaResult> {
+  const entity = sagaEntity(id);
+  const hash = hashEntity(entity as EntityId);
+  const call = { signal, timeoutMs: Math.min(timeoutMsMax, timeoutMs + goingBackMs) };
+  const decode = (value: unknown) => readSagaResult(value, id);
+  return sessions.of(hash).request(requestKind.saga, hash, writeSagaBody, { entity, ...content }, call, decode);
+}
+
+/** One page. */
+export async function listSagas(sessions: Sessions, options: SagaQuery & CallOptions): Promise<SagaPage> {
+  const { shardCount } = await sessions.ready(options);
+  return sagaPage(
+    (shard, fields) =>
+      sessions.of(shard).request(requestKind.sagaList, shard, writeSagaListBody, fields, options, readSagaList),
+    shardCount,
+    options,
+  );
+}
+
+export async function showSaga(sessions: Sessions, id: string, options?: CallOptions): Promise<SagaRecord> {
+  const entity = sagaEntity(id);
+  const hash = hashEntity(entity as EntityId);
+  const fields = { entity };
+  return sessions.of(hash).request(requestKind.sagaShow, hash, writeSagaShowBody, fields, options, readSagaRecord);
+}
+
+/** An operator's retry, or resolution where `as` says how it ended. */
+export async function operateSaga(
+  sessions: Sessions,
+  id: string,
+  as: SagaOperateFields["as"],
+  { reason, by = "", signal, timeoutMs }: SagaInterventionOptions,
+): Promise<SagaResult> {
+  const entity = sagaEntity(id);
+  const hash = hashEntity(entity as EntityId);
+  const call = { signal, timeoutMs: timeoutMs ?? defaultTimeoutMs + goingBackMs };
+  const decode = (value: unknown) => readSagaResult(value, id);
+  const fields = { entity, as, reason, by };
+  return sessions.of(hash).request(requestKind.sagaOperate, hash, writeSagaOperateBody, fields, call, decode);
+}
+
+type AnyStepOptions = SagaStepCallOptions & { readonly aggregate?: string | undefined };
+
+/** As the node has it. */
+const defaultTimeoutMs = 30_000;
+/** What a saga may take beyond its time to commit: learning outcomes, and undoing. */
+const goingBackMs = 90_000;
+
+// What is wrong with a step is said by `encodeSagaSteps`.
+function stepFields(entity: string, forward: unknown, back: unknown, options: AnyStepOptions = {}): SagaStepFields {
+  const { aggregate, timeoutMs, schemaVsn } = options;
+  return {
+    entity,
+    aggregate,
+    forward: forward as SagaStepFields["forward"],
+    back: back as SagaStepFields["back"],
+    timeoutMs,
+    schemaVsn,
+  };
+}

@@ -1,0 +1,130 @@
+// Goal: a saga that is put together becomes one request, and its reply what callers were promised. Steps and bodies themselves
+// are protocol's; against a real node: test/e2e/sagas.e2e.spec.ts.
+import { hashEntity } from "@heddle/kernel";
+import {
+  newAppendView,
+  readAppendBody,
+  readSagaBody,
+  readSagaListBody,
+  readSagaOperateBody,
+  readSagaShowBody,
+  readSagaSteps,
+  requestKind,
+  TextCache,
+} from "@heddle/protocol/internal";
+import { describe, expect, it } from "vitest";
+import { type Arrived, answering, value } from "./scripted-node.spec-support.ts";
+
+const texts = new TextCache();
+const debit = { type: "Debited", payload: { amount: 5 } };
+const credit = { type: "Credited", payload: { amount: 5 } };
+const committed = [0, false, [["account/alice", [1, [2, 2, 1, 0, 40, 7], null, null]]]];
+
+function sagaOf({ body }: Arrived) {
+  const view = readSagaBody(body, 0, body.length, texts);
+  const steps = view.name === "" ? readSagaSteps(body, view.contentFrom, body.length) : [];
+  const append = newAppendView();
+  const entities = steps.map(({ stage, forwardFrom, forwardTo }) => {
+    readAppendBody(body, forwardFrom, forwardTo, texts, append);
+    return [stage, append.entity, append.id];
+  });
+  return { ...view, entities };
+}
+
+describe("saga", () => {
+  it("becomes one request to the shard of its own entity, stages in the order of their making", async () => {
+    const { node, db, run } = await answering((request) => value(request.call, committed));
+    const saga = db
+      .saga("t-1", { timeoutMs: 5_000, stepTimeoutMs: 50 })
+      .step("account/alice", debit, credit, { aggregate: "Account" })
+      .parallel((side) => side.step("account/bob", credit, debit).step("account/carol", credit, debit));
+    const result = await run(saga.commit());
+    expect(result).toMatchObject({ resultType: "COMMITTED", saga: "t-1", steps: [{ receipt: { seq: 2 } }] });
+    const [request] = node.arrived;
+    expect([request!.kind, request!.hash]).toEqual([requestKind.saga, hashEntity("$saga/t-1" as never)]);
+    expect(sagaOf(request!)).toMatchObject({
+      entity: "$saga/t-1",
+      timeoutMs: 5_000,
+      stepTimeoutMs: 50,
+      entities: [
+        [0, "account/alice", "saga:t-1:0:f"],
+        [1, "account/bob", "saga:t-1:1:f"],
+        [1, "account/carol", "saga:t-1:2:f"],
+      ],
+    });
+  });
+
+  it("is immutable, and can be committed again with the very same bytes", async () => {
+    const { node, db, run } = await answering((request) => value(request.call, committed));
+    const begun = db.saga("t-1").step("account/alice", debit, credit);
+    const longer = begun.step("account/bob", credit, debit);
+    await run(begun.commit());
+    await run(longer.commit());
+    await run(begun.commit());
+    const [first, second, third] = node.arrived.map(({ body }) => body);
+    expect(third).toEqual(first);
+    expect(second).not.toEqual(first);
+  });
+
+  it("P7 what is wrong is refused before it leaves", async () => {
+    const { node, db } = await answering((request) => value(request.call, committed));
+    expect(() => db.saga("")).toThrow("wanted an id");
+    await expect(db.saga("t").commit()).rejects.toMatchObject({ code: "INVALID_REQUEST", facts: { path: "steps" } });
+    const missing = db.saga("t").step("account/alice", debit, undefined as never);
+    await expect(missing.commit()).rejects.toMatchObject({ facts: { path: "steps.0.back" } });
+    const twice = db.saga("t").step("account/alice", debit, credit).step("account/alice", debit, credit);
+    await expect(twice.commit()).rejects.toMatchObject({ facts: { path: "steps.1.entity" } });
+    const late = db.saga("t", { timeoutMs: -1 }).step("account/alice", debit, credit);
+    await expect(late.commit()).rejects.toMatchObject({ facts: { path: "timeoutMs" } });
+    await expect(db.resolveSaga("t", { reason: "x" } as never)).rejects.toMatchObject({ facts: { path: "as" } });
+    await expect(db.retrySaga("t", { reason: "" })).rejects.toMatchObject({ facts: { path: "reason" } });
+    await expect(db.sagas({ limit: 0 })).rejects.toMatchObject({ code: "INVALID_REQUEST" });
+    expect(node.arrived).toEqual([]);
+  });
+
+  it("a reply of another shape is an error, not a wrong result", async () => {
+    const { db, run } = await answering((request) => value(request.call, ["COMMITTED"]));
+    const saga = db.saga("t-1").step("account/alice", debit, credit);
+    await expect(run(saga.commit())).rejects.toMatchObject({ code: "BAD_FRAME" });
+    await expect(run(db.showSaga("t-1"))).rejects.toMatchObject({ code: "BAD_FRAME" });
+  });
+
+  it("by name sends the name and the input", async () => {
+    const { node, db, run } = await answering((request) => value(request.call, committed));
+    await run(db.runSaga("transfer", "t-2", { from: "alice" }, { timeoutMs: 700 }));
+    expect(sagaOf(node.arrived[0]!)).toMatchObject({ entity: "$saga/t-2", name: "transfer", timeoutMs: 700 });
+  });
+
+  it("an operator's words go with the operation", async () => {
+    const { node, db, run } = await answering((request) => value(request.call, committed));
+    await run(db.retrySaga("t-1", { reason: "open again", by: "ann" }));
+    await run(db.resolveSaga("t-1", { as: "COMPENSATED", reason: "paid back" }));
+    expect(node.arrived.map(({ body }) => readSagaOperateBody(body, 0, body.length, texts))).toEqual([
+      { entity: "$saga/t-1", as: undefined, reason: "open again", by: "ann" },
+      { entity: "$saga/t-1", as: "COMPENSATED", reason: "paid back", by: "" },
+    ]);
+  });
+
+  it("lists ask every shard, and a record its own", async () => {
+    const record = { saga: "t-1", state: "STUCK", startedAt: 1, deadline: 2, steps: [], interventions: [] };
+    const { node, db, run } = await answering((request) =>
+      value(
+        request.call,
+        request.kind === requestKind.sagaShow
+          ? record
+          : { sagas: [{ saga: `s${request.hash}`, state: "STUCK", startedAt: 1, place: 9 }], more: false },
+      ),
+    );
+    const page = await run(db.sagas({ only: "stuck", limit: 3 }));
+    expect(page.map(({ saga }) => saga)).toEqual(["s0", "s1", "s2"]);
+    await run(db.sagas({ only: "stuck", limit: 3, cursor: page.cursor }));
+    expect(readSagaListBody(node.arrived[4]!.body, 0, node.arrived[4]!.body.length, texts)).toEqual({
+      only: "stuck",
+      limit: 3,
+      after: { time: 9, entity: "$saga/s2" },
+    });
+    expect(await run(db.showSaga("t-1"))).toEqual(record);
+    const shown = node.arrived.at(-1)!;
+    expect(readSagaShowBody(shown.body, 0, shown.body.length, texts)).toEqual({ entity: "$saga/t-1" });
+  });
+});

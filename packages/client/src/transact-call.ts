@@ -1,0 +1,95 @@
+// A transact request, and the time that it may take together with others.
+import { HeddleError } from "@heddle/kernel";
+import type { TransactionRejection } from "@heddle/protocol";
+import {
+  hashOfTransaction,
+  readTransaction,
+  requestKind,
+  type TransactFields,
+  type WireTransaction,
+  writeTransactBody,
+} from "@heddle/protocol/internal";
+import { badReply } from "./link.ts";
+import { readTimeout } from "./options.ts";
+import type { CallOptions } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** Sends a transaction to the shard that is to coordinate it. */
+export async function send(
+  sessions: Sessions,
+  budget: Budget,
+  fields: TransactFields,
+): Promise<WireTransaction | TransactionRejection> {
+  const shardCount = sessions.knownShardCount ?? (await sessions.shardCount(budget.options));
+  const hash = hashOfTransaction(fields, shardCount);
+  const outcome = await sessions
+    .of(hash)
+    .request<WireTransaction | TransactionRejection, TransactFields>(
+      requestKind.transact,
+      hash,
+      writeTransactBody,
+      fields,
+      budget.callOptions(),
+      readTransaction,
+    );
+  if ("results" in outcome || outcome.code === "TRANSACTION_REJECTED") return outcome;
+  throw badReply("a rejection that is none of a transaction");
+}
+
+/** The time of a whole transaction, of which every request gets what is left. */
+export class Budget {
+  readonly options: CallOptions;
+  readonly #sessions: Sessions;
+  readonly #timeoutMs: number;
+  readonly #deadline: number;
+
+  constructor(sessions: Sessions, options: CallOptions) {
+    options.signal?.throwIfAborted();
+    this.options = options;
+    this.#sessions = sessions;
+    this.#timeoutMs = readTimeout(options.timeoutMs, sessions.timeoutMs);
+    this.#deadline = sessions.ports.clock.monotonic() + this.#timeoutMs;
+  }
+
+  /** Errors: `TIMEOUT`, and the signal's reason. */
+  callOptions(): CallOptions {
+    const { signal } = this.options;
+    signal?.throwIfAborted();
+    const leftMs = Math.ceil(this.#deadline - this.#sessions.ports.clock.monotonic());
+    if (leftMs <= 0) throw this.#timeout();
+    return { timeoutMs: leftMs, signal };
+  }
+
+  /** Waits for a promise, as long as there is time. Errors: as `callOptions`. */
+  wait<T>(promise: Promise<T>): Promise<T> {
+    const { signal } = this.options;
+    const { clock, timers } = this.#sessions.ports;
+    const { promise: ended, resolve, reject } = Promise.withResolvers<T>();
+    const onAbort = (): void => reject(signal?.reason);
+    const cancel = timers.after(Math.max(0, this.#deadline - clock.monotonic()), () => reject(this.#timeout()));
+    signal?.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject);
+    return ended.finally(() => {
+      cancel();
+      signal?.removeEventListener("abort", onAbort);
+    });
+  }
+
+  #timeout(): HeddleError {
+    return new HeddleError("TIMEOUT", { afterMs: this.#timeoutMs });
+  }
+
+  /** Ends early when the signal is aborted; whoever goes on hears of that from `callOptions`. */
+  pause(ms: number): Promise<void> {
+    const { signal } = this.options;
+    return new Promise((resolve) => {
+      const end = (): void => {
+        cancel();
+        signal?.removeEventListener("abort", end);
+        resolve();
+      };
+      const cancel = this.#sessions.ports.timers.after(ms, end);
+      signal?.addEventListener("abort", end, { once: true });
+    });
+  }
+}

@@ -1,0 +1,526 @@
+// ReminderRunner: sets reminders, and delivers them when they are due. One for each shard, on its thread.
+//
+// An entity's reminders are an entity of their own, `$reminders/<entity>`, on the same shard. A delivery is a command or an
+// append like any other, with an id made of the reminder's name and the time at which it was due. What came of it is written
+// to the reminders afterwards, for all that were due together; that moves them on.
+//
+// D1. Never early: an occurrence leaves when the wall clock says that its time has come, or later.
+// D2. Once: the id is a function of name and due time. Whatever is lost on the way, the same delivery is made again with the
+//     same id, until its outcome is on record; the entity takes it once (P4).
+// D3. None is lost: an occurrence is off the list only with its outcome on record, or as one that the policy passes over.
+// D4. What the domain says no to is an outcome. What may pass is tried again with growing pauses, for as long as it takes.
+// D5. Bounded (P8): so many deliveries are under way at a time, and so many leave in a second.
+// Not promised: an order among reminders of different entities; that one of a second of an entity waits for nobody else's:
+// what is due of one entity goes out together, and the next of it when all of that is on record.
+import { type CompiledContext, describeThrown } from "@heddle/domain/internal";
+import {
+  type Clock,
+  type EntityId,
+  HeddleError,
+  hashEntity,
+  limits,
+  parseEntityId,
+  type Random,
+  systemKinds,
+} from "@heddle/kernel";
+import { invariant } from "@heddle/kernel/internal";
+import type { ReminderReceipt, ReminderRecord } from "@heddle/protocol";
+import {
+  encodeErrorReply,
+  encodeReply,
+  encodeValue,
+  frameOffset,
+  isCommand,
+  type RemindFields,
+  type Reply,
+  readCancelReminderBody,
+  readContent,
+  readRemindBody,
+  readReminderListBody,
+  readRemindersBody,
+  replyKind,
+  requestKind,
+  TextCache,
+  type WireListedReminder,
+  writeAppendBody,
+  writeDelivery,
+  writeExecuteBody,
+  writeGetBody,
+} from "@heddle/protocol/internal";
+import {
+  type AlarmSource,
+  aggregateOfAppend,
+  aggregateOfCommand,
+  type Frame,
+  type ReplySink,
+  type ShardAlarms,
+  type ShardCalls,
+  type WriteBody,
+} from "@heddle/shard/internal";
+import { release } from "./release.ts";
+import type { ReleaseRate } from "./release-rate.ts";
+import {
+  type DeliveredItem,
+  type PendingReminder,
+  type RemindersState,
+  remindersAlarm,
+  type SetInput,
+} from "./reminders-aggregate.ts";
+import { checkSchedule, firstDue } from "./schedule.ts";
+
+const kind = systemKinds.reminders;
+const prefix = `${kind}/`;
+
+/** Deliveries under way at a time. A group takes as many in a few milliseconds. */
+const deliveriesMax = 4_096;
+/** Occurrences of one entity that go out together. */
+const batchMax = 64;
+/** Pauses before what failed is tried again, in ms; each is shortened by up to a half at random. */
+const pauseMs = { first: 50, growth: 2, max: 10_000 } as const;
+/** Lines of a list that one turn makes: a few milliseconds when none of the entities is awake. */
+const sliceListed = 200;
+
+export interface ReminderRunnerOptions {
+  readonly shard: number;
+  readonly domain: CompiledContext;
+  readonly calls: ShardCalls;
+  readonly replies: Pick<ReplySink, "frame">;
+  readonly alarms: () => ShardAlarms;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly rate: ReleaseRate;
+  readonly schedule: (task: () => void, delayMs: number) => void;
+  readonly report: (level: "info" | "warn" | "error", message: string, facts: Record<string, unknown>) => void;
+  readonly crashPoint?: ((name: string) => void) | undefined;
+}
+
+export interface ReminderStats {
+  /** Entities that have reminders. */
+  readonly pending: number;
+  /** Entities whose reminders are due, and not on record yet. */
+  readonly due: number;
+  readonly delivered: number;
+  /** Deliveries that a rule or an error said no to. */
+  readonly refused: number;
+  /** Times that occurrences were passed over. */
+  readonly missed: number;
+  readonly retries: number;
+  /** How long the longest due reminder has waited. */
+  readonly lagMs: number;
+}
+
+/** What is under way for one entity. */
+interface Flight {
+  /** `$reminders/…`. */
+  readonly reminders: string;
+  readonly entity: string;
+  readonly hash: number;
+  readonly since: number;
+  readonly items: DeliveredItem[];
+  /** Deliveries without an outcome. */
+  left: number;
+  deliveries: number;
+}
+
+export class ReminderRunner {
+  readonly #options: ReminderRunnerOptions;
+  readonly #texts = new TextCache();
+  readonly #flights = new Map<string, Flight>();
+  /** Entities with more that is due than could leave when they were looked at, in order. */
+  readonly #waiting = new Set<string>();
+  #deliveries = 0;
+  #wakeScheduled = false;
+  #delivered = 0;
+  #refused = 0;
+  #missed = 0;
+  #retries = 0;
+
+  /** For `ShardOptions.alarms`. */
+  readonly source: AlarmSource = {
+    aggregate: kind,
+    alarmOf: remindersAlarm,
+    timed: true,
+    onAlarm: (reminders, _due, state) => this.#begin(reminders, state as RemindersState),
+    room: () => this.#room(),
+  };
+
+  /** For `ShardOptions.handlers`. */
+  readonly handlers: ReadonlyMap<number, (frame: Frame) => void> = new Map([
+    [requestKind.remind, (frame: Frame) => this.#remind(frame)],
+    [requestKind.cancelReminder, (frame: Frame) => this.#cancel(frame)],
+    [requestKind.reminders, (frame: Frame) => this.#reminders(frame)],
+    [requestKind.reminderList, (frame: Frame) => this.#list(frame)],
+  ]);
+
+  constructor(options: ReminderRunnerOptions) {
+    this.#options = options;
+  }
+
+  stats(): ReminderStats {
+    const now = this.#options.clock.now();
+    const alarms = this.#options.alarms();
+    const [longest] = this.#flights.values();
+    const oldest = Math.min(longest?.since ?? now, alarms.nextDue(kind), now);
+    return {
+      pending: alarms.count(kind),
+      due: this.#flights.size + this.#waiting.size + alarms.countDue(kind),
+      delivered: this.#delivered,
+      refused: this.#refused,
+      missed: this.#missed,
+      retries: this.#retries,
+      lagMs: now - oldest,
+    };
+  }
+
+  // ——— requests
+
+  #remind(frame: Frame): void {
+    const fields = readRemindBody(frame.bytes, frame.from + frameOffset.requestBody, frame.to, this.#texts);
+    const { name, schedule, missed, content } = fields;
+    const owner = parseEntityId(fields.entity);
+    checkSchedule(schedule);
+    const input: SetInput = { name, schedule, missed, aggregate: this.#checkContent(owner, fields), content };
+    const execute = {
+      entity: prefix + owner,
+      aggregate: kind,
+      command: "Set",
+      input,
+      id: fields.id,
+      // The life of the entity before this one may have had reminders.
+      newLife: true,
+    };
+    this.#ask(
+      frame,
+      requestKind.execute,
+      owner,
+      (reserve) => writeExecuteBody(execute, reserve),
+      (call, reply) => {
+        if (reply.kind === "rejected") throw new HeddleError("INVALID_REQUEST", whySetIsRefused(reply, fields));
+        invariant(reply.kind === "receipt", "reminders/set-is-answered", { kind: reply.kind });
+        // The same that the command decided: it had the time of its event.
+        const due = firstDue(schedule, reply.receipt.time)!;
+        return encodeReply(replyKind.value, call, { ok: true, name, due } satisfies ReminderReceipt);
+      },
+    );
+  }
+
+  // Held against the domain now, not when nobody is there to read the answer. Returns the aggregate's name.
+  #checkContent(owner: EntityId, { aggregate: named, content }: RemindFields): string {
+    const { domain } = this.#options;
+    const said = readContent(content, named, this.#texts);
+    if (said.command !== undefined) {
+      const aggregate = aggregateOfCommand(domain, owner, named, said.command);
+      const command = aggregate.commands.get(said.command);
+      if (command === undefined) {
+        const known = [...aggregate.commands.keys()];
+        throw new HeddleError("UNKNOWN_COMMAND", { aggregate: aggregate.name, command: said.command, known });
+      }
+      const { issues } = validating(`${aggregate.name}.${said.command}`, () => command.validate(said.input));
+      if (issues === undefined) return aggregate.name;
+      throw new HeddleError("INVALID_PAYLOAD", { aggregate: aggregate.name, type: said.command, index: 0, issues });
+    }
+    const events = said.events!;
+    const aggregate = aggregateOfAppend(domain, owner, named, events[0]!.type);
+    for (const [index, { type, payload }] of events.entries()) {
+      const known = aggregate.events.get(type);
+      if (known === undefined) {
+        const names = [...aggregate.events.keys()];
+        throw new HeddleError("UNKNOWN_EVENT_TYPE", { aggregate: aggregate.name, type, index, known: names });
+      }
+      const { issues } = validating(`${aggregate.name}.${type}`, () => known.validate(payload));
+      if (issues !== undefined)
+        throw new HeddleError("INVALID_PAYLOAD", { aggregate: aggregate.name, type, index, issues });
+    }
+    return aggregate.name;
+  }
+
+  #cancel(frame: Frame): void {
+    const fields = readCancelReminderBody(frame.bytes, frame.from + frameOffset.requestBody, frame.to, this.#texts);
+    const owner = parseEntityId(fields.entity);
+    const { name } = fields;
+    const execute = { entity: prefix + owner, aggregate: kind, command: "Cancel", input: { name }, newLife: true };
+    this.#ask(
+      frame,
+      requestKind.execute,
+      owner,
+      (reserve) => writeExecuteBody(execute, reserve),
+      (call, reply) => {
+        if (reply.kind === "rejected") throw new HeddleError("NO_SUCH_REMINDER", { entity: owner, reminder: name });
+        return encodeReply(replyKind.value, call, { ok: true, name });
+      },
+    );
+  }
+
+  #reminders(frame: Frame): void {
+    const fields = readRemindersBody(frame.bytes, frame.from + frameOffset.requestBody, frame.to, this.#texts);
+    const owner = parseEntityId(fields.entity);
+    const get = { entity: prefix + owner, aggregate: kind };
+    this.#ask(
+      frame,
+      requestKind.get,
+      owner,
+      (reserve) => writeGetBody(get, reserve),
+      (call, reply) => {
+        invariant(reply.kind === "value", "reminders/get-is-answered", { kind: reply.kind });
+        const { pending } = (reply.value as { readonly state: RemindersState }).state;
+        return encodeReply(
+          replyKind.value,
+          call,
+          pending.map((reminder) => this.#recordOf(reminder)),
+        );
+      },
+    );
+  }
+
+  // Over turns, because each line may have to wake an entity.
+  #list(frame: Frame): void {
+    const fields = readReminderListBody(frame.bytes, frame.from + frameOffset.requestBody, frame.to, this.#texts);
+    const { connection, call, from, to } = frame;
+    const { afterDue, afterEntity, before, limit } = fields;
+    const after = afterEntity === "" ? undefined : { due: afterDue, entity: prefix + afterEntity };
+    const alarms = this.#options.alarms().list(kind, { to: before, after, limit });
+    const lines: WireListedReminder[] = [];
+    const goOn = (at: number): void => {
+      const end = Math.min(alarms.length, at + sliceListed);
+      this.#answer(connection, to - from, call, () => {
+        for (const { entity, due } of alarms.slice(at, end)) {
+          const state = this.#options.alarms().stateOf(kind, entity) as RemindersState | undefined;
+          const first = state?.pending[0];
+          if (first !== undefined) lines.push([entity.slice(prefix.length), due, first.name, state!.pending.length]);
+        }
+        if (end === alarms.length) return encodeReply(replyKind.value, call, lines);
+        this.#options.schedule(() => goOn(end), 0);
+        return undefined;
+      });
+    };
+    goOn(0);
+  }
+
+  #recordOf({ name, due, schedule, missed, aggregate, content, last }: PendingReminder): ReminderRecord {
+    return {
+      name,
+      due,
+      ...("cron" in schedule ? { cron: schedule.cron, timeZone: schedule.timeZone } : {}),
+      missed,
+      content: readContent(content, aggregate, this.#texts),
+      ...(last === null ? {} : { last }),
+    };
+  }
+
+  // Asks the shard, and answers with what `answer` makes of the reply. What it throws is the answer.
+  #ask(
+    frame: Frame,
+    request: number,
+    owner: EntityId,
+    write: WriteBody,
+    answer: (call: number, reply: Reply) => Uint8Array,
+  ): void {
+    const { connection, call, from, to } = frame;
+    this.#options.calls.call(request, hashEntity(owner), write, (reply) => {
+      this.#answer(connection, to - from, call, () => {
+        if (reply.kind === "error") throw reply.error;
+        return answer(call, reply);
+      });
+    });
+  }
+
+  #answer(connection: number, requestBytes: number, call: number, make: () => Uint8Array | undefined): void {
+    let frame: Uint8Array | undefined;
+    try {
+      frame = make();
+    } catch (thrown) {
+      if (!(thrown instanceof HeddleError)) throw thrown;
+      frame = encodeErrorReply(call, thrown);
+    }
+    if (frame !== undefined) this.#options.replies.frame(connection, requestBytes, frame);
+  }
+
+  // ——— delivering
+
+  #room(): number {
+    const room = Math.min(this.#options.rate.available(), deliveriesMax - this.#deliveries - this.#waiting.size);
+    if (room <= 0) this.#wakeLater();
+    return room;
+  }
+
+  // What is due of an entity, as far as one batch goes. One that is under way is looked at again when it has ended.
+  #begin(reminders: string, { pending }: RemindersState): void {
+    if (this.#flights.has(reminders)) return;
+    const now = this.#options.clock.now();
+    if (pending.length === 0 || pending[0]!.due > now) return;
+    const entity = reminders.slice(prefix.length);
+    const flight: Flight = {
+      reminders,
+      entity,
+      hash: hashEntity(entity as EntityId),
+      since: pending[0]!.due,
+      items: [],
+      left: 0,
+      deliveries: 0,
+    };
+    this.#flights.set(reminders, flight);
+    for (const reminder of pending.slice(0, batchMax)) {
+      if (reminder.due > now) break;
+      this.#release(flight, reminder, now);
+    }
+    this.#deliveries += flight.deliveries;
+    this.#options.rate.take(flight.deliveries);
+    if (flight.left === 0) this.#record(flight, pauseMs.first);
+  }
+
+  #release(flight: Flight, reminder: PendingReminder, now: number): void {
+    const { name, version, due: from, schedule, missed } = reminder;
+    const { kind: what, due, next = -1 } = release(schedule, missed, from, now);
+    invariant(due <= now, "D1/never-early", { due, now });
+    const item: DeliveredItem = { name, version, from, due, outcome: "missed", code: "", next };
+    if (what === "pass" || due !== from) this.#missed++;
+    if (what === "pass") {
+      flight.items.push(item);
+      return;
+    }
+    flight.left++;
+    flight.deliveries++;
+    this.#deliver(flight, reminder, item, pauseMs.first);
+  }
+
+  #deliver(flight: Flight, reminder: PendingReminder, item: DeliveredItem, pause: number): void {
+    const { name, aggregate, content } = reminder;
+    const { due } = item;
+    const { entity, hash } = flight;
+    const request = isCommand(content) ? requestKind.execute : requestKind.append;
+    const id = `reminder:${name}:${due}`;
+    const write: WriteBody = (reserve) =>
+      writeDelivery({ entity, aggregate, id, metadata: encodeValue({ reminder: name, due }), content }, reserve);
+    this.#options.calls.call(request, hash, write, (reply) => {
+      const retry = () => this.#deliver(flight, reminder, item, Math.min(pause * pauseMs.growth, pauseMs.max));
+      if (reply.kind === "error" && this.#mayPass(flight, reply.error, pause, retry)) return;
+      this.#settle(flight, item, reply);
+    });
+  }
+
+  #settle(flight: Flight, item: DeliveredItem, reply: Reply): void {
+    if (!this.#isUnderWay(flight)) return;
+    this.#options.crashPoint?.("reminder:delivered");
+    if (reply.kind === "receipt") {
+      this.#delivered++;
+      flight.items.push({ ...item, outcome: "delivered" });
+    } else {
+      this.#refused++;
+      flight.items.push({ ...item, outcome: "refused", code: codeOf(reply) });
+    }
+    if (--flight.left === 0) this.#record(flight, pauseMs.first);
+  }
+
+  // What came of a batch goes on record; then the entity's next reminder counts.
+  #record(flight: Flight, pause: number): void {
+    const { reminders, hash, items } = flight;
+    const fields = { entity: reminders, aggregate: kind, events: [{ type: "Delivered", payload: { items } }] };
+    this.#options.calls.call(
+      requestKind.append,
+      hash,
+      (reserve) => writeAppendBody(fields, reserve),
+      (reply) => {
+        const retry = () => this.#record(flight, Math.min(pause * pauseMs.growth, pauseMs.max));
+        if (reply.kind === "error" && this.#mayPass(flight, reply.error, pause, retry)) return;
+        if (!this.#isUnderWay(flight)) return;
+        this.#options.crashPoint?.("reminder:recorded");
+        this.#end(flight);
+        if (reply.kind === "receipt") this.#lookAgain(reminders);
+        // Erased meanwhile: there is nothing to go on with.
+        else if (codeOf(reply) !== "ERASED") {
+          const { shard } = this.#options;
+          const facts = { shard, entity: flight.entity, code: codeOf(reply) };
+          this.#options.report("error", "what came of reminders could not be recorded; the next start does it", facts);
+        }
+      },
+    );
+  }
+
+  // Whether an error is one that may pass; then it is tried again after a pause, or by the next start.
+  #mayPass(flight: Flight, error: HeddleError, pause: number, retry: () => void): boolean {
+    if (!error.retryable || !this.#isUnderWay(flight)) return error.retryable;
+    if (error.code === "SHARD_STOPPED") {
+      // This shard's own. Whoever opens it again finds what was due.
+      this.#end(flight);
+      return true;
+    }
+    this.#retries++;
+    const shortened = pause * (1 - (this.#options.random.safeInteger() % 1_000) / 2_000);
+    this.#options.schedule(() => {
+      if (this.#isUnderWay(flight)) retry();
+    }, Math.ceil(shortened));
+    return true;
+  }
+
+  #isUnderWay(flight: Flight): boolean {
+    return this.#flights.get(flight.reminders) === flight;
+  }
+
+  #end(flight: Flight): void {
+    this.#flights.delete(flight.reminders);
+    this.#deliveries -= flight.deliveries;
+    if (this.#deliveries < deliveriesMax / 2) this.#wake();
+  }
+
+  // Its alarm may have come while it was under way.
+  #lookAgain(reminders: string): void {
+    const state = this.#options.alarms().stateOf(kind, reminders) as RemindersState | undefined;
+    if (state === undefined || state.pending.length === 0) return;
+    if (state.pending[0]!.due > this.#options.clock.now()) return;
+    this.#waiting.add(reminders);
+    this.#wakeLater();
+  }
+
+  // ——— room
+
+  #wake(): void {
+    if (this.#room() <= 0) return;
+    for (const reminders of this.#waiting) {
+      if (Math.min(this.#options.rate.available(), deliveriesMax - this.#deliveries) <= 0) break;
+      this.#waiting.delete(reminders);
+      const state = this.#options.alarms().stateOf(kind, reminders) as RemindersState | undefined;
+      if (state !== undefined) this.#begin(reminders, state);
+    }
+    if (this.#waiting.size > 0) this.#wakeLater();
+    this.#options.alarms().ring(kind);
+  }
+
+  #wakeLater(): void {
+    if (this.#wakeScheduled) return;
+    this.#wakeScheduled = true;
+    this.#options.schedule(() => {
+      this.#wakeScheduled = false;
+      this.#wake();
+    }, this.#options.rate.waitMs());
+  }
+}
+
+function codeOf(reply: Reply): string {
+  if (reply.kind === "error") return reply.error.code;
+  return reply.kind === "rejected" ? reply.rejection.code : reply.kind;
+}
+
+function whySetIsRefused(
+  reply: Extract<Reply, { kind: "rejected" }>,
+  { name, entity, schedule }: RemindFields,
+): { path: string; problem: string } {
+  const { facts } = reply.rejection as { readonly facts: { readonly reason?: string } };
+  if (facts.reason === "TOO_MANY") {
+    return {
+      path: "name",
+      problem: `${entity} has ${limits.remindersPerEntityMax} reminders, which is the most; ${name} would be one more`,
+    };
+  }
+  const { cron } = schedule as { readonly cron: string };
+  return { path: "cron", problem: `${JSON.stringify(cron)} names a time that never comes` };
+}
+
+// Errors: `DOMAIN_FAILED` when the schema throws.
+function validating<T>(where: string, validate: () => T): T {
+  try {
+    return validate();
+  } catch (thrown) {
+    if (thrown instanceof HeddleError) throw thrown;
+    throw new HeddleError("DOMAIN_FAILED", { where, message: describeThrown(thrown) }, { cause: thrown });
+  }
+}

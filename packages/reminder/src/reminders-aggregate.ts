@@ -1,0 +1,125 @@
+// The aggregate of an entity's reminders, `$reminders/<entity>`: which are pending, and what came of those that were due. Only
+// a reminder runner writes its events.
+//
+// R1. `pending` is in the order in which they are due, so that the first says when the entity wants to be woken.
+// R2. What is on record of an occurrence moves a reminder on only if that is what it was waiting for: a record that comes twice,
+//     or after the reminder was set anew, changes nothing.
+import { command, defineAggregate, event, reject } from "@heddle/domain";
+import { limits, systemKinds } from "@heddle/kernel";
+import type { LastReminder, MissedPolicy, ReminderOutcome, ReminderSchedule } from "@heddle/protocol/internal";
+import { firstDue } from "./schedule.ts";
+
+export interface PendingReminder {
+  readonly name: string;
+  /** Counts what was set: tells one reminder from another of the same name. */
+  readonly version: number;
+  /** Milliseconds since 1970. */
+  readonly due: number;
+  readonly schedule: ReminderSchedule;
+  readonly missed: MissedPolicy;
+  readonly aggregate: string;
+  /** As protocol's `packContent` makes it. */
+  readonly content: Uint8Array;
+  readonly last: LastReminder | null;
+}
+
+export interface RemindersState {
+  /** Reminders that were ever set. */
+  readonly version: number;
+  readonly pending: readonly PendingReminder[];
+}
+
+export type SetInput = Pick<PendingReminder, "name" | "schedule" | "missed" | "aggregate" | "content">;
+
+type SetPayload = SetInput & { readonly due: number };
+
+/** What came of an occurrence. */
+export interface DeliveredItem {
+  readonly name: string;
+  readonly version: number;
+  /** What the reminder was waiting for: the first occurrence that this deals with. */
+  readonly from: number;
+  /** The occurrence that was delivered, or the last that was passed over. */
+  readonly due: number;
+  readonly outcome: ReminderOutcome;
+  /** Empty unless it was refused. */
+  readonly code: string;
+  /** When it is due after this; -1 when it is at its end. */
+  readonly next: number;
+}
+
+interface Trusted<T> {
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => { readonly value: T };
+    readonly types?: { readonly input: T; readonly output: T };
+  };
+}
+
+/** What Heddle itself writes is right, or Heddle is broken. */
+function trusted<T>(): Trusted<T> {
+  return { "~standard": { version: 1, vendor: "heddle", validate: (value) => ({ value: value as T }) } };
+}
+
+export const remindersAggregate = defineAggregate(systemKinds.reminders, {
+  version: 1,
+  initial: (): RemindersState => ({ version: 0, pending: [] }),
+  events: {
+    Set: event(trusted<SetPayload>(), (state, { name, due, schedule, missed, aggregate, content }) => {
+      const version = state.version + 1;
+      const reminder = { name, version, due, schedule, missed, aggregate, content, last: null };
+      return { version, pending: put(without(state.pending, name), reminder) };
+    }),
+    Cancelled: event(trusted<{ readonly name: string }>(), (state, { name }) => ({
+      version: state.version,
+      pending: without(state.pending, name),
+    })),
+    Delivered: event(trusted<{ readonly items: readonly DeliveredItem[] }>(), (state, { items }) => {
+      let { pending } = state;
+      for (const { name, version, from, due, outcome, code, next } of items) {
+        const at = pending.findIndex((one) => one.name === name && one.version === version && one.due === from);
+        if (at < 0) continue;
+        const reminder = pending[at]!;
+        pending = pending.toSpliced(at, 1);
+        const last = code === "" ? { due, outcome } : { due, outcome, code };
+        if (next >= 0) pending = put(pending, { ...reminder, due: next, last });
+      }
+      return { version: state.version, pending };
+    }),
+  },
+  commands: {
+    Set: command(trusted<SetInput>(), ({ pending }, input, { now }) => {
+      const due = firstDue(input.schedule, now);
+      if (due === undefined) return reject("NEVER_DUE");
+      const { remindersPerEntityMax } = limits;
+      const isNew = !pending.some(({ name }) => name === input.name);
+      if (isNew && pending.length >= remindersPerEntityMax) return reject("TOO_MANY", { remindersPerEntityMax });
+      return { type: "Set", payload: { ...input, due } };
+    }),
+    Cancel: command(trusted<{ readonly name: string }>(), ({ pending }, { name }) =>
+      pending.some((one) => one.name === name) ? { type: "Cancelled", payload: { name } } : reject("UNKNOWN"),
+    ),
+  },
+});
+
+/** When an entity wants to be woken for its reminders. */
+export function remindersAlarm(state: unknown): number | undefined {
+  return (state as RemindersState).pending[0]?.due;
+}
+
+function without(pending: readonly PendingReminder[], name: string): readonly PendingReminder[] {
+  const at = pending.findIndex((one) => one.name === name);
+  return at < 0 ? pending : pending.toSpliced(at, 1);
+}
+
+// Behind those that are due at the same time.
+function put(pending: readonly PendingReminder[], reminder: PendingReminder): readonly PendingReminder[] {
+  let low = 0;
+  for (let high = pending.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if (pending[middle]!.due <= reminder.due) low = middle + 1;
+    else high = middle;
+  }
+  return pending.toSpliced(low, 0, reminder);
+}

@@ -1,0 +1,576 @@
+// LiveSaga: one saga that is under way. Does what its progress says: asks shards, keeps times, writes the saga's own history.
+//
+// L1. Its own history has one writer: every write expects the sequence after the one before. A write that fails, however, has
+//     the saga read again from what is durable, and go on from there as after a restart.
+// L2. Times run on the monotonic clock. The wall clock says how much is left after a restart, and no more than there was in
+//     all: a clock that jumps neither ends a saga early while its shard is open, nor keeps it alive beyond its own length.
+// L3. What is answered to callers is durable (P2).
+import { HeddleError, hashEntity, systemKinds } from "@heddle/kernel";
+import type { SagaIntervention, SagaProblem, SagaState } from "@heddle/protocol";
+import {
+  encodeErrorReply,
+  encodeReply,
+  outcomeOfWire,
+  type Reply,
+  replyKind,
+  requestKind,
+  type SagaOperateFields,
+  sagaEnds,
+  sagaOfEntity,
+  sagaStepId,
+  stepStates,
+  type WireOutcome,
+  type WireSagaResult,
+  wireReceipt,
+  writeAppendBody,
+  writeGetBody,
+  writeProbeBody,
+} from "@heddle/protocol/internal";
+import type { Frame } from "@heddle/shard/internal";
+import { answerOf, answerOfProbe, problemOfWire, wireProblem } from "./answers.ts";
+import {
+  answered,
+  type Doer,
+  goOn,
+  type Milestone,
+  newProgress,
+  newStep,
+  type Progress,
+  patienceOver,
+  pauseOver,
+  recorded,
+  resumed,
+  type StepProgress,
+  type Task,
+  timeUp,
+} from "./progress.ts";
+import type { SagaFacts } from "./saga-aggregate.ts";
+import type { SagaHost } from "./saga-host.ts";
+import { bytesOfPlans, type StepPlan } from "./step-plans.ts";
+
+interface Waiter {
+  readonly connection: number;
+  readonly requestBytes: number;
+  readonly call: number;
+  /** Of the steps that it came with; undefined for an operator. */
+  readonly fingerprint: number | undefined;
+  duplicate: boolean;
+}
+
+/** What is asked of a saga that was not begun yet, as far as this runner knows. */
+export interface Beginning {
+  readonly fingerprint: number;
+  readonly name: string;
+  readonly timeoutMs: number;
+  readonly stepTimeoutMs: number;
+  readonly steps: Uint8Array;
+  readonly plans: readonly StepPlan[];
+}
+
+export class LiveSaga implements Doer {
+  readonly entity: string;
+  /** Of its steps, for the runner's bound. */
+  bytes = 0;
+  /** Of an earlier life: as long as it is under way it counts for the bound of those. */
+  isResumed = false;
+  /** On the monotonic clock: nothing is to be looked at before. */
+  checkAt = Number.POSITIVE_INFINITY;
+  /** Of its steps; undefined until they are on record, as far as this runner knows. */
+  fingerprint: number | undefined;
+  /** Milliseconds since 1970; 0 until it is known. */
+  startedAt = 0;
+  readonly #host: SagaHost;
+  readonly #hash: number;
+  #waiters: Waiter[] = [];
+  #seq = 0;
+  #plans: readonly StepPlan[] = [];
+  #progress: Progress | undefined;
+  #stepTimeoutMs = 0;
+  /** Goes up when it is read again: what was asked before is answered to nobody. */
+  #life = 0;
+  #writing = false;
+  /** To be written when what is being written is there. */
+  #next: (() => void) | undefined;
+  /** Why the last write or reading failed, and how often in a row. */
+  #failure: HeddleError | undefined;
+  #failures = 0;
+  #reloadAt = Number.POSITIVE_INFINITY;
+  #deadlineAt = Number.POSITIVE_INFINITY;
+  #graceAt = Number.POSITIVE_INFINITY;
+  #patienceAt = Number.POSITIVE_INFINITY;
+  /** By step: when it has taken too long, and when its pause is over. */
+  #times: { lateAt: number; dueAt: number }[] = [];
+  #operation: SagaOperateFields | undefined;
+  #lastIntervention: SagaIntervention | undefined;
+  #ended = false;
+
+  constructor(entity: string, host: SagaHost) {
+    this.entity = entity;
+    this.#host = host;
+    this.#hash = hashEntity(entity as Parameters<typeof hashEntity>[0]);
+  }
+
+  /** What it is at; undefined as long as it is read. */
+  get state(): SagaState | undefined {
+    const progress = this.#progress;
+    // Learning what has happened, to undo it.
+    return progress?.state === "RUNNING" && progress.why !== undefined ? "COMPENSATING" : progress?.state;
+  }
+
+  get outcomes(): WireOutcome[] {
+    return (this.#progress?.steps ?? []).map(outcomeOf);
+  }
+
+  /** Somebody waits for the end. One who came with other steps is told so as soon as it is known. */
+  wait({ connection, from, to, call }: Frame, fingerprint: number | undefined, duplicate: boolean): void {
+    this.#waiters.push({ connection, requestBytes: to - from, call, fingerprint, duplicate });
+  }
+
+  // ——— ways to begin
+
+  begin({ fingerprint, name, timeoutMs, stepTimeoutMs, steps, plans }: Beginning): void {
+    const { clock } = this.#host.options;
+    const at = clock.now();
+    this.startedAt = at;
+    this.#stepTimeoutMs = stepTimeoutMs;
+    this.#take(
+      plans,
+      plans.map(({ stage, back }) => newStep(stage, back !== undefined)),
+      "RUNNING",
+    );
+    this.#deadlineAt = clock.monotonic() + timeoutMs;
+    this.#host.crashPoint("saga:before-started");
+    const entities = plans.map(({ entity }) => entity);
+    const payload = { at, deadline: at + timeoutMs, stepTimeoutMs, name, fingerprint, entities };
+    this.#write("Started", { ...payload, steps: bytesOfPlans(steps, plans) }, () => this.#started(fingerprint));
+  }
+
+  /** Goes on from what its entity says. */
+  resume(): void {
+    this.#reload();
+  }
+
+  operate(operation: SagaOperateFields, frame: Frame): void {
+    this.#operation = operation;
+    this.wait(frame, undefined, false);
+    this.#reload();
+  }
+
+  /** Whether this is what an operator has just had done: a repeated call. */
+  isRepeated(operation: SagaOperateFields): boolean {
+    return isSameIntervention(this.#lastIntervention, operation) || isSameOperation(this.#operation, operation);
+  }
+
+  /** The shard stops: whoever waits asks again, and the saga goes on when it is open again. */
+  stop(error: HeddleError): void {
+    this.#life++;
+    this.#ended = true;
+    this.#fail(error);
+  }
+
+  #take(plans: readonly StepPlan[], steps: StepProgress[], state: "RUNNING" | "COMPENSATING", facts?: SagaFacts): void {
+    this.#plans = plans;
+    this.#times = plans.map(() => ({ lateAt: Number.POSITIVE_INFINITY, dueAt: Number.POSITIVE_INFINITY }));
+    this.#progress = facts === undefined ? newProgress(steps) : resumed(state, problemOfWire(facts.why), steps);
+  }
+
+  #started(fingerprint: number): void {
+    this.#host.counters.started++;
+    this.#knowFingerprint(fingerprint);
+    this.#host.crashPoint("saga:started");
+    const { limits } = this.#host;
+    this.#graceAt = this.#deadlineAt + limits.outcomeGraceMs;
+    this.#checkBy(this.#deadlineAt);
+    goOn(this.#progress!, this);
+  }
+
+  // ——— what progress wants
+
+  ask(index: number, task: Task): void {
+    const plan = this.#plans[index]!;
+    const { calls } = this.#host.options;
+    const life = this.#life;
+    const { tries } = this.#progress!.steps[index]!;
+    if (tries > 1) this.#host.counters.stepRetries++;
+    if (task === "forward" || task === "back") {
+      if (task === "forward" && tries === 1) {
+        const lateAt = this.#host.options.clock.monotonic() + (plan.timeoutMs || this.#stepTimeoutMs);
+        this.#times[index]!.lateAt = lateAt;
+        this.#checkBy(lateAt);
+      }
+      const act = task === "forward" ? plan.forward : plan.back!;
+      this.#host.send(act, plan.hash, (reply) => this.#answered(life, index, task, reply));
+      return;
+    }
+    const id = sagaStepId(sagaOfEntity(this.entity), index, task === "probeForward" ? "forward" : "back");
+    const write = (reserve: Parameters<typeof writeProbeBody>[1]) =>
+      writeProbeBody({ entity: plan.entity, id }, reserve);
+    calls.call(requestKind.probe, plan.hash, write, (reply) => this.#answered(life, index, task, reply));
+  }
+
+  pause(index: number, tries: number): void {
+    const { clock } = this.#host.options;
+    const dueAt = clock.monotonic() + this.#host.pauseMs(tries);
+    this.#times[index]!.dueAt = dueAt;
+    this.#checkBy(dueAt);
+    if (tries >= this.#host.limits.settledAfterTries) this.#settle();
+  }
+
+  record(milestone: Milestone): void {
+    if (this.#writing) this.#next = () => this.#writeMilestone(milestone);
+    else this.#writeMilestone(milestone);
+  }
+
+  #writeMilestone(milestone: Milestone): void {
+    const began = milestone === "CompensationBegan";
+    this.#host.crashPoint(began ? "saga:before-compensation" : "saga:before-end");
+    const progress = this.#progress!;
+    const { outcomes } = this;
+    const facts = { why: wireProblem(progress.why), outcomes };
+    const payload = began ? facts : { at: this.#host.options.clock.now(), ...facts };
+    this.#write(milestone, payload, () => this.#recorded(milestone, outcomes));
+  }
+
+  #recorded(milestone: Milestone, outcomes: readonly WireOutcome[]): void {
+    const began = milestone === "CompensationBegan";
+    this.#host.crashPoint(began ? "saga:compensation" : "saga:ended");
+    if (began) this.#bePatient();
+    recorded(this.#progress!, milestone, this);
+    if (began) return;
+    this.#end(this.#progress!.state as (typeof sagaEnds)[number], outcomes);
+  }
+
+  // Outcomes that are known, while others are still waited for.
+  #settle(): void {
+    const progress = this.#progress!;
+    if (!progress.hasNews || this.#writing || progress.recording !== undefined) return;
+    progress.hasNews = false;
+    this.#write("StepsSettled", { outcomes: this.outcomes }, () => {});
+  }
+
+  #answered(life: number, index: number, task: Task, reply: Reply): void {
+    if (life !== this.#life) return;
+    const isProbe = task === "probeForward" || task === "probeBack";
+    this.#host.crashPoint(isProbe ? "saga:probed" : task === "forward" ? "saga:forward" : "saga:back");
+    answered(this.#progress!, index, task, isProbe ? answerOfProbe(reply) : answerOf(reply), this);
+  }
+
+  // ——— its own history
+
+  #write(type: string, payload: unknown, then: () => void): void {
+    this.#writing = true;
+    const life = this.#life;
+    const fields = {
+      entity: this.entity,
+      aggregate: systemKinds.saga,
+      events: [{ type, payload }],
+      expectedSeq: this.#seq,
+    };
+    this.#host.options.calls.call(
+      requestKind.append,
+      this.#hash,
+      (reserve) => writeAppendBody(fields, reserve),
+      (reply) => {
+        if (life !== this.#life) return;
+        this.#writing = false;
+        if (reply.kind !== "receipt") {
+          this.#notWritten(reply);
+          return;
+        }
+        this.#seq = reply.receipt.seq;
+        this.#failures = 0;
+        then();
+        const next = this.#next;
+        this.#next = undefined;
+        next?.();
+      },
+    );
+  }
+
+  // Nobody knows for sure what is durable now: it is read.
+  #notWritten(reply: Reply): void {
+    if (reply.kind === "error" && !reply.error.retryable) {
+      this.#drop(reply.error);
+      return;
+    }
+    if (reply.kind === "error") {
+      this.#failure = reply.error;
+      this.#reloadLater();
+    } else this.#reload();
+  }
+
+  #reloadLater(): void {
+    this.#life++;
+    this.#reloadAt = this.#host.options.clock.monotonic() + this.#host.pauseMs(++this.#failures);
+    this.#checkBy(this.#reloadAt);
+  }
+
+  #reload(): void {
+    const life = ++this.#life;
+    this.#reloadAt = Number.POSITIVE_INFINITY;
+    this.#next = undefined;
+    const fields = { entity: this.entity, aggregate: systemKinds.saga };
+    this.#host.options.calls.call(
+      requestKind.get,
+      this.#hash,
+      (reserve) => writeGetBody(fields, reserve),
+      (reply) => {
+        if (life === this.#life) this.#read(reply);
+      },
+    );
+  }
+
+  #read(reply: Reply): void {
+    if (reply.kind === "error") {
+      if (reply.error.retryable) this.#reloadLater();
+      else this.#drop(reply.error);
+      return;
+    }
+    const { state: facts, seq } = (reply as Extract<Reply, { kind: "value" }>).value as {
+      readonly state: SagaFacts;
+      readonly seq: number;
+    };
+    this.#seq = seq;
+    this.#lastIntervention = facts.interventions.at(-1);
+    if (facts.state === "NONE") {
+      this.#drop(this.#failure ?? new HeddleError("NO_SUCH_SAGA", { saga: sagaOfEntity(this.entity) }));
+      return;
+    }
+    this.#knowFingerprint(facts.fingerprint);
+    // Without a failure, somebody else had begun it.
+    if (this.#failure === undefined && this.#operation === undefined) {
+      for (const waiter of this.#waiters) waiter.duplicate = true;
+    }
+    this.startedAt = facts.startedAt;
+    if (this.#operation !== undefined) this.#operateOn(facts, this.#operation);
+    else if (facts.state === "RUNNING" || facts.state === "COMPENSATING") this.#resumeFrom(facts, facts.state);
+    else this.#endAs(facts, facts.state);
+  }
+
+  #resumeFrom(facts: SagaFacts, state: "RUNNING" | "COMPENSATING"): void {
+    const { clock } = this.#host.options;
+    const now = clock.monotonic();
+    const length = facts.deadline - facts.startedAt;
+    const left = Math.min(length, Math.max(0, facts.deadline - clock.now()));
+    this.#load(facts, state);
+    this.#deadlineAt = now + left;
+    this.#graceAt = this.#deadlineAt + this.#host.limits.outcomeGraceMs;
+    this.#checkBy(this.#deadlineAt);
+    if (state === "COMPENSATING") this.#bePatient();
+    // Its time ran out while nobody was there: no step is asked any more that was not asked then.
+    else if (left === 0) this.#progress!.why ??= timeProblem("the saga");
+    this.#host.crashPoint("saga:resumed");
+    goOn(this.#progress!, this);
+  }
+
+  #load(facts: SagaFacts, state: "RUNNING" | "COMPENSATING"): void {
+    this.#host.weigh(this, facts.steps.length);
+    this.#stepTimeoutMs = facts.stepTimeoutMs;
+    const plans = this.#host.planner.planStored(facts.steps);
+    const steps = plans.map(({ stage, back }, i) => storedStep(stage, back !== undefined, facts.outcomes[i]));
+    this.#take(plans, steps, state, facts);
+  }
+
+  #bePatient(): void {
+    this.#patienceAt = this.#host.options.clock.monotonic() + this.#host.limits.compensationPatienceMs;
+    this.#checkBy(this.#patienceAt);
+  }
+
+  // ——— the operator
+
+  #operateOn(facts: SagaFacts, operation: SagaOperateFields): void {
+    if (facts.state !== "STUCK") {
+      this.#operation = undefined;
+      const isRepeated = isSameIntervention(this.#lastIntervention, operation);
+      if (!isRepeated) {
+        this.#fail(new HeddleError("SAGA_NOT_STUCK", { saga: sagaOfEntity(this.entity), state: facts.state }));
+      }
+      for (const waiter of this.#waiters) waiter.duplicate = true;
+      // One that is under way goes on in any case.
+      if (facts.state === "RUNNING" || facts.state === "COMPENSATING") this.#resumeFrom(facts, facts.state);
+      else if (facts.state !== "NONE") this.#endAs(facts, facts.state);
+      return;
+    }
+    const at = this.#host.options.clock.now();
+    const { as, reason, by } = operation;
+    if (as !== undefined) {
+      this.#write("Resolved", { at, as, reason, by }, () => {
+        this.#host.crashPoint("saga:resolved");
+        this.#host.notStuck(this.entity);
+        this.#endAs(facts, as);
+      });
+      return;
+    }
+    this.#write("Retried", { at, reason, by }, () => {
+      this.#host.crashPoint("saga:retried");
+      this.#operation = undefined;
+      this.#lastIntervention = { action: "retry", reason, by, time: at };
+      this.#host.notStuck(this.entity);
+      const state = facts.goesBack ? "COMPENSATING" : "RUNNING";
+      this.#load(facts, state);
+      this.#graceAt = this.#host.options.clock.monotonic() + this.#host.limits.outcomeGraceMs;
+      this.#checkBy(this.#graceAt);
+      this.#bePatient();
+      goOn(this.#progress!, this);
+    });
+  }
+
+  // ——— the end
+
+  #end(state: (typeof sagaEnds)[number], outcomes: readonly WireOutcome[]): void {
+    this.#host.countEnd(state);
+    if (state === "STUCK") this.#sayStuck();
+    this.#answer(
+      sagaEnds.indexOf(state),
+      this.#plans.map(({ entity }, i) => [entity, outcomes[i]!]),
+    );
+  }
+
+  #endAs(facts: SagaFacts, state: (typeof sagaEnds)[number]): void {
+    if (state === "STUCK") this.#host.isStuck(this.entity);
+    this.#answer(
+      sagaEnds.indexOf(state),
+      facts.outcomes.map((outcome, i) => [facts.entities[i]!, outcome]),
+    );
+  }
+
+  #answer(end: number, steps: WireSagaResult[2]): void {
+    this.#ended = true;
+    this.#host.finish(this);
+    this.#host.crashPoint("saga:before-reply");
+    const { replies } = this.#host.options;
+    for (const { connection, requestBytes, call, duplicate } of this.#waiters) {
+      const result: WireSagaResult = [end, duplicate, steps];
+      replies.frame(connection, requestBytes, encodeReply(replyKind.value, call, result));
+    }
+    this.#waiters = [];
+    this.#host.crashPoint("saga:after-reply");
+  }
+
+  #drop(error: HeddleError): void {
+    if (this.fingerprint !== undefined) {
+      const { shard, report } = this.#host.options;
+      const facts = { shard, saga: sagaOfEntity(this.entity), code: error.code, error: error.message };
+      report("error", "a saga that has begun cannot go on before its shard is opened again", facts);
+    }
+    this.#ended = true;
+    this.#host.finish(this);
+    this.#fail(error);
+  }
+
+  #fail(error: HeddleError): void {
+    for (const waiter of this.#waiters) this.#refuse(waiter, error);
+    this.#waiters = [];
+  }
+
+  #refuse({ connection, requestBytes, call }: Waiter, error: HeddleError): void {
+    this.#host.options.replies.frame(connection, requestBytes, encodeErrorReply(call, error));
+  }
+
+  // The saga goes on, whoever came with other steps.
+  #knowFingerprint(fingerprint: number): void {
+    this.fingerprint = fingerprint;
+    const isOther = (waiter: Waiter) => waiter.fingerprint !== undefined && waiter.fingerprint !== fingerprint;
+    if (!this.#waiters.some(isOther)) return;
+    const error = new HeddleError("ID_REUSED", { entity: this.entity, id: sagaOfEntity(this.entity) });
+    for (const waiter of this.#waiters) if (isOther(waiter)) this.#refuse(waiter, error);
+    this.#waiters = this.#waiters.filter((waiter) => !isOther(waiter));
+  }
+
+  #sayStuck(): void {
+    this.#host.isStuck(this.entity);
+    const { shard, report } = this.#host.options;
+    const steps = this.#progress!.steps;
+    const at = steps.findIndex(({ state }) => state === "stuck" || state === "unknown");
+    const saga = sagaOfEntity(this.entity);
+    report("warn", "a saga is stuck and waits for an operator", {
+      shard,
+      saga,
+      step: at + 1,
+      entity: this.#plans[at]?.entity,
+      state: steps[at]?.state,
+      code: steps[at]?.problem?.code,
+      advice: `heddle sagas show ${saga} tells what it did; then heddle sagas retry or resolve`,
+    });
+  }
+
+  // ——— time
+
+  #checkBy(at: number): void {
+    if (at >= this.checkAt) return;
+    this.checkAt = at;
+    this.#host.wakeBy(at);
+  }
+
+  /** Looks at everything that may be due, and sets `checkAt` for the next time. */
+  check(now: number): void {
+    this.checkAt = Number.POSITIVE_INFINITY;
+    if (this.#reloadAt <= now) this.#reload();
+    const progress = this.#progress;
+    if (progress === undefined || this.#reloadAt < Number.POSITIVE_INFINITY) {
+      this.#checkBy(this.#reloadAt);
+      return;
+    }
+    for (let i = 0; i < this.#times.length; i++) this.#checkStep(progress, i, now);
+    if (this.#deadlineAt <= now) {
+      this.#deadlineAt = Number.POSITIVE_INFINITY;
+      if (progress.state === "RUNNING" && progress.why === undefined) {
+        timeUp(progress, timeProblem("the saga"), this);
+        this.#settle();
+      }
+    }
+    const isForward = progress.state === "RUNNING";
+    const patientUntil = isForward ? this.#graceAt : this.#patienceAt;
+    if (patientUntil <= now) {
+      if (isForward) this.#graceAt = Number.POSITIVE_INFINITY;
+      else this.#patienceAt = Number.POSITIVE_INFINITY;
+      patienceOver(progress, timeProblem(isForward ? "learning what happened" : "its compensation"), this);
+    }
+    if (this.#ended) return;
+    let next = Math.min(this.#deadlineAt, this.#graceAt, this.#patienceAt);
+    for (const { lateAt, dueAt } of this.#times) next = Math.min(next, lateAt, dueAt);
+    this.#checkBy(next);
+  }
+
+  #checkStep(progress: Progress, index: number, now: number): void {
+    const times = this.#times[index]!;
+    if (times.dueAt <= now) {
+      times.dueAt = Number.POSITIVE_INFINITY;
+      pauseOver(progress, index, this);
+    }
+    if (times.lateAt > now) return;
+    times.lateAt = Number.POSITIVE_INFINITY;
+    if (progress.state !== "RUNNING" || progress.steps[index]!.task !== "forward") return;
+    timeUp(progress, timeProblem(`step ${index + 1}, on ${this.#plans[index]!.entity}`), this, index);
+    this.#settle();
+  }
+}
+
+function timeProblem(what: string): SagaProblem {
+  return { code: "TIMEOUT", message: `${what} took longer than it may`, facts: null };
+}
+
+function outcomeOf(step: StepProgress): WireOutcome {
+  return [
+    stepStates.indexOf(step.state),
+    step.receipt === undefined ? null : wireReceipt(step.receipt),
+    step.compensation === undefined ? null : wireReceipt(step.compensation),
+    wireProblem(step.problem),
+  ];
+}
+
+function storedStep(stage: number, canGoBack: boolean, outcome: WireOutcome | undefined): StepProgress {
+  const step = newStep(stage, canGoBack);
+  if (outcome === undefined) return step;
+  const { state, receipt, compensation, problem } = outcomeOfWire(outcome);
+  return Object.assign(step, { state, receipt, compensation, problem });
+}
+
+function isSameIntervention(last: SagaIntervention | undefined, { as, reason, by }: SagaOperateFields): boolean {
+  const action = as === undefined ? "retry" : "resolve";
+  return last?.action === action && last.as === as && last.reason === reason && last.by === by;
+}
+
+function isSameOperation(a: SagaOperateFields | undefined, b: SagaOperateFields): boolean {
+  return a !== undefined && a.as === b.as && a.reason === b.reason && a.by === b.by;
+}
