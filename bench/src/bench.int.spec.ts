@@ -12,6 +12,8 @@ let data: string;
 
 beforeAll(() => {
   data = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-bench-spec-"));
+  // As a folder for temporary files is: other users, such as PostgreSQL's, may pass through.
+  fs.chmodSync(data, 0o711);
 });
 
 afterAll(() => fs.rmSync(data, { recursive: true, force: true }));
@@ -73,6 +75,61 @@ describe("bench: end to end", { timeout: 180_000 }, () => {
     const { status, out } = bench("--scenario", "restart", "--events", "20000");
     expect(out).toContain("after kill -9 under load, 1: ready in");
     expect(out).toContain("REFEREE_OK: every store holds exactly what was acknowledged");
+    expect(status).toBe(0);
+  });
+});
+
+describe("bench: transfers", { timeout: 300_000 }, () => {
+  it("P2, P4: moves money in three ways beside PostgreSQL, and the referee finds all of it, and every saga's end", () => {
+    const { status, out, err } = bench("--scenario", "transfers", "--seed", "7", "--json");
+    expect(err).toContain("money conserved");
+    expect(status).toBe(0);
+    const { transfers } = JSON.parse(out) as BenchDocument;
+    expect(transfers).toMatchObject({ durability: "fsync", callers: 200, accounts: 1000, seed: 7, refereeOk: true });
+    expect(transfers!.paths.map(({ way, shards }) => [way, shards])).toEqual([
+      ["transaction", 1],
+      ["transaction", 2],
+      ["saga", 2],
+    ]);
+    for (const { path: name, way, rounds, ratios } of transfers!.paths) {
+      const [{ measurement, server, referee }] = rounds as [(typeof rounds)[0]];
+      expect(measurement.calls, name).toBeGreaterThan(0);
+      expect(measurement.events).toBe(2 * measurement.calls);
+      expect(server.syncs).toBeGreaterThan(0);
+      expect(referee).toMatchObject({ ok: true, refusedCalls: 0, unknownCalls: 0, audit: { ok: true } });
+      expect(referee.events).toBe(referee.acknowledgedEvents);
+      if (way === "saga") expect(referee.endedSagas).toBe((referee.events - 1000) / 2);
+      else expect(referee.endedSagas).toBe(0);
+      expect(ratios.map((ratio) => ratio.way)).toEqual(
+        "missing" in transfers!.postgres ? [] : ["statements", "function"],
+      );
+    }
+    const { postgres } = transfers!;
+    if ("missing" in postgres) expect(postgres.missing).toContain("postgresql-15");
+    else {
+      expect(postgres).toMatchObject({ isolation: "SERIALIZABLE", clients: 32, settings: { fsync: "on" } });
+      for (const { rounds } of postgres.ways) expect(rounds[0]!.objections).toEqual([]);
+    }
+    expect(fs.readdirSync(data).filter((name) => name.startsWith("heddle-bench"))).toEqual([]);
+  });
+
+  it("runs without PostgreSQL where there is none, and says what is missing", () => {
+    const { status, out } = bench(
+      ...["--scenario", "transfers", "--postgres", data, "--callers", "20", "--seconds", "0.3", "--warmup", "0"],
+    );
+    expect(status).toBe(0);
+    expect(out).toContain("PostgreSQL was not measured:");
+    expect(out).toContain("install the package postgresql-15");
+    expect(out).toContain("another number of callers than the scenario's");
+  });
+});
+
+describe("bench: reminders", { timeout: 180_000 }, () => {
+  it("P5: delivers what is due after a restart, once each and none early, and says how fast", () => {
+    const { status, out } = bench("--scenario", "reminders", "--reminders", "5000");
+    expect(out).toContain("reminders: 5,000 pending for 500 entities");
+    expect(out).toContain("2,500 delivered, 0 lost, 0 early; audit: INTEGRITY_OK");
+    expect(out).toContain("stated for 1,000,000 reminders");
     expect(status).toBe(0);
   });
 });

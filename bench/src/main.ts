@@ -9,16 +9,20 @@ import { version } from "@heddle/runtime";
 import { hostFacts, isInMemory } from "./driver/host-facts.ts";
 import { measureSyncLatency } from "./driver/preflight.ts";
 import { createProgress, type Progress } from "./driver/progress.ts";
+import { runReminders } from "./driver/run-reminders.ts";
 import { runRestart } from "./driver/run-restart.ts";
 import { type RunContext, runScenario } from "./driver/run-scenario.ts";
 import { runSleepers } from "./driver/run-sleepers.ts";
+import { runTransfers } from "./driver/run-transfers.ts";
 import { type BenchOptions, readOptions, UsageError, usage } from "./options.ts";
 import {
   type BenchDocument,
   documentFormat,
   type LoadReport,
+  type RemindersReport,
   type RestartReport,
   type SleepersReport,
+  type TransfersReport,
 } from "./report/document.ts";
 import { renderDocument } from "./report/table.ts";
 import { allReached } from "./report/targets.ts";
@@ -86,14 +90,19 @@ async function run(options: BenchOptions, folder: string, progress: Progress): P
   const scenarios: LoadReport[] = [];
   let restart: RestartReport | undefined;
   let sleepers: SleepersReport | undefined;
+  let transfers: TransfersReport | undefined;
+  let reminders: RemindersReport | undefined;
   for (const name of options.scenarios) {
     if (name === "restart") restart = await runRestart(context);
     else if (name === "sleepers") sleepers = await runSleepers(context);
+    else if (name === "transfers") transfers = await runTransfers(context);
+    else if (name === "reminders") reminders = await runReminders(context);
     else {
       const batch = scenarios.find(({ scenario }) => scenario === "batch");
       scenarios.push(await runScenario(loadScenarios[name], context, batch?.eventsPerSecond.median));
     }
   }
+  const reports = () => [...scenarios, restart, sleepers, transfers, reminders];
   const document: BenchDocument = {
     format: documentFormat,
     heddle: version,
@@ -109,9 +118,10 @@ async function run(options: BenchOptions, folder: string, progress: Progress): P
     scenarios,
     restart,
     sleepers,
-    refereeOk:
-      scenarios.every(({ refereeOk }) => refereeOk) && restart?.refereeOk !== false && sleepers?.refereeOk !== false,
-    targetsReached: allReached([...scenarios, restart, sleepers].flatMap((report) => report?.targets ?? [])),
+    transfers,
+    reminders,
+    refereeOk: reports().every((report) => report?.refereeOk !== false),
+    targetsReached: allReached(reports().flatMap((report) => report?.targets ?? [])),
   };
   progress.end();
   const json = `${JSON.stringify(document, undefined, 2)}\n`;

@@ -1,5 +1,6 @@
 // The command line: read once, checked whole, and refused with one sentence that says what was wanted.
 import { parseArgs } from "node:util";
+import { debianFolder } from "./peers/postgres/find-postgres.ts";
 import { type ScenarioName, scenarioNames } from "./scenarios.ts";
 
 export interface BenchOptions {
@@ -17,6 +18,12 @@ export interface BenchOptions {
   readonly events: number;
   /** Entities that the sleepers scenario opens. */
   readonly entities: number;
+  /** reminders: how many are pending. */
+  readonly reminders: number;
+  /** transfers: what the pairs of accounts are picked with. */
+  readonly seed: number;
+  /** Folder of PostgreSQL's programs, or `none`. */
+  readonly postgres: string;
   /** Share of the closed loop's rate that the open loop offers; 0 leaves it out. */
   readonly openLoop: number;
   /** Where data folders are made; undefined: the system's folder for temporary files. */
@@ -37,11 +44,15 @@ export const usage = `npm run bench -- [options]
   --rounds <n>           floor and Heddle take turns this often; default 3
   --floor-seconds <n>    length of the floor's measurements; default that of --seconds, at most 60
   --durability <mode>    fsync (default), or os: acknowledged before it is on disk
-  --shards <n>           default: the node's own choice
+  --shards <n>           default: the node's own choice; transfers: of those over several, at least 2
   --threads <n>          shard threads; default: the node's own choice
   --callers <n>          instead of the scenario's own number
   --events <n>           restart: events in the log before the first stop; default 10,000,000
   --entities <n>         sleepers: entities on disk; default 10,000,000
+  --reminders <n>        reminders: pending ones; default 1,000,000
+  --seed <n>             transfers: picks the pairs of accounts; default 1
+  --postgres <folder>    transfers: where the programs of PostgreSQL 15 are, or none to leave it out;
+                         default ${debianFolder}
   --open-loop <share>    a last phase that offers this share of the measured rate; default 0.7, 0 for none
   --data <folder>        where data folders are made and removed again; default the system's temporary folder
   --keep                 leave the data folders of Heddle where they are
@@ -74,6 +85,8 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
       | "callers"
       | "events"
       | "entities"
+      | "reminders"
+      | "seed"
       | "open-loop",
     bounds: Bounds,
   ) => {
@@ -93,6 +106,9 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     callers: number("callers", { min: 1, max: 8_000, whole: true }),
     events: number("events", { min: 1_000, max: 10_000_000_000, whole: true }) ?? 10_000_000,
     entities: number("entities", { min: 1_000, max: 100_000_000, whole: true }) ?? 10_000_000,
+    reminders: number("reminders", { min: 1_000, max: 100_000_000, whole: true }) ?? 1_000_000,
+    seed: number("seed", { min: 0, max: 1_000_000, whole: true }) ?? 1,
+    postgres: values.postgres ?? debianFolder,
     openLoop: number("open-loop", { min: 0, max: 2 }) ?? 0.7,
     data: values.data,
     out: values.out,
@@ -122,6 +138,9 @@ function parse(args: readonly string[]) {
         callers: text,
         events: text,
         entities: text,
+        reminders: text,
+        seed: text,
+        postgres: text,
         "open-loop": text,
         data: text,
         out: text,

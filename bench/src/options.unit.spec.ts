@@ -4,7 +4,7 @@ import { readOptions, UsageError } from "./options.ts";
 describe("command line", () => {
   it("measures everything for ten seconds, three times, when nothing is said", () => {
     expect(readOptions([])).toMatchObject({
-      scenarios: ["single", "batch", "broker", "dense", "restart", "sleepers"],
+      scenarios: ["single", "batch", "broker", "dense", "restart", "sleepers", "transfers", "reminders"],
       seconds: 10,
       warmupSeconds: 2,
       rounds: 3,
@@ -35,7 +35,10 @@ describe("command line", () => {
   });
 
   it.each([
-    [["--scenario", "fast"], 'there is no scenario "fast"; known: single, batch, broker, dense, restart, sleepers'],
+    [
+      ["--scenario", "fast"],
+      'there is no scenario "fast"; known: single, batch, broker, dense, restart, sleepers, transfers, reminders',
+    ],
     [["--seconds", "601"], '--seconds is a number from 0.2 to 600, found "601"'],
     [["--rounds", "1.5"], '--rounds is a whole number from 1 to 100, found "1.5"'],
     [["--shards", ""], '--shards is a whole number from 1 to 1024, found ""'],

@@ -2,23 +2,32 @@
 //
 // The shapes are those of the systems that Heddle is measured against (Warp: single, batch; Atomic State: broker, dense),
 // and each floor gets the same shape as Heddle.
-import type { LoadShape } from "./load/load.ts";
+import type { EventShape } from "./load/load.ts";
+import type { TransferWay } from "./load/pairs.ts";
 
 export type LoadScenarioName = "single" | "batch" | "broker" | "dense";
-export type ScenarioName = LoadScenarioName | "restart" | "sleepers";
+export type ScenarioName = LoadScenarioName | "restart" | "sleepers" | "transfers" | "reminders";
 
 export interface Target {
-  readonly id: "ratio" | "events/s" | "p99" | "share of batch" | "ready" | "own memory";
+  readonly id:
+    | "ratio"
+    | "events/s"
+    | "transfers/s"
+    | "deliveries/s"
+    | "p99"
+    | "share of batch"
+    | "ready"
+    | "own memory";
   readonly wanted: number;
   /** Whether the figure must be at least or below what is wanted. */
   readonly sense: "at least" | "below" | "at most";
-  readonly unit: "" | "events/s" | "ms" | "s" | "MB";
+  readonly unit: "" | "events/s" | "transfers/s" | "deliveries/s" | "ms" | "s" | "MB";
 }
 
 export interface LoadScenario {
   readonly name: LoadScenarioName;
   readonly title: string;
-  readonly shape: LoadShape;
+  readonly shape: EventShape;
   readonly connections: number;
   readonly protocol: "binary" | "http";
   /** The first one is the floor that the ratio is taken of. */
@@ -82,4 +91,39 @@ export const sleepersTargets: { readonly memory: Target } = {
   memory: { id: "own memory", wanted: 556, sense: "at most", unit: "MB" },
 };
 
-export const scenarioNames: readonly ScenarioName[] = ["single", "batch", "broker", "dense", "restart", "sleepers"];
+/** One way to move money between two accounts. */
+export interface TransferPath {
+  readonly name: "transaction on one shard" | "transaction over two shards" | "saga over two shards";
+  readonly way: TransferWay;
+  readonly shards: 1 | 2;
+  readonly rate: Target;
+  /** To PostgreSQL's transfers in the same run. */
+  readonly ratio: Target;
+}
+
+export const transferCallers = 200;
+export const transferConnections = 4;
+
+const transfers = (wanted: number): Target => ({ id: "transfers/s", wanted, sense: "at least", unit: "transfers/s" });
+
+export const transferPaths: readonly TransferPath[] = [
+  { name: "transaction on one shard", way: "transaction", shards: 1, rate: transfers(60_000), ratio: ratio(8) },
+  { name: "transaction over two shards", way: "transaction", shards: 2, rate: transfers(20_000), ratio: ratio(3) },
+  { name: "saga over two shards", way: "saga", shards: 2, rate: transfers(20_000), ratio: ratio(3) },
+];
+
+/** With a million reminders pending. */
+export const reminderTargets: { readonly rate: Target } = {
+  rate: { id: "deliveries/s", wanted: 50_000, sense: "at least", unit: "deliveries/s" },
+};
+
+export const scenarioNames: readonly ScenarioName[] = [
+  "single",
+  "batch",
+  "broker",
+  "dense",
+  "restart",
+  "sleepers",
+  "transfers",
+  "reminders",
+];

@@ -4,7 +4,15 @@ import { limits } from "@heddle/kernel";
 import { encodeValue, preface, requestFlags, requestKind, writeU16, writeU32 } from "@heddle/protocol/internal";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startTestNode, type TestNode } from "../support/node.ts";
-import { appendBody, appendFrame, frameOf, helloFrame, RawClient, requestFrame } from "../support/raw-client.ts";
+import {
+  appendBody,
+  appendFrame,
+  frameOf,
+  helloFrame,
+  RawClient,
+  requestFrame,
+  transactBody,
+} from "../support/raw-client.ts";
 
 let node: TestNode;
 beforeAll(async () => {
@@ -140,6 +148,60 @@ describe("binary door: frames", () => {
     }
     client.destroy();
     expect(await eventsWritten()).toBe(before);
+  });
+});
+
+describe("binary door: transactions", () => {
+  const read = { kind: "read", entity: "account/x", aggregate: "Account", wantsState: true } as const;
+  const append = { kind: "append", entity: "account/x", aggregate: "Account", events: [credit(1)] } as const;
+  const execute = {
+    kind: "execute",
+    entity: "account/x",
+    aggregate: "Account",
+    command: "Deposit",
+    input: { amount: 1 },
+  } as const;
+  const send = (body: Uint8Array) => refusalOf(requestFrame(requestKind.transact, 1, "account/x", body));
+
+  it("P7: a body cut at any byte is refused", async () => {
+    const before = await eventsWritten();
+    const client = await RawClient.open(node.port, 98);
+    const body = transactBody({ operations: [read, append, execute], id: "one" });
+    for (let length = 0; length < body.length; length++) {
+      client.send(requestFrame(requestKind.transact, length + 1, "account/x", body.subarray(0, length)));
+    }
+    for (let length = 0; length < body.length; length++) {
+      expect(await client.reply(length + 1)).toMatchObject({ kind: "error", error: { code: "BAD_FRAME" } });
+    }
+    client.destroy();
+    expect(await eventsWritten()).toBe(before);
+  });
+
+  it("P7: an operation whose own body is cut, in the middle of a frame that is whole, is refused", async () => {
+    for (const operation of [append, execute, read]) {
+      const whole = transactBody({ operations: [operation] });
+      const head = 3 + 5;
+      for (let cut = 1; cut < whole.length - head; cut++) {
+        const body = whole.slice(0, whole.length - cut);
+        writeU32(body, head - 4, body.length - head);
+        expect(await send(body), `${operation.kind}, ${cut} bytes`).toMatchObject({ code: "BAD_FRAME" });
+      }
+    }
+  });
+
+  it.each([
+    ["an id of its own in an operation", appendBody("account/x", [credit(1)], { id: "mine" }), "INVALID_REQUEST"],
+    ["an entity without a slash", appendBody("account", [credit(1)]), "INVALID_ENTITY_ID"],
+    ["one of Heddle's own entities", appendBody("$saga/x", [credit(1)]), "INVALID_REQUEST"],
+    ["the name of the journal", appendBody("$transaction", [credit(1)]), "INVALID_ENTITY_ID"],
+    ["a payload that does not fit", appendBody("account/x", [credit(-1)]), "INVALID_PAYLOAD"],
+  ])("P7: %s is refused", async (_, inner, code) => {
+    const body = new Uint8Array(3 + 5 + inner.length);
+    writeU16(body, 1, 1);
+    body[3] = requestKind.append;
+    writeU32(body, 4, inner.length);
+    body.set(inner, 8);
+    expect(await send(body)).toMatchObject({ code });
   });
 });
 

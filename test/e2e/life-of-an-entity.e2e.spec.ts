@@ -2,14 +2,13 @@
 // there; and an entity that was erased is in no byte that a node wrote, nor in what a backup gives back (P6).
 // Method: the shell blocks of the pages are run as they are, in a folder of their own beside a real node; a text block behind
 // one is what it prints, but for times and places.
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { committed, type Entity, Heddle } from "@heddle/client";
 import { describe, expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
+import { repository, runPage, shell } from "../support/how-to-page.ts";
 import { newFolder, startTestNode } from "../support/node.ts";
 
 // #region look
@@ -40,59 +39,6 @@ export async function forget(alice: Entity<typeof bank>, receiptFile: string) {
   fs.writeFileSync(receiptFile, JSON.stringify(receipt));
 }
 // #endregion erase
-
-const root = fileURLToPath(new URL("../../", import.meta.url));
-
-/** A shell whose `heddle` is this repository's, and talks to a node. */
-function shell(
-  folder: string,
-  url: string,
-): (script: string) => Promise<{ code: number | null; out: string; said: string }> {
-  const bin = path.join(folder, "bin");
-  fs.mkdirSync(bin, { recursive: true });
-  const launcher = path.join(root, "apps/heddle/bin/heddle.js");
-  fs.writeFileSync(path.join(bin, "heddle"), `#!/bin/sh\nexec "${process.execPath}" "${launcher}" "$@"\n`, {
-    mode: 0o755,
-  });
-  const env = { ...process.env, PATH: `${bin}:${process.env["PATH"]}`, HEDDLE_URL: url };
-  return (script) =>
-    new Promise((resolve, reject) => {
-      const child = spawn("sh", ["-e", "-c", script], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
-      let [out, said] = ["", ""];
-      child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-      child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
-      child.on("error", reject);
-      child.on("close", (code) => resolve({ code, out, said }));
-    });
-}
-
-interface Step {
-  readonly script: string;
-  readonly prints: string | undefined;
-}
-
-function stepsOf(page: string): Step[] {
-  const text = fs.readFileSync(path.join(root, "docs/how-to", page), "utf8");
-  const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```(?:\n```text\n([\s\S]*?)```)?/g)];
-  return blocks.map(([, script, prints]) => ({ script: script!, prints }));
-}
-
-/** Without what is another each time: times, and where in a log something came to lie. */
-const settled = (text: string) =>
-  text
-    .replaceAll(/\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{3}Z?/g, "TIME")
-    .replaceAll(/shard \d+, position \d+/g, "PLACE");
-
-async function runPage(page: string, folder: string, url: string): Promise<void> {
-  const run = shell(folder, url);
-  const steps = stepsOf(page);
-  expect(steps.length).toBeGreaterThan(3);
-  for (const { script, prints } of steps) {
-    const { code, out, said } = await run(script);
-    expect(code, `${script}\n${said}`).toBe(0);
-    if (prints !== undefined) expect(settled(out), script).toBe(settled(prints));
-  }
-}
 
 async function writeAccount(db: Heddle<typeof bank>, entity: string, metadata?: string): Promise<void> {
   const account = db.entity(entity);
@@ -183,10 +129,10 @@ describe("the life of an entity: erased is gone (P6)", () => {
       await must("heddle restore ./backup ./old --run 1 --keys ./data/keys/keys.sqlite");
       await must("heddle restore ./backup ./new --keys ./data/keys/keys.sqlite");
       const entity = await run(
-        `heddle restore ./backup --run 1 --entity account/alice --domain ${root}apps/examples/bank --keys ./data/keys/keys.sqlite`,
+        `heddle restore ./backup --run 1 --entity account/alice --domain ${repository}apps/examples/bank --keys ./data/keys/keys.sqlite`,
       );
       expect(entity).toMatchObject({ code: 1, out: "", said: expect.stringContaining("ERASED") });
-      await must(`heddle audit --domain ${root}apps/examples/bank --data ./data`);
+      await must(`heddle audit --domain ${repository}apps/examples/bank --data ./data`);
     }
     expect(filesWith(folder, marker)).toEqual([]);
     for (const restored of ["old", "new"]) {

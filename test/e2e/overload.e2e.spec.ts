@@ -1,9 +1,11 @@
 // Goal: overload slows and is told, and never loses what was acknowledged (P8).
 // Method: a real node with small bounds, and clients that send more than it takes or do not read what it says.
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { startTestNode, type TestNode } from "../support/node.ts";
-import { appendFrame, historyFrame, listFrame, RawClient } from "../support/raw-client.ts";
+import { appendFrame, historyFrame, listFrame, RawClient, transactFrame } from "../support/raw-client.ts";
 
+const notes = fileURLToPath(new URL("./notes.ts", import.meta.url));
 const padding = "x".repeat(500);
 const credit = { type: "Credited", payload: { amount: 1, reference: padding } };
 
@@ -51,6 +53,23 @@ describe("overload", () => {
     writer.destroy();
     // Pages of 2.5 MB each.
     await expectHeldBack(node, (call) => listFrame(call, 10_000));
+  });
+
+  it("P8: so is one that asks for the states of several entities at one moment and does not read them", async () => {
+    await using node = await startTestNode({ shards: 1, domain: notes });
+    const writer = await RawClient.open(node.port, 8);
+    const entities = Array.from({ length: 8 }, (_, i) => `note/${i}`);
+    const noted = { type: "Noted", payload: { text: "y".repeat(300_000) } };
+    for (const [i, entity] of entities.entries()) {
+      writer.send(appendFrame(i + 1, entity, [noted], { aggregate: "Note" }));
+    }
+    await writer.reply(entities.length);
+    writer.destroy();
+    const operations = entities.map(
+      (entity) => ({ kind: "read", entity, aggregate: "Note", wantsState: true }) as const,
+    );
+    // Replies of 2.4 MB each.
+    await expectHeldBack(node, (call) => transactFrame(call, { operations }));
   });
 
   it("P8: a sender faster than the disk has never more in flight than its bound", async () => {

@@ -9,10 +9,12 @@ import {
   type Reply,
   readReply,
   requestKind,
+  type TransactFields,
   writeAppendBody,
   writeHistoryBody,
   writeListBody,
   writeRequestHeader,
+  writeTransactBody,
   writeU32,
 } from "@heddle/protocol/internal";
 
@@ -127,6 +129,20 @@ export function listFrame(call: number, limit: number): Uint8Array {
   // In place of an entity's hash stands the shard's number.
   writeU32(frame, frameOffset.hash, 0);
   return frame;
+}
+
+/** One transaction; sent to the shard of its first entity. */
+export function transactFrame(call: number, fields: TransactFields): Uint8Array {
+  return requestFrame(requestKind.transact, call, fields.operations[0]!.entity, transactBody(fields));
+}
+
+export function transactBody(fields: TransactFields): Uint8Array {
+  let bytes = new Uint8Array();
+  const used = writeTransactBody(fields, (wanted) => {
+    bytes = new Uint8Array(wanted);
+    return { bytes, at: 0 };
+  });
+  return bytes.subarray(0, used);
 }
 
 export function appendBody(

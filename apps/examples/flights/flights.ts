@@ -1,4 +1,4 @@
-// The 20,000 real flights of the vega-datasets package, as appends to the flights context.
+// The 20,000 real flights of the vega-datasets package, as sagas of the flights context.
 //
 // The file: US domestic flights from January to March 2001, in order of their date, with delays from -59 to 522 minutes.
 // No value is missing and no row comes twice; flights.int.spec.ts holds that. There is no flight number in it, so a
@@ -6,9 +6,9 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import type { PayloadInput } from "@heddle/domain";
+import type { SagaInput } from "@heddle/domain";
 import type flights from "./index.ts";
-import type { AirportState } from "./index.ts";
+import { type AirportState, arrivalsPerDayMax } from "./index.ts";
 
 export interface Flight {
   /** ISO 8601 without a zone, such as `2001-01-01T00:47:00`: local time at the origin. */
@@ -22,21 +22,26 @@ export interface Flight {
   readonly destination: string;
 }
 
-/** One append, as the SDK's `appendMany` takes it. */
-export interface FlightEvent {
-  readonly entity: string;
-  readonly aggregate: "Airport";
-  readonly type: "Departed" | "Arrived";
-  readonly payload: PayloadInput<typeof flights, "Airport", "Departed">;
+/** What the SDK's `runSaga` takes. */
+export interface FlightSaga {
   /** The same for the same flight at every run, so that importing again changes nothing. */
   readonly id: string;
+  readonly input: SagaInput<typeof flights, "flight">;
+}
+
+/** What the airports must have come to when every flight has ended. */
+export interface FlightTotals {
+  readonly committed: number;
+  readonly compensated: number;
+  /** By airport. Which flights of a crowded day came back depends on who was first; how many does not. */
+  readonly airports: ReadonlyMap<string, { readonly departures: number; readonly arrivals: number }>;
 }
 
 export interface BusyAirport {
   readonly airport: string;
   readonly departures: number;
   readonly arrivals: number;
-  /** Minutes per departure or arrival. */
+  /** Minutes per departure. */
   readonly meanDelay: number;
 }
 
@@ -47,25 +52,56 @@ export function readFlights(): readonly Flight[] {
   return rows.map(flightOfRow);
 }
 
-/** The two appends of one flight: it departed at its origin and arrived at its destination. */
-export function flightEvents(flight: Flight, index: number): readonly [FlightEvent, FlightEvent] {
-  const common = { flight: `flight-${index}`, at: flight.date, delay: flight.delay, distance: flight.distance };
-  return [
-    {
-      entity: `airport/${flight.origin}`,
-      aggregate: "Airport",
-      type: "Departed",
-      payload: { ...common, other: flight.destination },
-      id: `flight-${index}-departed`,
-    },
-    {
-      entity: `airport/${flight.destination}`,
-      aggregate: "Airport",
-      type: "Arrived",
-      payload: { ...common, other: flight.origin },
-      id: `flight-${index}-arrived`,
-    },
-  ];
+/** One flight as a saga of the domain. */
+export function sagaOf({ date, delay, distance, origin, destination }: Flight, index: number): FlightSaga {
+  const flight = `flight-${index}`;
+  return { id: flight, input: { flight, at: date, delay, distance, origin, destination } };
+}
+
+/** Counted from the flights alone, without events, folds or rules: what the node's totals are held against. */
+export function totalsOf(all: readonly Flight[]): FlightTotals {
+  const airports = new Map<string, { departures: number; arrivals: number }>();
+  const arrivalsOn = new Map<string, number>();
+  const at = (code: string) => {
+    const known = airports.get(code) ?? { departures: 0, arrivals: 0 };
+    airports.set(code, known);
+    return known;
+  };
+  let compensated = 0;
+  for (const { date, origin, destination } of all) {
+    at(origin).departures++;
+    const day = `${destination} ${date.slice(0, 10)}`;
+    const arrivals = (arrivalsOn.get(day) ?? 0) + 1;
+    arrivalsOn.set(day, arrivals);
+    if (arrivals <= arrivalsPerDayMax) at(destination).arrivals++;
+    else {
+      // It names the airport all the same.
+      at(destination);
+      compensated++;
+    }
+  }
+  return { committed: all.length - compensated, compensated, airports };
+}
+
+/** How the airports differ from the totals, in words; empty when they do not. */
+export function differences(
+  states: Iterable<readonly [entity: string, state: AirportState]>,
+  { committed, compensated, airports }: FlightTotals,
+): readonly string[] {
+  const found: string[] = [];
+  let arrived = 0;
+  let cameBack = 0;
+  for (const [entity, state] of states) {
+    const wanted = airports.get(entity.slice(entity.indexOf("/") + 1)) ?? { departures: 0, arrivals: 0 };
+    for (const what of ["departures", "arrivals"] as const) {
+      if (state[what] !== wanted[what]) found.push(`${entity}: ${state[what]} ${what}, the file has ${wanted[what]}`);
+    }
+    arrived += state.arrivals;
+    cameBack += state.cameBack;
+  }
+  if (arrived !== committed) found.push(`${arrived} flights arrived, ${committed} were to`);
+  if (cameBack !== compensated) found.push(`${cameBack} flights came back, ${compensated} were to`);
+  return found;
 }
 
 /** The airports with the most departures and arrivals, busiest first; equally busy ones in the order of their letters. */
@@ -78,7 +114,7 @@ export function busiestAirports(
     airport: entity.slice(entity.indexOf("/") + 1),
     departures,
     arrivals,
-    meanDelay: departures + arrivals === 0 ? 0 : delaySum / (departures + arrivals),
+    meanDelay: departures === 0 ? 0 : delaySum / departures,
   }))
     .sort((a, b) => flightsOf(b) - flightsOf(a) || (a.airport < b.airport ? -1 : 1))
     .slice(0, airportsMax);

@@ -14,10 +14,13 @@ import { addHistory } from "./commands/history.ts";
 import { addImport } from "./commands/import.ts";
 import { addIndex } from "./commands/index-rebuild.ts";
 import { addRehearse } from "./commands/rehearse.ts";
+import { addReminders } from "./commands/reminders.ts";
 import { addRestore } from "./commands/restore.ts";
 import { addFork, addRewind } from "./commands/rewind.ts";
+import { addSagas } from "./commands/sagas.ts";
 import { addSchema } from "./commands/schema.ts";
 import { addServe } from "./commands/serve.ts";
+import { addTransact } from "./commands/transact.ts";
 import { addVerifyErasure } from "./commands/verify-erasure.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import type { Terminal } from "./terminal.ts";
@@ -79,9 +82,12 @@ const commands: readonly AddCommand[] = [
   addServe,
   addAppend,
   addExecute,
+  addTransact,
   addGet,
   addHistory,
   addEntities,
+  addSagas,
+  addReminders,
   addSchema,
   addRewind,
   addFork,

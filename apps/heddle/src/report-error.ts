@@ -60,6 +60,10 @@ const inputCodes: ReadonlySet<string> = new Set<ErrorCode>([
   "ERASED",
   "ENTITY_EXISTS",
   "EXPORT_DAMAGED",
+  "UNKNOWN_SAGA",
+  "NO_SUCH_SAGA",
+  "SAGA_NOT_STUCK",
+  "NO_SUCH_REMINDER",
 ]);
 
 /** Whether a node refused what it was sent, and would refuse it again. */

@@ -100,8 +100,14 @@ function startClient(job: LoadJob | CheckJob, onProgress: (progress: Progress) =
   return { child, messages: new Inbox<ClientMessage>(child, "load") };
 }
 
-export async function callReferee(data: string, domain: string, bookFile: string): Promise<RefereeReport> {
-  const child = spawn(process.execPath, [pathOf("../referee/main.ts"), data, domain, bookFile], {
+export async function callReferee(
+  data: string,
+  domain: string,
+  bookFile: string,
+  { audit = false } = {},
+): Promise<RefereeReport> {
+  const asked = [data, domain, bookFile, ...(audit ? ["--audit"] : [])];
+  const child = spawn(process.execPath, [pathOf("../referee/main.ts"), ...asked], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let text = "";

@@ -218,6 +218,8 @@ function outcome(target: Target, figures: Figures, conditions: Conditions): Targ
       return judgeTarget(target, share, conditions, { missing: "batch was not measured in this run" });
     }
     case "ready":
+    case "transfers/s":
+    case "deliveries/s":
     case "own memory":
       return judgeTarget(target, undefined, conditions);
   }

@@ -36,6 +36,12 @@ export interface BookData {
   readonly failed: Readonly<Record<string, number>>;
   /** Receipts that answered a retry: the call had taken effect before. */
   readonly duplicates: number;
+  /** Sagas by the end that the client was told. */
+  readonly sagas: Readonly<Record<string, number>>;
+  /** Sagas of which the client does not know the end. */
+  readonly unknownSagas: number;
+  /** What all balances must add up to at any time: of clients that only move money once the accounts are open. */
+  readonly total?: number;
   /** Receipts that contradict what was sent; the first few in words. */
   readonly contradictions: number;
   readonly contradictionExamples: readonly string[];
@@ -55,6 +61,10 @@ export class Book {
   readonly #refused: Record<string, number> = {};
   readonly #failed: Record<string, number> = {};
   #duplicates = 0;
+  readonly #sagas: Record<string, number> = {};
+  #unknownSagas = 0;
+  /** See {@link BookData}. */
+  total: number | undefined;
   #contradictions = 0;
   readonly #examples: string[] = [];
 
@@ -74,6 +84,9 @@ export class Book {
     Object.assign(this.#refused, before.refused);
     Object.assign(this.#failed, before.failed);
     this.#duplicates = before.duplicates;
+    Object.assign(this.#sagas, before.sagas);
+    this.#unknownSagas = before.unknownSagas;
+    this.total = before.total;
     this.#contradictions = before.contradictions;
     this.#examples.push(...before.contradictionExamples);
   }
@@ -102,6 +115,17 @@ export class Book {
     this.#failed[code] = (this.#failed[code] ?? 0) + 1;
   }
 
+  sagaEnded(end: string): void {
+    this.#sagas[end] = (this.#sagas[end] ?? 0) + 1;
+  }
+
+  /** A transfer that may have happened: each account with all that it may have been asked to write. */
+  transferUnknown(legs: readonly { account: number; sent: CallTotals }[], code: string, isSaga: boolean): void {
+    for (const { account, sent } of legs) this.#unknown.push({ account, ...sent });
+    this.#failed[code] = (this.#failed[code] ?? 0) + 1;
+    if (isSaga) this.#unknownSagas++;
+  }
+
   get unknownCalls(): number {
     return this.#unknown.length;
   }
@@ -124,6 +148,9 @@ export class Book {
       refused: this.#refused,
       failed: this.#failed,
       duplicates: this.#duplicates,
+      sagas: this.#sagas,
+      unknownSagas: this.#unknownSagas,
+      ...(this.total === undefined ? {} : { total: this.total }),
       contradictions: this.#contradictions,
       contradictionExamples: this.#examples,
     };

@@ -9,20 +9,31 @@ import {
   type LoadEvent,
   loadEvent,
   loadEvents,
+  openingAmount,
   openingEvent,
   randomAccount,
   shuffledAccounts,
 } from "./accounts.ts";
 import type { Book } from "./book.ts";
 import type { Meter } from "./meter.ts";
-import { type CallResult, codeOf, isRefusal, type ManyItem, type Target } from "./target.ts";
+import { type PairShape, Pairs, type Transfer } from "./pairs.ts";
+import { type CallResult, codeOf, isRefusal, type ManyItem, type Target, type TransferResult } from "./target.ts";
 
-export interface LoadShape {
+export type LoadShape = EventShape | TransferShape;
+
+export interface EventShape {
   readonly callers: number;
   /** Events in one call. */
   readonly batch: number;
   /** `one` entity for a whole call, or `many`: an event for each of as many entities. */
   readonly entities: "one" | "many";
+}
+
+/** Each call moves money from one account to another. */
+export interface TransferShape extends PairShape {
+  readonly callers: number;
+  readonly batch: 2;
+  readonly entities: "pair";
 }
 
 /** After this many calls that failed or were refused, a run is given up: it would only count failures. */
@@ -72,6 +83,7 @@ export class Load {
       const done = await Promise.all(calls);
       if (done.includes(false)) return false;
     }
+    if (this.#shape.entities === "pair") this.#book.total = accountCount * openingAmount;
     return true;
   }
 
@@ -131,6 +143,10 @@ export class Load {
   // What is kept until the answer comes is only what the book needs. Events that stayed alive as long would be copied by
   // the garbage collector again and again, at the cost of a third of the client's time.
   #make(planner: Planner): Promise<boolean> {
+    if (this.#shape.entities === "pair") {
+      const transfer = planner.forPair();
+      return this.#await({ kind: "pair", way: this.#shape.way, ...transfer }, this.#target.transfer!(transfer));
+    }
     if (this.#shape.entities === "many") {
       const { sent, items } = planner.forMany();
       return this.#await(sent, this.#target.appendMany(items));
@@ -140,7 +156,7 @@ export class Load {
   }
 
   /** Books the outcome of a call. False when it was refused or failed, or its client has given it up. */
-  async #await(sent: SentCall, answer: Promise<CallResult | readonly CallResult[]>): Promise<boolean> {
+  async #await(sent: SentCall, answer: Promise<Answer>): Promise<boolean> {
     const number = ++this.#lastCall;
     this.#underWay.set(number, sent);
     try {
@@ -152,7 +168,8 @@ export class Load {
     }
   }
 
-  #settle(sent: SentCall, result: CallResult | readonly CallResult[]): boolean {
+  #settle(sent: SentCall, result: Answer): boolean {
+    if (sent.kind === "pair") return this.#settleTransfer(result as TransferResult);
     if (sent.kind === "one") return this.#settleOne(sent.account, sent.totals, result as CallResult);
     const results = result as readonly CallResult[];
     let done = true;
@@ -174,6 +191,15 @@ export class Load {
     return false;
   }
 
+  #settleTransfer({ moved, code, legs, sagaEnd }: TransferResult): boolean {
+    for (const { account, sent, receipt } of legs) this.#book.acknowledged(account, sent, receipt);
+    if (sagaEnd !== undefined) this.#book.sagaEnded(sagaEnd);
+    if (moved) return true;
+    this.#failures++;
+    this.#book.refused(code ?? "NO_CODE");
+    return false;
+  }
+
   #failed(sent: SentCall, code: string): void {
     this.#failures++;
     if (isRefusal(code)) this.#book.refused(code);
@@ -182,6 +208,7 @@ export class Load {
 
   #unknown(sent: SentCall, code: string): void {
     if (sent.kind === "one") this.#book.outcomeUnknown(sent.account, sent.totals, code);
+    else if (sent.kind === "pair") this.#book.transferUnknown(mayHaveWritten(sent), code, sent.way === "saga");
     else for (const [i, account] of sent.accounts.entries()) this.#book.outcomeUnknown(account, sent.totalsAt(i), code);
   }
 }
@@ -191,8 +218,11 @@ const noResult: CallResult = { ok: false, code: "NO_RESULT" };
 /** Accounts that are opened at a time. */
 const openingCalls = 100;
 
+type Answer = CallResult | readonly CallResult[] | TransferResult;
+
 /** What the book needs to know of a call. */
 type SentCall =
+  | ({ readonly kind: "pair"; readonly way: PairShape["way"] } & Transfer)
   | { readonly kind: "one"; readonly account: number; readonly totals: CallTotals }
   | { readonly kind: "many"; readonly accounts: Uint16Array; readonly totalsAt: (item: number) => CallTotals };
 
@@ -203,17 +233,35 @@ function totalsOf({ type, payload }: LoadEvent): CallTotals {
     : { events: 1, credited: 0, debited: amount };
 }
 
+// A transaction writes both sides or none; a saga may have written one of them, and what undoes it.
+function mayHaveWritten({ way, from, to, amount }: SentCall & { readonly kind: "pair" }) {
+  const debit = { events: 1, credited: 0, debited: amount };
+  const credit = { events: 1, credited: amount, debited: 0 };
+  const forward = [
+    { account: from, sent: debit },
+    { account: to, sent: credit },
+  ];
+  return way === "saga" ? [...forward, { account: from, sent: credit }, { account: to, sent: debit }] : forward;
+}
+
 /** What one caller sends next. */
 class Planner {
   readonly caller: number;
   readonly #batch: number;
   readonly #order: Uint16Array;
+  readonly #pairs: Pairs | undefined;
   #n = 0;
 
-  constructor({ batch, entities }: LoadShape, caller: number) {
+  constructor(shape: LoadShape, caller: number) {
+    const { batch, entities } = shape;
     this.caller = caller;
     this.#batch = batch;
+    this.#pairs = shape.entities === "pair" ? new Pairs(shape, caller) : undefined;
     this.#order = Uint16Array.from({ length: entities === "many" ? accountCount : 0 }, (_, account) => account);
+  }
+
+  forPair(): Transfer {
+    return this.#pairs!.next();
   }
 
   forOne(): { readonly sent: SentCall & { readonly kind: "one" }; readonly events: LoadEvent[] } {

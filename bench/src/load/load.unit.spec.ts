@@ -1,11 +1,14 @@
 // The callers of a client against a target in memory. The floor's and the SDK's targets are covered by floor.int.spec.ts
 // and bench.int.spec.ts.
+
+import { type EntityId, shardOf } from "@heddle/kernel";
 import { describe, expect, it } from "vitest";
 import { accountCount, accountNames, loadEvents, openingAmount } from "./accounts.ts";
 import { Book } from "./book.ts";
 import { Load, type LoadShape } from "./load.ts";
 import { Meter } from "./meter.ts";
-import type { CallResult, Target } from "./target.ts";
+import { amountMax, Pairs, type Transfer } from "./pairs.ts";
+import type { CallResult, Target, TransferResult } from "./target.ts";
 
 /** A bank of its own that answers at once; `answer` may put something else in a receipt's place. */
 class MemoryBank implements Target {
@@ -74,6 +77,119 @@ describe.each(shapes)("load of $callers callers, $batch events a call, $entities
     const credited = data.credited.reduce((sum, amount) => sum + amount, 0) - accountCount * openingAmount;
     expect(debited / credited).toBeCloseTo(1, 1);
     expect(meter.totalEvents).toBe(bank.seqs.reduce((sum, seq) => sum + seq, 0) - accountCount);
+  });
+});
+
+/** A bank whose transfers are what `end` makes of two receipts. */
+class TransferBank extends MemoryBank {
+  end: (done: TransferResult) => TransferResult | Promise<TransferResult> = (done) => done;
+
+  async transfer({ from, to, amount }: Transfer): Promise<TransferResult> {
+    const sides = [
+      { account: from, type: "Debited" },
+      { account: to, type: "Credited" },
+    ] as const;
+    const legs = sides.map(async ({ account, type }) => {
+      const receipt = await this.append(0, account, [{ type, payload: { amount, currency: "EUR" } }]);
+      if (!receipt.ok) throw new Error(receipt.code);
+      const sent = type === "Debited" ? { credited: 0, debited: amount } : { credited: amount, debited: 0 };
+      return { account, sent: { events: 1, ...sent }, receipt };
+    });
+    return this.end({ moved: true, legs: await Promise.all(legs) });
+  }
+}
+
+describe("load of transfers", () => {
+  const shape: LoadShape = { callers: 3, batch: 2, entities: "pair", way: "saga", shards: 1, seed: 1 };
+
+  it("moves money and neither makes nor loses any, and books both sides of each transfer", async () => {
+    const bank = new TransferBank();
+    const { load, book, meter } = loadOn(bank, shape);
+    expect(await load.open()).toBe(true);
+    bank.onCall = () => {
+      if (bank.calls >= 3_000) load.stop();
+    };
+    await load.closedLoop();
+    const data = book.toData();
+    expect(data.events).toEqual(bank.seqs);
+    expect(data.credited.map((credited, i) => credited - data.debited[i]!)).toEqual(bank.balances);
+    expect(bank.balances.reduce((sum, balance) => sum + balance, 0)).toBe(data.total);
+    expect(data.total).toBe(accountCount * openingAmount);
+    expect(meter.totalEvents).toBe(bank.calls - accountCount);
+  });
+
+  it("books a saga that went back by all that it wrote, and as refused", async () => {
+    const bank = new TransferBank();
+    const { load, book, meter } = loadOn(bank, { ...shape, callers: 1 });
+    bank.end = ({ legs: [debit] }) => {
+      load.stop();
+      const credit = { ...debit!.sent, credited: debit!.sent.debited, debited: 0 };
+      const receipt = { ...debit!.receipt, seq: 2, firstSeq: 2 };
+      return {
+        moved: false,
+        code: "COMPENSATED",
+        sagaEnd: "COMPENSATED",
+        legs: [debit!, { account: debit!.account, sent: credit, receipt }],
+      };
+    };
+    await load.closedLoop();
+    const data = book.toData();
+    const account = data.events.indexOf(2);
+    expect(data.credited[account]).toBe(data.debited[account]);
+    expect(data).toMatchObject({ refused: { COMPENSATED: 1 }, sagas: { COMPENSATED: 1 }, unknown: [] });
+    expect(meter.totalEvents).toBe(0);
+  });
+
+  it.each([
+    ["transaction", 2],
+    ["saga", 4],
+  ] as const)("books a %s of unknown outcome once, with all that it may have written", async (way, legs) => {
+    const bank = new TransferBank();
+    const { load, book } = loadOn(bank, { ...shape, callers: 1, way });
+    bank.end = () => {
+      load.stop();
+      return Promise.reject(Object.assign(new Error("late"), { code: "TIMEOUT" }));
+    };
+    await load.closedLoop();
+    const data = book.toData();
+    expect(data.unknown).toHaveLength(legs);
+    expect(data).toMatchObject({ failed: { TIMEOUT: 1 }, unknownSagas: way === "saga" ? 1 : 0 });
+  });
+
+  it("books a transaction that was aborted as one that did not happen", async () => {
+    const bank = new TransferBank();
+    const { load, book } = loadOn(bank, { ...shape, callers: 1, way: "transaction" });
+    bank.end = () => {
+      load.stop();
+      return Promise.reject(Object.assign(new Error("aborted"), { code: "TRANSACTION_ABORTED" }));
+    };
+    await load.closedLoop();
+    expect(book.toData()).toMatchObject({ refused: { TRANSACTION_ABORTED: 1 }, unknown: [] });
+  });
+});
+
+describe("load: pairs of accounts", () => {
+  const taken = (pairs: Pairs, count: number) => Array.from({ length: count }, () => pairs.next());
+
+  it("are the same from the same seed, and others for another caller or seed", () => {
+    const first = taken(new Pairs({ shards: 1, seed: 7 }, 0), 100);
+    expect(taken(new Pairs({ shards: 1, seed: 7 }, 0), 100)).toEqual(first);
+    expect(taken(new Pairs({ shards: 1, seed: 7 }, 1), 100)).not.toEqual(first);
+    expect(taken(new Pairs({ shards: 1, seed: 8 }, 0), 100)).not.toEqual(first);
+  });
+
+  it("are two accounts each, spread over all, with amounts from 1 to the greatest", () => {
+    const all = taken(new Pairs({ shards: 1, seed: 1 }, 0), 50_000);
+    expect(all.filter(({ from, to }) => from === to)).toEqual([]);
+    for (const side of ["from", "to"] as const) expect(new Set(all.map((pair) => pair[side])).size).toBe(accountCount);
+    expect(new Set(all.map(({ amount }) => amount)).size).toBe(amountMax);
+    expect(Math.min(...all.map(({ amount }) => amount))).toBe(1);
+  });
+
+  it("lie on different shards where there are several", () => {
+    const shard = (account: number) => shardOf(accountNames[account]! as EntityId, 2);
+    const all = taken(new Pairs({ shards: 2, seed: 1 }, 0), 10_000);
+    expect(all.filter(({ from, to }) => shard(from) === shard(to))).toEqual([]);
   });
 });
 

@@ -8,6 +8,7 @@ import { httpTarget } from "./http-target.ts";
 import type { AbandonOrder, CheckJob, ClientJob, ClientMessage, LoadJob, OpenLoopMeasurement } from "./job.ts";
 import { Load } from "./load.ts";
 import { Meter } from "./meter.ts";
+import type { TransferWay } from "./pairs.ts";
 import type { Target } from "./target.ts";
 
 const now = () => performance.now();
@@ -75,8 +76,12 @@ async function runLoad(job: LoadJob): Promise<void> {
 }
 
 function connect(job: ClientJob): Target | Promise<Target> {
-  if (job.target === "heddle") return heddleTarget(job.port, job.connections);
+  if (job.target === "heddle") return heddleTarget(job.port, job.connections, wayOf(job));
   return job.target === "http" ? httpTarget(job.port) : floorTarget(job.port, job.connections);
+}
+
+function wayOf(job: ClientJob): TransferWay | undefined {
+  return job.kind === "load" && job.shape.entities === "pair" ? job.shape.way : undefined;
 }
 
 // Until the time is over, the events are written, or the run was given up.

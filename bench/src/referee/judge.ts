@@ -3,6 +3,7 @@
 // J1. Every acknowledged event is there, once, with its amount, at the sequence that its receipt named.
 // J2. A call whose outcome is unknown is there whole or not at all.
 // J3. There is nothing else.
+// J4. Every saga has ended, as its client was told. Where money was only moved, none came and none went.
 // Sequences without gaps, checksums and rules are the reader's part (read-store.ts); its objections are passed on.
 import type { BookData, UnknownCall } from "../load/book.ts";
 
@@ -23,6 +24,15 @@ export interface StoreContents {
   readonly entities: ReadonlyMap<string, StoredEntity>;
   /** What is wrong with the store by itself. */
   readonly objections: readonly string[];
+  readonly sagas: StoredSagas;
+}
+
+export interface StoredSagas {
+  /** Sagas by how they ended. */
+  readonly ends: Readonly<Record<string, number>>;
+  readonly unfinished: number;
+  /** A few of them by name. */
+  readonly unfinishedExamples: readonly string[];
 }
 
 export interface Verdict {
@@ -32,6 +42,8 @@ export interface Verdict {
   readonly accounts: number;
   /** In the store. */
   readonly events: number;
+  /** In the store, ended. */
+  readonly endedSagas: number;
   readonly acknowledgedEvents: number;
   readonly unknownCalls: number;
   /** Of those whose outcome was unknown, how many are in the store. */
@@ -72,10 +84,18 @@ export function judge(store: StoreContents, book: BookData): Verdict {
     events += held;
     if (!booked.has(entity)) objections.push(`${entity}: ${held} events that no client sent`);
   }
+  objections.push(...judgeSagas(store.sagas, book), ...judgeTotal(store, book));
   if (acknowledgedEvents === 0) objections.push("nothing was acknowledged, so nothing can be vouched for");
   const refusedCalls = Object.values(book.refused).reduce((sum, count) => sum + count, 0);
   const ok = objections.length === 0;
-  const facts = { accounts: book.accounts.length, events, unknownCalls: book.unknown.length, unknownCallsFound };
+  const endedSagas = Object.values(store.sagas.ends).reduce((sum, count) => sum + count, 0);
+  const facts = {
+    accounts: book.accounts.length,
+    events,
+    endedSagas,
+    unknownCalls: book.unknown.length,
+    unknownCallsFound,
+  };
   return {
     ok,
     text: ok
@@ -90,6 +110,29 @@ export function judge(store: StoreContents, book: BookData): Verdict {
     objections: objections.slice(0, objectionsShownMax),
     moreObjections: Math.max(0, objections.length - objectionsShownMax),
   };
+}
+
+function judgeSagas({ ends, unfinished, unfinishedExamples }: StoredSagas, book: BookData): string[] {
+  const objections: string[] = [];
+  if (unfinished > 0) objections.push(`${unfinished} sagas have not ended, e.g. ${unfinishedExamples.join(", ")}`);
+  let beyond = 0;
+  for (const end of new Set([...Object.keys(ends), ...Object.keys(book.sagas)])) {
+    const held = ends[end] ?? 0;
+    const told = book.sagas[end] ?? 0;
+    if (held < told) objections.push(`${told} sagas were said to be ${end}, the store holds ${held}`);
+    else beyond += held - told;
+  }
+  if (beyond > book.unknownSagas) {
+    objections.push(`${beyond} sagas ended that nobody was told of; of ${book.unknownSagas} nobody knew`);
+  }
+  return objections;
+}
+
+function judgeTotal({ entities }: StoreContents, { total }: BookData): string[] {
+  if (total === undefined) return [];
+  let held = 0;
+  for (const { credited, debited } of entities.values()) held += credited - debited;
+  return held === total ? [] : [`the balances add up to ${held}, ${total} were paid in: money is not conserved`];
 }
 
 function nothing(entity: string): StoredEntity {
@@ -163,7 +206,7 @@ function describe({ calls, events, credited, debited }: Figures, unknown: number
 }
 
 function verdictText(
-  facts: { accounts: number; events: number; unknownCalls: number; unknownCallsFound: number },
+  facts: { accounts: number; events: number; endedSagas: number; unknownCalls: number; unknownCallsFound: number },
   book: BookData,
   refusedCalls: number,
 ): string {
@@ -173,6 +216,8 @@ function verdictText(
     remarks.push(`${facts.unknownCalls} calls of unknown outcome (${listed(book.failed)}), ${found}`);
   }
   if (refusedCalls > 0) remarks.push(`${refusedCalls} calls were refused (${listed(book.refused)})`);
+  if (book.total !== undefined) remarks.unshift("money conserved");
+  if (facts.endedSagas > 0) remarks.unshift(`${facts.endedSagas} sagas, all ended`);
   const remark = remarks.length === 0 ? "" : `; ${remarks.join("; ")}`;
   return `REFEREE_OK (${facts.accounts} accounts, ${facts.events} events${remark})`;
 }

@@ -4,6 +4,8 @@ import type { CallTotals } from "../load/accounts.ts";
 import { Book, type BookData, placeOf } from "../load/book.ts";
 import { judge, type StoreContents, type StoredEntity } from "./judge.ts";
 
+const noSagas = { ends: {}, unfinished: 0, unfinishedExamples: [] };
+
 const accounts = ["account/a", "account/b"];
 const call = (events: number, credited: number, debited = 0): CallTotals => ({ events, credited, debited });
 
@@ -20,7 +22,7 @@ function written(calls: readonly (readonly [account: number, totals: CallTotals]
       duplicate: false,
     });
   }
-  return { store: { entities, objections: [] } satisfies StoreContents, entities, book };
+  return { store: { entities, objections: [], sagas: noSagas } satisfies StoreContents, entities, book };
 }
 
 function addTo(entities: Map<string, StoredEntity>, entity: string, { events, credited, debited }: CallTotals) {
@@ -83,14 +85,86 @@ describe("judge: a store that is as it should be", () => {
   });
 });
 
-describe("judge: what it objects to", () => {
-  function objectionsTo(store: StoreContents, book: BookData): readonly string[] {
-    const verdict = judge(store, book);
-    expect(verdict.ok).toBe(false);
-    expect(verdict.text).toMatch(/^REFEREE_OBJECTS/);
-    return verdict.objections;
+function objectionsTo(store: StoreContents, book: BookData): readonly string[] {
+  const verdict = judge(store, book);
+  expect(verdict.ok).toBe(false);
+  expect(verdict.text).toMatch(/^REFEREE_OBJECTS/);
+  return verdict.objections;
+}
+
+describe("judge: transfers", () => {
+  const opened = [
+    [0, call(1, 100)],
+    [1, call(1, 100)],
+  ] as const;
+
+  it("vouches for money that was moved, and says that none was lost", () => {
+    const { store, book } = written([...opened, [0, call(1, 0, 30)], [1, call(1, 30)]]);
+    book.total = 200;
+    expect(judge(store, book.toData())).toMatchObject({
+      ok: true,
+      text: "REFEREE_OK (2 accounts, 4 events; money conserved)",
+    });
+  });
+
+  it("objects to half of a transfer of unknown outcome, though each account by itself can be explained", () => {
+    const { store, entities, book } = written(opened);
+    book.total = 200;
+    const legs = [
+      { account: 0, sent: call(1, 0, 30) },
+      { account: 1, sent: call(1, 30) },
+    ];
+    book.transferUnknown(legs, "TIMEOUT", false);
+    expect(judge(store, book.toData())).toMatchObject({ ok: true, failures: { TIMEOUT: 1 } });
+    addTo(entities, "account/b", call(1, 30));
+    expect(objectionsTo(store, book.toData())).toEqual([
+      "the balances add up to 230, 200 were paid in: money is not conserved",
+    ]);
+    addTo(entities, "account/a", call(1, 0, 30));
+    expect(judge(store, book.toData()).ok).toBe(true);
+  });
+});
+
+describe("judge: sagas", () => {
+  function withSagas(ends: Record<string, number>, unfinished: readonly string[] = []) {
+    const { store, book } = written(some);
+    const sagas = { ends, unfinished: unfinished.length, unfinishedExamples: unfinished };
+    return { store: { ...store, sagas }, book };
   }
 
+  it("vouches for sagas that ended as their clients were told", () => {
+    const { store, book } = withSagas({ COMMITTED: 2, COMPENSATED: 1 });
+    for (const end of ["COMMITTED", "COMPENSATED", "COMMITTED"]) book.sagaEnded(end);
+    expect(judge(store, book.toData())).toMatchObject({ ok: true, endedSagas: 3 });
+    expect(judge(store, book.toData()).text).toContain("3 sagas, all ended");
+  });
+
+  it("objects to a saga that has not ended, by its name", () => {
+    const { store, book } = withSagas({}, ["$saga/transfer-7"]);
+    expect(objectionsTo(store, book.toData())).toEqual(["1 sagas have not ended, e.g. $saga/transfer-7"]);
+  });
+
+  it("objects to a saga that ended in another way than its client was told", () => {
+    const { store, book } = withSagas({ COMPENSATED: 1 });
+    book.sagaEnded("COMMITTED");
+    expect(objectionsTo(store, book.toData())).toEqual([
+      "1 sagas were said to be COMMITTED, the store holds 0",
+      "1 sagas ended that nobody was told of; of 0 nobody knew",
+    ]);
+  });
+
+  it("lets a saga of unknown outcome end in either way, and not twice", () => {
+    const unknown = (ends: Record<string, number>) => {
+      const { store, book } = withSagas(ends);
+      book.transferUnknown([], "TIMEOUT", true);
+      return judge(store, book.toData()).ok;
+    };
+    expect([unknown({}), unknown({ COMMITTED: 1 }), unknown({ COMPENSATED: 1 })]).toEqual([true, true, true]);
+    expect(unknown({ COMMITTED: 1, COMPENSATED: 1 })).toBe(false);
+  });
+});
+
+describe("judge: what it objects to", () => {
   it("P2: an acknowledged call that is missing", () => {
     const { store, book } = written(some);
     book.acknowledged(1, call(1, 5), { seq: 2, firstSeq: 2, count: 1, duplicate: false });
@@ -172,7 +246,7 @@ describe("judge: what it objects to", () => {
   });
 
   it("a run in which nothing was acknowledged", () => {
-    expect(objectionsTo({ entities: new Map(), objections: [] }, new Book(accounts).toData())).toEqual([
+    expect(objectionsTo({ entities: new Map(), objections: [], sagas: noSagas }, new Book(accounts).toData())).toEqual([
       "nothing was acknowledged, so nothing can be vouched for",
     ]);
   });

@@ -6,14 +6,13 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { compileContext } from "@heddle/domain/internal";
-import { EventLog, nodeDisk } from "@heddle/event-log/internal";
-import { systemClock, systemRandom } from "@heddle/kernel";
-import { writeAppendBody } from "@heddle/protocol/internal";
+import { entryFlags } from "@heddle/event-log/internal";
 import bank from "@heddle-examples/bank";
 import { afterEach, describe, expect, it } from "vitest";
 import { Book, type BookData } from "../load/book.ts";
 import { judge, type Verdict } from "./judge.ts";
 import { readStore, type StoreReading } from "./read-store.ts";
+import { writeStore } from "./written-store.spec-support.ts";
 
 const domain = compileContext(bank);
 const names = ["account/a", "account/b"];
@@ -29,6 +28,9 @@ interface Append {
   readonly firstSeq: number;
   readonly amounts: readonly number[];
   readonly aggregate?: string;
+  readonly flags?: number;
+  /** Events of a saga, in place of credits and debits. */
+  readonly types?: readonly string[];
 }
 
 const history: readonly Append[] = [
@@ -43,52 +45,16 @@ const eventOf = (amount: number) => ({
   payload: { amount: Math.abs(amount), currency: "EUR" },
 });
 
-/** Writes appends into the log of one shard, one group each. `alterInMemory` flips a bit of the last entry's payload. */
-async function store(
+function store(
   appends: readonly Append[],
   into = newFolder(),
-  { shard = 0, alterInMemory = false } = {},
+  options?: { readonly shard?: number; readonly alterInMemory?: boolean },
 ): Promise<string> {
-  const log = EventLog.open({
-    disk: nodeDisk,
-    folder: path.join(into, "shards", `000${shard}`, "log"),
-    shard,
-    clock: systemClock,
-    random: systemRandom,
-    durability: "fsync",
-    segmentBytes: 300,
-    knownEnd: 0,
-    replayFrom: 0,
-    onEntry: () => {},
-  });
-  for (const [call, { entity, firstSeq, amounts, aggregate = "Account" }] of appends.entries()) {
-    let room: { bytes: Uint8Array; at: number } = { bytes: new Uint8Array(), at: 0 };
-    const bytes = writeAppendBody({ entity, aggregate, events: amounts.map(eventOf) }, (wanted) => {
-      room = log.reserve(wanted);
-      return room;
-    });
-    log.add(
-      {
-        flags: 0,
-        firstSeq,
-        time: 1,
-        fingerprint: 0,
-        session: 1,
-        call: call + 1,
-        eventCount: amounts.length,
-        payloadsOffset: 0,
-      },
-      bytes,
-    );
-    // After the entry has its checksum and before the record gets its own, so that only the entry's can tell.
-    if (alterInMemory && call === appends.length - 1) room.bytes[room.at + bytes - 1]! ^= 1;
-    await new Promise<void>((resolve) => {
-      log.onDurable = () => resolve();
-      log.flush();
-    });
-  }
-  log.close();
-  return into;
+  const entries = appends.map(({ amounts, types, ...append }) => ({
+    ...append,
+    events: types?.map((type) => ({ type, payload: {} })) ?? amounts.map(eventOf),
+  }));
+  return writeStore(into, entries, options);
 }
 
 function newFolder(): string {
@@ -212,6 +178,51 @@ describe("referee: a store on disk", () => {
   it("objects to a folder without a log", () => {
     const data = newFolder();
     expect(verdictOn(data, booked).objections[0]).toContain("there is no event log");
+  });
+});
+
+describe("referee: sagas and transactions on disk", () => {
+  const saga = (name: string, firstSeq: number, ...types: string[]): Append => ({
+    entity: `$saga/${name}`,
+    aggregate: "$saga",
+    firstSeq,
+    amounts: [],
+    types,
+  });
+
+  it("reads how each saga ended from its last event, and takes them for no accounts", async () => {
+    const sagas = [saga("1", 1, "Started"), saga("2", 1, "Started", "CompensationBegan"), saga("1", 2, "Committed")];
+    const data = await store([...history, ...sagas, saga("2", 3, "Compensated")]);
+    const book = bookOf(history);
+    for (const end of ["COMMITTED", "COMPENSATED"]) book.sagaEnded(end);
+    expect(verdictOn(data, book.toData())).toMatchObject({
+      ok: true,
+      endedSagas: 2,
+      text: "REFEREE_OK (2 accounts, 7 events; 2 sagas, all ended)",
+    });
+  });
+
+  it.each([["Started"], ["Started", "CompensationBegan"], ["Started", "Stuck"], ["Committed", "Retried"]])(
+    "objects to a saga whose last event is that of %s %s",
+    async (...types) => {
+      const data = await store([...history, saga("7", 1, ...types)]);
+      expect(verdictOn(data, booked).objections).toEqual(["1 sagas have not ended, e.g. $saga/7"]);
+    },
+  );
+
+  it("objects to a gap in a saga's history", async () => {
+    const data = await store([...history, saga("7", 1, "Started"), saga("7", 3, "Committed")]);
+    expect(verdictOn(data, booked).objections[0]).toContain("$saga/7: sequence 3 follows 1");
+  });
+
+  it("passes over what shards note about transactions, and counts the events once that follow from it", async () => {
+    const pending = { ...history[3]!, flags: entryFlags.pending };
+    const note = { ...saga("x", 0, "TransactionDecided"), entity: "$transaction", flags: entryFlags.journal };
+    const applied = { ...history[3]!, flags: entryFlags.applied };
+    const data = await store([...history.slice(0, 3), pending, note, applied]);
+    expect(verdictOn(data, booked)).toMatchObject({ ok: true, text: "REFEREE_OK (2 accounts, 7 events)" });
+    const lost = await store([...history.slice(0, 3), pending, note]);
+    expect(verdictOn(lost, booked).objections[0]).toBe("account/b: sequence 4 was acknowledged, the store ends at 1");
   });
 });
 

@@ -2,15 +2,18 @@
 //
 // Owns what can be judged without knowing what clients were told: checksums of records and entries, sequences without
 // gaps from 1, every event known to the domain and within its schema, every rule after every event (P1, P3, P5), and the
-// folded balance against the sum of amounts. One pass, oldest first; memory grows with entities, not with events.
+// folded balance against the sum of amounts. Of a saga: that its sequences have no gap, and how it ended. What shards note
+// about transactions under way belongs to no history and is passed over. One pass, oldest first; memory grows with
+// entities, not with events.
 // Not promised: anything about the partition. What a node answers after a restart is compared by the restart scenario.
 import fs from "node:fs";
 import path from "node:path";
 import type { CompiledAggregate, CompiledContext } from "@heddle/domain/internal";
-import { type EntryView, entryChecksumHolds, LogReader, nodeDisk } from "@heddle/event-log/internal";
+import { besideFlags, type EntryView, entryChecksumHolds, LogReader, nodeDisk } from "@heddle/event-log/internal";
+import { systemKinds } from "@heddle/kernel";
 import { EntryDecoder } from "@heddle/shard/internal";
 import { placeOf } from "../load/book.ts";
-import type { StoreContents, StoredEntity } from "./judge.ts";
+import type { StoreContents, StoredEntity, StoredSagas } from "./judge.ts";
 
 export interface StoreReading extends StoreContents {
   readonly logFolders: number;
@@ -26,6 +29,7 @@ const objectionsMax = 1_000;
 export function readStore(data: string, domain: CompiledContext): StoreReading {
   const folders = findLogFolders(data);
   const entities = new Map<string, EntityFold>();
+  const sagas = new Map<string, SagaFold>();
   const objections: string[] = [];
   const object = (problem: string) => {
     if (objections.length < objectionsMax) objections.push(problem);
@@ -35,7 +39,7 @@ export function readStore(data: string, domain: CompiledContext): StoreReading {
   let tornBytes = 0;
   for (const folder of folders) {
     const name = path.relative(data, folder);
-    const fold = new LogFold(domain, entities, (problem) => object(`${name}: ${problem}`));
+    const fold = new LogFold(domain, entities, sagas, (problem) => object(`${name}: ${problem}`));
     try {
       const reader = new LogReader(nodeDisk, folder);
       try {
@@ -51,7 +55,23 @@ export function readStore(data: string, domain: CompiledContext): StoreReading {
     }
   }
   if (folders.length === 0) object(`there is no event log below ${data}`);
-  return { entities, objections, logFolders: folders.length, logBytes, records, tornBytes };
+  const contents = { entities, objections, sagas: endsOf(sagas) };
+  return { ...contents, logFolders: folders.length, logBytes, records, tornBytes };
+}
+
+/** The last event of a saga, and the end that it tells of. A stuck one has not ended: it waits for an operator. */
+const sagaEnds: Readonly<Record<string, string>> = { Committed: "COMMITTED", Compensated: "COMPENSATED" };
+const examplesMax = 5;
+
+function endsOf(sagas: ReadonlyMap<string, SagaFold>): StoredSagas {
+  const ends: Record<string, number> = {};
+  const unfinished: string[] = [];
+  for (const [saga, { lastType }] of sagas) {
+    const end = sagaEnds[lastType];
+    if (end === undefined) unfinished.push(saga);
+    else ends[end] = (ends[end] ?? 0) + 1;
+  }
+  return { ends, unfinished: unfinished.length, unfinishedExamples: unfinished.slice(0, examplesMax) };
 }
 
 /** Folders that hold segments, in order of their names: one for each shard. */
@@ -60,6 +80,8 @@ export function findLogFolders(data: string): string[] {
   const segments = names.filter((name) => /(^|\/)\d{16}\.log$/.test(name));
   return [...new Set(segments.map((name) => path.join(data, path.dirname(name))))].sort();
 }
+
+const sagaPrefix = `${systemKinds.saga}/`;
 
 class EntityFold implements StoredEntity {
   readonly entity: string;
@@ -79,15 +101,27 @@ class EntityFold implements StoredEntity {
   }
 }
 
+interface SagaFold {
+  lastSeq: number;
+  lastType: string;
+}
+
 class LogFold {
   readonly #domain: CompiledContext;
   readonly #entities: Map<string, EntityFold>;
+  readonly #sagas: Map<string, SagaFold>;
   readonly #object: (problem: string) => void;
   readonly #decoder = new EntryDecoder();
 
-  constructor(domain: CompiledContext, entities: Map<string, EntityFold>, object: (problem: string) => void) {
+  constructor(
+    domain: CompiledContext,
+    entities: Map<string, EntityFold>,
+    sagas: Map<string, SagaFold>,
+    object: (problem: string) => void,
+  ) {
     this.#domain = domain;
     this.#entities = entities;
+    this.#sagas = sagas;
     this.#object = object;
   }
 
@@ -96,7 +130,12 @@ class LogFold {
       this.#object(`position ${entry.position}: the entry's checksum does not match`);
       return;
     }
+    if ((entry.flags & besideFlags) !== 0) return;
     const view = this.#decoder.open(entry);
+    if (view.entity.startsWith(sagaPrefix)) {
+      this.#foldSaga(view.entity, entry);
+      return;
+    }
     let entity = this.#entities.get(view.entity);
     if (entity === undefined) {
       entity = new EntityFold(view.entity, this, this.#domain);
@@ -113,6 +152,18 @@ class LogFold {
       return;
     }
     this.#fold(entity, aggregate, entry);
+  }
+
+  #foldSaga(entity: string, entry: EntryView): void {
+    const { types, typeIndexes } = this.#decoder.view;
+    const last = typeIndexes === 0 ? 0 : entry.bytes[typeIndexes + entry.eventCount - 1]!;
+    const saga = this.#sagas.get(entity) ?? { lastSeq: 0, lastType: "" };
+    if (saga.lastSeq === 0) this.#sagas.set(entity, saga);
+    if (entry.firstSeq !== saga.lastSeq + 1) {
+      this.#object(`${entity}: sequence ${entry.firstSeq} follows ${saga.lastSeq}`);
+    }
+    saga.lastSeq = entry.firstSeq + entry.eventCount - 1;
+    saga.lastType = types[last]!;
   }
 
   // Entries of an unknown type or with too few payloads end their entity's fold; the totals then tell the judge as well.

@@ -4,8 +4,11 @@ import type { HostFacts } from "../driver/host-facts.ts";
 import type { Preflight } from "../driver/preflight.ts";
 import type { OpenLoopMeasurement } from "../load/job.ts";
 import type { Measurement } from "../load/meter.ts";
+import type { TransferWay } from "../load/pairs.ts";
+import type { PostgresRun, PostgresWay } from "../peers/postgres/bank.ts";
 import type { RefereeReport } from "../referee/main.ts";
-import type { LoadScenarioName } from "../scenarios.ts";
+import type { ReminderVerdict } from "../reminders/judge.ts";
+import type { LoadScenarioName, TransferPath } from "../scenarios.ts";
 import type { ListResult, UniformResult } from "../sleepers/client.ts";
 import type { LatencySummary } from "../statistics/histogram.ts";
 import type { Spread } from "../statistics/spread.ts";
@@ -30,6 +33,8 @@ export interface BenchDocument {
   readonly scenarios: readonly LoadReport[];
   readonly restart: RestartReport | undefined;
   readonly sleepers: SleepersReport | undefined;
+  readonly transfers: TransfersReport | undefined;
+  readonly reminders: RemindersReport | undefined;
   /** Whether the referee found every store as it should be. */
   readonly refereeOk: boolean;
   /** Undefined where no target could be judged. */
@@ -160,6 +165,84 @@ export interface SleepersReport {
   };
   readonly targets: readonly TargetOutcome[];
   /** Whether every state that was read was what it must be at least, and the list was whole, in order, and woke nobody. */
+  readonly refereeOk: boolean;
+}
+
+/** Money from one account to another, in three ways, beside PostgreSQL. */
+export interface TransfersReport {
+  readonly durability: "fsync" | "os";
+  readonly cores: number;
+  readonly callers: number;
+  readonly connections: number;
+  readonly accounts: number;
+  readonly seconds: number;
+  readonly warmupSeconds: number;
+  readonly seed: number;
+  readonly paths: readonly TransferPathReport[];
+  readonly postgres: PostgresReport | { readonly missing: string };
+  readonly targets: readonly TargetOutcome[];
+  readonly refereeOk: boolean;
+}
+
+export interface TransferPathReport {
+  readonly path: TransferPath["name"];
+  readonly way: TransferWay;
+  readonly shards: number;
+  readonly threads: number;
+  readonly rounds: readonly TransferRun[];
+  readonly shown: number;
+  readonly transfersPerSecond: Spread;
+  /** To each of PostgreSQL's ways, round by round; none where it was not measured. */
+  readonly ratios: readonly { readonly way: PostgresWay; readonly ratio: Spread }[];
+}
+
+/** As {@link HeddleRun}; a call is a transfer and has two events. */
+export type TransferRun = HeddleRun;
+
+export interface PostgresReport {
+  readonly version: string;
+  readonly isolation: "SERIALIZABLE";
+  /** Of pgbench. */
+  readonly clients: number;
+  readonly threads: number;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly ways: readonly PostgresWayReport[];
+}
+
+export interface PostgresWayReport {
+  readonly way: PostgresWay;
+  readonly rounds: readonly PostgresRun[];
+  readonly shown: number;
+  readonly transfersPerSecond: Spread;
+}
+
+/** Many pending reminders, of which half become due at once. */
+export interface RemindersReport {
+  readonly durability: "fsync" | "os";
+  readonly cores: number;
+  readonly threads: number;
+  readonly shards: number;
+  readonly entities: number;
+  /** Pending at the start, and how many of them were due. */
+  readonly reminders: number;
+  readonly due: number;
+  /** How fast they became due. */
+  readonly offeredPerSecond: number;
+  /** `reminders.ratePerSecondMax` of the node. */
+  readonly ratePerSecondMax: number;
+  readonly setSeconds: number;
+  /** From the start of the process to a node that listens, all of them pending. */
+  readonly readyMs: number;
+  /** From when the first was due to when the last was delivered. */
+  readonly deliveriesPerSecond: number;
+  readonly verdict: ReminderVerdict;
+  /** Of the node, since it was started with all of them pending. */
+  readonly cpuSeconds: number;
+  /** The node's resident set less mapped files, while it delivered. */
+  readonly memory: { readonly maxBytes: number; readonly bytes: number } | undefined;
+  readonly logBytes: number;
+  readonly audit: { readonly ok: boolean; readonly text: string };
+  readonly targets: readonly TargetOutcome[];
   readonly refereeOk: boolean;
 }
 

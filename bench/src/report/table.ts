@@ -1,6 +1,17 @@
 // The result as text: one table of figures, the targets, and the referee's word.
 import type { LatencySummary } from "../statistics/histogram.ts";
-import type { BenchDocument, LoadReport, RestartReport, RestartRun, SleepersReport } from "./document.ts";
+import type {
+  BenchDocument,
+  LoadReport,
+  PostgresReport,
+  PostgresWayReport,
+  RemindersReport,
+  RestartReport,
+  RestartRun,
+  SleepersReport,
+  TransferPathReport,
+  TransfersReport,
+} from "./document.ts";
 import { describeOutcome } from "./targets.ts";
 import { callsWithoutReceipt } from "./verdict.ts";
 
@@ -16,6 +27,8 @@ export function renderDocument(document: BenchDocument): string {
   }
   if (document.restart !== undefined) lines.push(...renderRestart(document.restart), "");
   if (document.sleepers !== undefined) lines.push(...renderSleepers(document.sleepers), "");
+  if (document.transfers !== undefined) lines.push(...renderTransfers(document.transfers), "");
+  if (document.reminders !== undefined) lines.push(...renderReminders(document.reminders), "");
   lines.push(renderVerdict(document));
   return lines.join("\n");
 }
@@ -148,6 +161,125 @@ function renderSleepers(report: SleepersReport): string[] {
       `${uniform.wrong === 0 ? "every state as it must be" : `${whole(uniform.wrong)} states WRONG`}`,
     `  one read: ${wakes("active", activation.active)}; ${wakes("asleep", activation.asleep)}; with ${whole(activation.longEvents)} events ` +
       `${wakes("from its snapshot", activation.longWithSnapshot)}, ${wakes("without one", activation.longWithoutSnapshot)}`,
+    ...report.targets.map((target) => `  target ${describeOutcome(target)}`),
+  ];
+}
+
+const transferColumns = [
+  "transfers",
+  "mode",
+  "callers",
+  "transfers/s",
+  "p50",
+  "p99",
+  "p99.9",
+  "max",
+  "syncs",
+  "tr/sync",
+  "of PostgreSQL",
+  "referee",
+];
+
+function renderTransfers(report: TransfersReport): string[] {
+  const { postgres } = report;
+  const ways = "missing" in postgres ? [] : postgres.ways;
+  return [
+    ...renderTable(transferColumns, [
+      ...report.paths.map((path) => transferRow(path, report)),
+      ...ways.map((way) => postgresRow(way, postgres as PostgresReport)),
+    ]),
+    "",
+    `transfers: ${whole(report.accounts)} accounts, pairs at random (seed ${report.seed}); Heddle: ${report.callers} callers, ` +
+      `${report.connections} connections; ${report.seconds} s, ${report.paths[0]!.rounds.length} round(s)`,
+    ...("missing" in postgres ? [`  PostgreSQL was not measured: ${postgres.missing}`] : renderPostgres(postgres)),
+    ...report.paths.flatMap(renderTransferPath),
+    ...report.targets.map((target) => `  target ${describeOutcome(target)}`),
+  ];
+}
+
+function transferRow({ path, rounds, shown, ratios }: TransferPathReport, report: TransfersReport): string[] {
+  const { measurement, server, referee, givenUp } = rounds[shown]!;
+  const { latency } = measurement;
+  const statements = ratios.find(({ way }) => way === "statements");
+  return [
+    path,
+    report.durability,
+    String(report.callers),
+    whole(measurement.callsPerSecond),
+    short(latency.p50Ms),
+    short(latency.p99Ms),
+    short(latency.p999Ms),
+    short(latency.maxMs),
+    whole(server.syncs),
+    server.groups === 0 ? "-" : short(measurement.calls / server.groups),
+    statements === undefined ? "-" : spread(statements.ratio),
+    referee.ok && referee.audit?.ok === true && !givenUp ? "OK" : "OBJECTS",
+  ];
+}
+
+function postgresRow({ way, rounds, shown }: PostgresWayReport, { clients }: PostgresReport): string[] {
+  const { transactions, perSecond, latency, syncs, objections } = rounds[shown]!;
+  return [
+    `PostgreSQL, ${way}`,
+    "fsync",
+    String(clients),
+    whole(perSecond),
+    short(latency.p50Ms),
+    short(latency.p99Ms),
+    short(latency.p999Ms),
+    short(latency.maxMs),
+    whole(syncs),
+    syncs === 0 ? "-" : short(transactions / syncs),
+    way === "statements" ? "1" : "-",
+    objections.length === 0 ? "OK" : "OBJECTS",
+  ];
+}
+
+const spread = ({ median, min, max }: { median: number; min: number; max: number }) =>
+  `${short(median)} (${short(min)}-${short(max)})`;
+
+function renderPostgres({ version, isolation, clients, threads, settings, ways }: PostgresReport): string[] {
+  const values = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  return [
+    `  ${version}, ${isolation}; pgbench, ${clients} clients on ${threads} threads, prepared, over a Unix socket; ${values.join(" ")}`,
+    ...ways.flatMap(({ way, rounds, shown, transfersPerSecond }) => {
+      const { retried, retries, failed, transactions } = rounds[shown]!;
+      return [
+        `  ${way}: ${spread(transfersPerSecond)} transfers/s; ${whole(retried)} of ${whole(transactions)} met a conflict ` +
+          `and were made again (${whole(retries)} times), ${whole(failed)} failed`,
+        ...rounds.flatMap(({ objections }) => objections.map((objection) => `    ${objection}`)),
+      ];
+    }),
+  ];
+}
+
+function renderTransferPath({ path, shards, threads, rounds, shown, transfersPerSecond, ratios }: TransferPathReport) {
+  const { measurement, server, clientCpuSeconds } = rounds[shown]!;
+  const lines = [
+    `  ${path}: ${shards} shard(s) on ${threads} thread(s); ${spread(transfersPerSecond)} transfers/s; ` +
+      `${short(server.eventsPerGroup)} events a group; CPU ${server.cpuSeconds.toFixed(1)} s node, ` +
+      `${clientCpuSeconds.toFixed(1)} s client in ${measurement.seconds.toFixed(1)} s; memory ${megabytes(server.rssBytes)}`,
+  ];
+  for (const { way, ratio } of ratios) lines.push(`    ${spread(ratio)} times PostgreSQL's ${way}`);
+  for (const [round, { referee, givenUp }] of rounds.entries()) {
+    const stopped = givenUp ? "GIVEN UP after too many failures; " : "";
+    lines.push(`    round ${round + 1}: ${stopped}${referee.text}; audit: ${referee.audit?.text ?? "not made"}`);
+    lines.push(...referee.objections.map((objection) => `      ${objection}`));
+  }
+  return lines;
+}
+
+function renderReminders(report: RemindersReport): string[] {
+  const { verdict, memory, audit } = report;
+  const { lag } = verdict;
+  return [
+    `reminders: ${whole(report.reminders)} pending for ${whole(report.entities)} entities, set in ${report.setSeconds.toFixed(0)} s; ` +
+      `${report.shards} shard(s) on ${report.threads} thread(s), durability ${report.durability}; started again, ready in ${(report.readyMs / 1000).toFixed(2)} s`,
+    `  ${whole(report.due)} due, ${whole(report.offeredPerSecond)} a second: ${whole(report.deliveriesPerSecond)} deliveries/s, ` +
+      `${whole(verdict.perSecondMax)} in the best second; behind when they were due by p50 ${short(lag.p50Ms)}, p99 ${short(lag.p99Ms)}, max ${short(lag.maxMs)} ms`,
+    `  CPU ${report.cpuSeconds.toFixed(1)} s, own memory ${memory === undefined ? "unknown" : megabytes(memory.maxBytes)} at most, log ${megabytes(report.logBytes)}; ` +
+      `${whole(verdict.delivered)} delivered, ${whole(verdict.lost)} lost, ${whole(verdict.early)} early; audit: ${audit.text}`,
+    ...verdict.objections.map((objection) => `    ${objection}`),
     ...report.targets.map((target) => `  target ${describeOutcome(target)}`),
   ];
 }

@@ -13,17 +13,19 @@ export function exitCodeOf(
 }
 
 /** Calls under load that got no receipt. In the restart scenario a kill leaves some by intention; they do not count. */
-export function callsWithoutReceipt({ scenarios }: Pick<BenchDocument, "scenarios">): {
+export function callsWithoutReceipt({ scenarios, transfers }: Pick<BenchDocument, "scenarios" | "transfers">): {
   refused: number;
   unknown: number;
 } {
   let refused = 0;
   let unknown = 0;
-  for (const { rounds } of scenarios) {
-    for (const { heddle } of rounds) {
-      refused += heddle.referee.refusedCalls;
-      unknown += heddle.referee.unknownCalls;
-    }
+  const runs = [
+    ...scenarios.flatMap(({ rounds }) => rounds.map(({ heddle }) => heddle)),
+    ...(transfers?.paths ?? []).flatMap(({ rounds }) => rounds),
+  ];
+  for (const { referee } of runs) {
+    refused += referee.refusedCalls;
+    unknown += referee.unknownCalls;
   }
   return { refused, unknown };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { exitCodeOf } from "./verdict.ts";
+import type { BenchDocument } from "./document.ts";
+import { callsWithoutReceipt, exitCodeOf } from "./verdict.ts";
 
 describe("exit code", () => {
   it.each([
@@ -10,5 +11,17 @@ describe("exit code", () => {
     { refereeOk: false, targetsReached: true, strict: false, code: 1 },
   ])("is $code when the referee is content: $refereeOk, targets: $targetsReached, strict: $strict", (row) => {
     expect(exitCodeOf(row, row.strict)).toBe(row.code);
+  });
+});
+
+describe("calls without a receipt", () => {
+  it("are counted over all rounds, of transfers too", () => {
+    const run = (refusedCalls: number, unknownCalls: number) => ({ referee: { refusedCalls, unknownCalls } });
+    const document = {
+      scenarios: [{ rounds: [{ heddle: run(1, 0) }, { heddle: run(0, 20) }] }],
+      transfers: { paths: [{ rounds: [run(300, 0)] }, { rounds: [run(0, 4_000), run(50_000, 0)] }] },
+    } as unknown as BenchDocument;
+    expect(callsWithoutReceipt(document)).toEqual({ refused: 50_301, unknown: 4_020 });
+    expect(callsWithoutReceipt({ scenarios: [], transfers: undefined })).toEqual({ refused: 0, unknown: 0 });
   });
 });

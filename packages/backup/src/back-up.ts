@@ -13,7 +13,8 @@ import { LogReader, nodeDisk } from "@heddle/event-log/internal";
 import { type Clock, systemClock } from "@heddle/kernel";
 import { keepNewest, openForRun, segmentFileOf } from "./backup-folder.ts";
 import { openKeysOf } from "./bound-keys.ts";
-import { readDataFacts } from "./data-facts.ts";
+import { consistentEnds } from "./consistent-cut.ts";
+import { logFolderOf, readDataFacts } from "./data-facts.ts";
 import { syncFolder } from "./files.ts";
 import { KeyStore } from "./key-store.ts";
 import type { Life } from "./life.ts";
@@ -86,9 +87,8 @@ export async function backUp(
   try {
     const keyStore = keyStoreIdOf(keysFile, data, target.manifest);
     const run = (target.manifest?.run ?? 0) + 1;
-    const plans = Array.from({ length: facts.shardCount }, (_, shard) =>
-      planShard(options, shard, run, target.manifest),
-    );
+    const cuts = consistentEnds(Array.from({ length: facts.shardCount }, (_, shard) => logFolderOf(data, shard)));
+    const plans = cuts.map((cut, shard) => planShard(options, shard, run, target.manifest, cut));
     const totalBytes = sum(plans.map(({ task }) => sum(task.segments.map(({ length }) => length))));
     let doneBytes = 0;
     const onBytes = (bytes: number) => {

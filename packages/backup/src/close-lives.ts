@@ -3,7 +3,7 @@
 // An entity that was erased after the restored moment has no tombstone in that part of the log. Without one it would be
 // an entity whose events cannot be read; with one it is what it is: erased. The tombstone is later than any that the
 // entity had, so that its next life gets keys of its own.
-import { type EntryView, EventLog, entityOfEntry, entryFlags, nodeDisk } from "@heddle/event-log/internal";
+import { besideFlags, type EntryView, EventLog, entityOfEntry, entryFlags, nodeDisk } from "@heddle/event-log/internal";
 import { type HeddleError, systemClock, systemRandom } from "@heddle/kernel";
 import { newAppendView, readAppendBody, TextCache, writeAppendBody } from "@heddle/protocol/internal";
 import type { KeyStore } from "./key-store.ts";
@@ -32,6 +32,8 @@ export class OpenLives {
   readonly #open = new Map<string, OpenLife>();
 
   see(entry: EntryView): void {
+    // An erased entry of a transaction that was given up is nothing of the entity's life.
+    if ((entry.flags & besideFlags) !== 0) return;
     const isErased = (entry.flags & entryFlags.erased) !== 0;
     const isTombstone = (entry.flags & entryFlags.tombstone) !== 0;
     if (!isErased && (!isTombstone || this.#open.size === 0)) return;

@@ -1,5 +1,5 @@
 // EntityEvents: the entries of one entity out of a backup, to be written down or imported into a living node.
-import { type EntryView, entityOfEntry } from "@heddle/event-log/internal";
+import { besideFlags, type EntryView, entityOfEntry } from "@heddle/event-log/internal";
 import { type EntityId, HeddleError, parseEntityId, shardOf } from "@heddle/kernel";
 import { readBackup } from "./backup-folder.ts";
 import { cutOfShard, lengthBeforeCut, type Until } from "./cut.ts";
@@ -50,7 +50,7 @@ export function* entityEvents(options: EntityEventsOptions): Generator<EntryView
       const length = lengthOf(backup, bytes, segment.base, cut);
       const entries: EntryView[] = [];
       walkSegment(bytes.subarray(0, length), segment.base, (entry) => {
-        if (entityOfEntry(entry) === entity) entries.push({ ...entry });
+        if (entityOfEntry(entry) === entity && (entry.flags & besideFlags) === 0) entries.push({ ...entry });
       });
       yield* entries;
       if (length < bytes.length) return;

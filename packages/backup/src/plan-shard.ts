@@ -1,6 +1,6 @@
 // PlanShard: how much of a shard's log a run is to have, and which of it an earlier run has already.
 //
-// The position is fixed here, for all shards before the first of them is copied.
+// The position is fixed before, for all shards (consistent-cut.ts).
 import fs from "node:fs";
 import { LogReader, nodeDisk } from "@heddle/event-log/internal";
 import { logFolderOf } from "./data-facts.ts";
@@ -26,10 +26,11 @@ export function planShard(
   shard: number,
   run: number,
   earlier: Manifest | undefined,
+  cut: number,
 ): { readonly kept: readonly ManifestSegment[]; readonly task: BackUpTask } {
   const logFolder = logFolderOf(data, shard);
   const known = earlier?.shards[shard];
-  const present = fs.existsSync(logFolder) ? durableSegments(logFolder) : [];
+  const present = fs.existsSync(logFolder) ? durableSegments(logFolder, cut) : [];
   const last = present.at(-1);
   const end = last === undefined ? 0 : last.base + last.length;
   if (known !== undefined && end < known.end) {
@@ -54,16 +55,13 @@ export function planShard(
   return { kept, task: { shard, backup, keys, logFolder, run, segments, tombstones } };
 }
 
-/** The segments of a log up to the end of its last whole record, made durable: a reader may see bytes that are not. */
-function durableSegments(logFolder: string): SourceSegment[] {
+/** The segments of a log up to the end of a record, made durable: a reader may see bytes that are not. */
+function durableSegments(logFolder: string, end: number): SourceSegment[] {
   const log = new LogReader(nodeDisk, logFolder);
   try {
-    const files = log.segmentFiles;
-    const headers = files.map((file) => ({ file, ...readHeader(file) }));
+    const headers = log.segmentFiles.map((file) => ({ file, ...readHeader(file) })).filter(({ base }) => base < end);
     const last = headers.at(-1);
-    if (last === undefined) return [];
-    const { end } = log.scan(last.base, () => {});
-    syncData(last.file);
+    if (last !== undefined) syncData(last.file);
     return headers.map((header, index) => ({ ...header, length: (headers[index + 1]?.base ?? end) - header.base }));
   } finally {
     log.close();

@@ -83,7 +83,8 @@ function findGroups(bytes: Uint8Array, base: number, lives: Map<string, Life>) {
   let lastTime = 0;
   walkSegment(bytes, base, (entry: EntryView, at) => {
     if (entry.time > lastTime) lastTime = entry.time;
-    if ((entry.flags & entryFlags.erased) !== 0) return;
+    // What is erased has nothing left to seal, and what a shard notes about transactions is nobody's.
+    if ((entry.flags & (entryFlags.erased | entryFlags.journal)) !== 0) return;
     const entity = entityOfEntry(entry);
     if ((entry.flags & entryFlags.tombstone) !== 0) {
       const life = lifeAfter(entry);

@@ -20,6 +20,7 @@ import {
   requestCall,
   requestHash,
   requestKind,
+  transactFlags,
   type Welcome,
 } from "@heddle/protocol/internal";
 import type { Router } from "./router.ts";
@@ -44,6 +45,8 @@ const readCharge: Readonly<Record<number, number>> = {
   [requestKind.list]: 1 << 20,
   [requestKind.types]: 64 << 10,
 };
+/** Of a transaction that wants states. */
+const longReplyCharge = 1 << 20;
 const unreadReplyBytesMax = 8 << 20;
 const helloTimeoutMs = 10_000;
 const requestHeaderBytes = frameOffset.requestBody;
@@ -200,7 +203,7 @@ export class BinaryConnection {
     link.send(this.id, shard, bytes, from, to);
     this.#callsByThread[link.index]!++;
     this.#bytesInFlight += to - from;
-    const charge = readCharge[kind!];
+    const charge = kind === requestKind.transact ? chargeOfTransact(bytes, from, to) : readCharge[kind!];
     if (charge !== undefined) {
       this.#reads.set(call, charge);
       this.#bytesInFlight += charge;
@@ -249,4 +252,10 @@ export class BinaryConnection {
     if (this.#isFull()) this.#pause();
     else this.#socket.resume();
   }
+}
+
+/** One byte of the body is looked at: whether the reply may be long. */
+function chargeOfTransact(bytes: Uint8Array, from: number, to: number): number | undefined {
+  const at = from + frameOffset.requestBody;
+  return at < to && (bytes[at]! & transactFlags.long) !== 0 ? longReplyCharge : undefined;
 }

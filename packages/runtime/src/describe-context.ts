@@ -17,5 +17,6 @@ export function describeContext(context: CompiledContext): CompiledContextInfo {
         commands: [...aggregate.commands.keys()].map((name) => ({ name })),
         invariants: aggregate.invariantNames,
       })),
+    sagas: [...context.sagas.keys()].map((name) => ({ name })),
   };
 }

@@ -1,10 +1,10 @@
 // Goal: what a node tells about its domain is what the module declares, versions included.
-import { compileContext, defineAggregate, defineContext, event } from "@heddle/domain/internal";
+import { compileContext, defineAggregate, defineContext, defineSaga, event, step } from "@heddle/domain/internal";
 import { expect, it } from "vitest";
 import { z } from "zod";
 import { describeContext } from "./describe-context.ts";
 
-it("the version of a fold and the newest schema version of an event are told apart", () => {
+it("the version of a fold and the newest schema version of an event are told apart; sagas are named", () => {
   const Account = defineAggregate("Account", {
     version: 7,
     initial: () => 0,
@@ -17,8 +17,12 @@ it("the version of a fold and the newest schema version of an event are told apa
     },
     invariants: { "never negative": (s) => s >= 0 },
   });
-  expect(describeContext(compileContext(defineContext("bank", { aggregates: [Account] })))).toEqual({
+  const credited = { type: "Credited", payload: 1 };
+  const transfer = defineSaga("transfer", { input: z.string(), steps: (to) => [step(to, credited, null)] });
+  const context = defineContext("bank", { aggregates: [Account], sagas: [transfer] });
+  expect(describeContext(compileContext(context))).toEqual({
     name: "bank",
+    sagas: [{ name: "transfer" }],
     aggregates: [
       {
         name: "Account",

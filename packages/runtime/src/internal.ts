@@ -29,3 +29,13 @@ export { type ErasureProof, erasureChecks, verifyErasure } from "./erasure-check
 export * from "./index.ts";
 export { loadDomain, systemAggregates } from "./load-domain.ts";
 export type { NodeControls } from "./start-node.ts";
+export { ThreadCalls } from "./thread-calls.ts";
+export {
+  ReplyBatch,
+  replyBlockHeaderBytes,
+  replyMessageHeaderBytes,
+  requestBlockHeaderBytes,
+  requestMessageHeaderBytes,
+  visitReplies,
+  visitRequests,
+} from "./thread-messages.ts";

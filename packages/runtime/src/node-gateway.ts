@@ -2,31 +2,63 @@
 // session is the node's own, so appends over HTTP have their place in an idempotency window like any others. What is asked
 // of every shard is answered when the last has answered; one that cannot fails the whole.
 import { type EntityId, HeddleError, hashEntity, type Random } from "@heddle/kernel";
-import type { AppendResult, EntityPage, ErasureReceipt, ListQuery, StoredType } from "@heddle/protocol";
+import type {
+  AppendResult,
+  EntityPage,
+  ErasureReceipt,
+  ListQuery,
+  ReminderPage,
+  ReminderQuery,
+  ReminderReceipt,
+  ReminderRecord,
+  SagaPage,
+  SagaQuery,
+  SagaRecord,
+  SagaResult,
+  StoredType,
+  TransactionRejection,
+} from "@heddle/protocol";
 import {
   type AppendFields,
+  type CancelReminderFields,
   type DeleteFields,
   type ExecuteFields,
   frameOffset,
   type GetAtFields,
   type GetFields,
   type HistoryFields,
+  hashOfTransaction,
   type ImportFields,
   type ListFields,
   listPage,
+  type ReminderListFields,
+  type RemindFields,
   type Reply,
   type RestoreFields,
   readReceipt,
   readReply,
+  readSagaList,
+  readSagaResult,
+  readTransaction,
   readU32,
   readU48,
+  reminderPage,
   replyKind,
   requestKind,
+  type SagaFields,
+  type SagaListFields,
+  type SagaOperateFields,
+  sagaOfEntity,
+  sagaPage,
   sumTypes,
+  type TransactFields,
   u48Max,
   type WireEvent,
   type WireListed,
+  type WireListedReminder,
+  type WireTransaction,
   writeAppendBody,
+  writeCancelReminderBody,
   writeDeleteBody,
   writeExecuteBody,
   writeGetAtBody,
@@ -34,8 +66,16 @@ import {
   writeHistoryBody,
   writeImportBody,
   writeListBody,
+  writeRemindBody,
+  writeReminderListBody,
+  writeRemindersBody,
   writeRequestHeader,
   writeRestoreBody,
+  writeSagaBody,
+  writeSagaListBody,
+  writeSagaOperateBody,
+  writeSagaShowBody,
+  writeTransactBody,
   writeU32,
 } from "@heddle/protocol/internal";
 import type { Gateway, StateAtSeq } from "./http/gateway.ts";
@@ -132,6 +172,59 @@ export class NodeGateway implements Gateway {
         shards.map((shard) => this.#call(requestKind.types, shard, noBody, bodyOf<readonly StoredType[]>)),
       ),
     );
+  }
+
+  saga(fields: SagaFields): Promise<SagaResult> {
+    const write: WriteBody = (reserve) => writeSagaBody(fields, reserve);
+    const saga = sagaOfEntity(fields.entity);
+    return this.#callEntity(requestKind.saga, fields.entity, write, (reply) => readSagaResult(bodyOf(reply), saga));
+  }
+
+  sagaShow(fields: { readonly entity: string }): Promise<SagaRecord> {
+    const write: WriteBody = (reserve) => writeSagaShowBody(fields, reserve);
+    return this.#callEntity(requestKind.sagaShow, fields.entity, write, bodyOf<SagaRecord>);
+  }
+
+  sagaList(query: SagaQuery): Promise<SagaPage> {
+    const list = (shard: number, fields: SagaListFields) => {
+      const write: WriteBody = (reserve) => writeSagaListBody(fields, reserve);
+      return this.#call(requestKind.sagaList, shard, write, (reply) => readSagaList(bodyOf(reply)));
+    };
+    return sagaPage(list, this.#router.shardCount, query);
+  }
+
+  async sagaOperate(fields: SagaOperateFields): Promise<void> {
+    const write: WriteBody = (reserve) => writeSagaOperateBody(fields, reserve);
+    await this.#callEntity(requestKind.sagaOperate, fields.entity, write, bodyOf<unknown>);
+  }
+
+  remind(fields: RemindFields): Promise<ReminderReceipt> {
+    const write: WriteBody = (reserve) => writeRemindBody(fields, reserve);
+    return this.#callEntity(requestKind.remind, fields.entity, write, bodyOf<ReminderReceipt>);
+  }
+
+  async cancelReminder(fields: CancelReminderFields): Promise<void> {
+    const write: WriteBody = (reserve) => writeCancelReminderBody(fields, reserve);
+    await this.#callEntity(requestKind.cancelReminder, fields.entity, write, bodyOf<unknown>);
+  }
+
+  reminders(fields: { readonly entity: string }): Promise<readonly ReminderRecord[]> {
+    const write: WriteBody = (reserve) => writeRemindersBody(fields, reserve);
+    return this.#callEntity(requestKind.reminders, fields.entity, write, bodyOf<readonly ReminderRecord[]>);
+  }
+
+  reminderList(query: ReminderQuery): Promise<ReminderPage> {
+    const list = (shard: number, fields: ReminderListFields) => {
+      const write: WriteBody = (reserve) => writeReminderListBody(fields, reserve);
+      return this.#call(requestKind.reminderList, shard, write, bodyOf<readonly WireListedReminder[]>);
+    };
+    return reminderPage(list, this.#router.shardCount, query);
+  }
+
+  transact(fields: TransactFields): Promise<WireTransaction | TransactionRejection> {
+    const write: WriteBody = (reserve) => writeTransactBody(fields, reserve);
+    const hash = hashOfTransaction(fields, this.#router.shardCount);
+    return this.#call(requestKind.transact, hash, write, asTransactionResult);
   }
 
   appendMany(items: readonly AppendFields[]): Promise<readonly (AppendResult | HeddleError)[]> {
@@ -266,7 +359,7 @@ function readResult(frames: Uint8Array, from: number, to: number): AppendResult 
 
 function resultOf(reply: Reply): AppendResult | HeddleError {
   if (reply.kind === "receipt") return reply.receipt;
-  if (reply.kind === "rejected") return reply.rejection;
+  if (reply.kind === "rejected" && reply.rejection.code !== "TRANSACTION_REJECTED") return reply.rejection;
   if (reply.kind === "error") return reply.error;
   return new HeddleError("BAD_FRAME", { problem: `a reply of kind ${reply.kind} to an append` });
 }
@@ -275,6 +368,11 @@ function asAppendResult(reply: Reply): AppendResult {
   const result = resultOf(reply);
   if (result instanceof HeddleError) throw result;
   return result;
+}
+
+function asTransactionResult(reply: Reply): WireTransaction | TransactionRejection {
+  if (reply.kind === "rejected" && reply.rejection.code === "TRANSACTION_REJECTED") return reply.rejection;
+  return readTransaction(bodyOf(reply));
 }
 
 // The shard's own answer: that it has the type which belongs to the request is the protocol's word.

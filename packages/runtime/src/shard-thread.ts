@@ -8,9 +8,12 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { type KeyStore, openKeysOf } from "@heddle/backup";
 import type { CompiledContext } from "@heddle/domain/internal";
 import { nodeDisk } from "@heddle/event-log/internal";
-import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
+import { HeddleError, systemClock, systemKinds, systemRandom } from "@heddle/kernel";
 import { toWireError } from "@heddle/kernel/internal";
 import { openPartition } from "@heddle/partition/internal";
+import { encodeErrorReply, requestCall } from "@heddle/protocol/internal";
+import { ClockWatch, ReleaseRate, ReminderRunner } from "@heddle/reminder/internal";
+import { SagaCopies, SagaRunner } from "@heddle/saga/internal";
 import { Shard } from "@heddle/shard/internal";
 import { logFolderOf, partitionFolderOf } from "./data-folder.ts";
 import { delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
@@ -43,17 +46,29 @@ const calls = new ThreadCalls({
   thread: start.thread,
   threadCount: start.threadCount,
   shardCount: start.shardCount,
-  receive: (connection, shard, bytes, from, to) => shards[shard]!.receive(connection, 0, bytes, from, to),
+  random: systemRandom,
+  receive: receiveInner,
   endTurn,
 });
 const replies = new ReplyBatch((packed) => port.postMessage(packed, [packed.buffer]), calls);
 const sessions = new Map<number, number>();
 /** By shard number; only this thread's shards are there. */
 const shards: (Shard | undefined)[] = [];
+/** The same for those who run their sagas. */
+const sagas: (SagaRunner | undefined)[] = [];
+/** And for those who deliver their reminders. */
+const reminders: (ReminderRunner | undefined)[] = [];
+const releaseRate = new ReleaseRate(start.remindersPerSecond, systemClock);
+const clockWatch = new ClockWatch(systemClock, (level, message, facts) => {
+  // One thread says so for the node.
+  if (start.thread === 0) say({ kind: "report", level, message, facts });
+});
 const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
 /** Opened by the first erasure: a node that erases nothing has no business with keys. */
 let keys: KeyStore | undefined;
 let heapIsBounded = false;
+/** For tests: where the process is to be killed, and at which passing from now on. */
+let crash: { readonly point: string; left: number } | undefined;
 
 try {
   await openShards();
@@ -76,6 +91,7 @@ async function openShards(): Promise<void> {
   for (const shard of start.shards) shards[shard] = await openShard(shard, domain, crashPoint);
   delays.enable();
   const ticker = setInterval(() => {
+    clockWatch.tick();
     for (const shard of shards) shard?.tick();
     boundHeap();
   }, tickMs);
@@ -97,6 +113,10 @@ function boundHeap(): void {
 
 async function openShard(shard: number, domain: CompiledContext, crashPoint: CrashPoint): Promise<Shard> {
   const partition = openPartition({ folder: partitionFolderOf(start.data, shard), shard, crashPoint });
+  const runner = sagaRunner(shard, domain, crashPoint);
+  sagas[shard] = runner;
+  const reminding = reminderRunner(shard, domain, crashPoint);
+  reminders[shard] = reminding;
   try {
     return Shard.open({
       shard,
@@ -111,6 +131,12 @@ async function openShard(shard: number, domain: CompiledContext, crashPoint: Cra
       limits: start.limits,
       replies,
       calls,
+      handlers: new Map([...runner.handlers, ...reminding.handlers]),
+      alarms: new Map([
+        [systemKinds.saga, runner.alarmSource],
+        [systemKinds.reminders, reminding.source],
+      ]),
+      copies: new SagaCopies(calls),
       eraseKeys: (tombstones) => {
         keys ??= openKeysOf(start.data, start.keys);
         keys.erase(tombstones.map(({ entity, time, seq }) => ({ entity, tombstone: { time, seq } })));
@@ -120,13 +146,62 @@ async function openShard(shard: number, domain: CompiledContext, crashPoint: Cra
         else setTimeout(task, delayMs);
       },
       report: (level, message, facts) => say({ kind: "report", level, message, facts }),
-      onState: (state, reason) => say({ kind: "state", shard, state, reason }),
+      onState: (state, reason) => {
+        if (state === "stopped") runner.stop();
+        say({ kind: "state", shard, state, reason });
+      },
       crashPoint,
     });
   } catch (error) {
     await partition.close(); // This thread is about to end, and must not do so with an environment open.
     throw error;
   }
+}
+
+function sagaRunner(shard: number, domain: CompiledContext, crashPoint: CrashPoint): SagaRunner {
+  return new SagaRunner({
+    shard,
+    domain,
+    calls,
+    replies,
+    clock: systemClock,
+    random: systemRandom,
+    alarms: () => shards[shard]!.alarms,
+    // Nobody waits for a timer of theirs when the thread is told to stop.
+    schedule: (task, delayMs) => void setTimeout(task, delayMs).unref(),
+    report: (level, message, facts) => say({ kind: "report", level, message, facts }),
+    crashPoint,
+  });
+}
+
+function receiveInner(connection: number, shard: number, bytes: Uint8Array, from: number, to: number): void {
+  const open = shards[shard];
+  if (open !== undefined) {
+    open.receive(connection, 0, bytes, from, to);
+    return;
+  }
+  // Shards of this thread open one after the other, and what one has left from its last life may ask the next.
+  const error = new HeddleError("SHARD_STOPPED", { shard, reason: "it is not open yet" });
+  replies.frame(connection, to - from, encodeErrorReply(requestCall(bytes, from), error));
+}
+
+function reminderRunner(shard: number, domain: CompiledContext, crashPoint: CrashPoint): ReminderRunner {
+  return new ReminderRunner({
+    shard,
+    domain,
+    calls,
+    replies,
+    clock: systemClock,
+    random: systemRandom,
+    rate: releaseRate,
+    alarms: () => shards[shard]!.alarms,
+    schedule: (task, delayMs) => {
+      if (delayMs === 0) setImmediate(task);
+      else setTimeout(task, delayMs).unref();
+    },
+    report: (level, message, facts) => say({ kind: "report", level, message, facts }),
+    crashPoint,
+  });
 }
 
 function onFrames(packed: Uint8Array): void {
@@ -154,7 +229,12 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
       say({
         kind: "stats",
         id: message.id,
-        stats: { shards: shards.flatMap((shard) => shard?.stats() ?? []), eventLoopDelayMs },
+        stats: {
+          shards: shards.flatMap((shard) => shard?.stats() ?? []),
+          sagas: sagas.flatMap((runner) => runner?.stats() ?? []),
+          reminders: reminders.flatMap((runner) => runner?.stats() ?? []),
+          eventLoopDelayMs,
+        },
       });
       return;
     }
@@ -163,6 +243,9 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
       return;
     case "checkpoint":
       for (const shard of shards) shard?.requestCheckpoint();
+      return;
+    case "crash-at":
+      crash = parseCrash(message.crashAt);
       return;
     case "fail":
       throw new Error("told to fail");
@@ -179,6 +262,7 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
 }
 
 async function closeShards(): Promise<void> {
+  for (const runner of sagas) runner?.stop();
   await Promise.all(shards.map((shard) => shard?.close()));
 }
 
@@ -198,10 +282,13 @@ type CrashPoint = ((name: string) => void) | undefined;
 
 function crashPointOf(crashAt: string | undefined): CrashPoint {
   if (crashAt === undefined) return undefined;
-  const end = crashAt.lastIndexOf(":");
-  const wanted = crashAt.slice(0, end);
-  let left = Number(crashAt.slice(end + 1));
+  if (crashAt !== "later") crash = parseCrash(crashAt);
   return (name) => {
-    if (name === wanted && --left === 0) process.kill(process.pid, "SIGKILL");
+    if (name === crash?.point && --crash.left === 0) process.kill(process.pid, "SIGKILL");
   };
+}
+
+function parseCrash(crashAt: string): NonNullable<typeof crash> {
+  const end = crashAt.lastIndexOf(":");
+  return { point: crashAt.slice(0, end), left: Number(crashAt.slice(end + 1)) };
 }

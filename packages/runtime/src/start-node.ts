@@ -7,6 +7,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Durability } from "@heddle/event-log";
 import { systemClock, systemRandom } from "@heddle/kernel";
 import { protocolVersion } from "@heddle/protocol";
+import { releasePerSecondDefault } from "@heddle/reminder";
 import type { ShardStats } from "@heddle/shard";
 import { defaultShardLimits, type ShardLimits, syncBucketsUs } from "@heddle/shard/internal";
 import { type Logger, pino } from "pino";
@@ -21,6 +22,7 @@ import { loadDomain } from "./load-domain.ts";
 import { gatewayConnection, NodeGateway } from "./node-gateway.ts";
 import { Router, shardsOfThread } from "./router.ts";
 import { ThreadLink } from "./thread-link.ts";
+import type { ThreadStats } from "./thread-messages.ts";
 import { version } from "./version.ts";
 
 export interface NodeOptions {
@@ -47,6 +49,8 @@ export interface NodeOptions {
    * for longest are put to sleep. Default 256 MiB. The node takes up to 300 MB for everything else.
    */
   readonly memory?: { readonly stateBytes?: number };
+  /** `ratePerSecondMax`: so many reminders leave the node in a second. Default 10,000. */
+  readonly reminders?: { readonly ratePerSecondMax?: number };
   /**
    * File of the key store: the keys of backups, which an erasure destroys. Keep it on another volume than the data, and in
    * no backup. Default `keys/keys.sqlite` in the data folder.
@@ -56,7 +60,7 @@ export interface NodeOptions {
   readonly threadBytesMax?: number;
   /** Default: silent. */
   readonly logger?: Logger;
-  /** For tests: `name:n` kills the process at the n-th passing of a crash point. */
+  /** For tests: `name:n` kills the process at a thread's n-th passing of a crash point; `later`: see NodeControls. */
   readonly crashAt?: string;
 }
 
@@ -76,6 +80,8 @@ export interface HeddleNode {
 /** What tests can do to a node beyond using it. */
 export interface NodeControls {
   failThread(index: number): void;
+  /** Of a node that was started with some `crashAt`: now it is this one, counted from here on. */
+  crashAt(point: string): void;
   checkpoint(): void;
 }
 
@@ -124,6 +130,7 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
             threadCount,
             durability,
             limits: { ...defaultShardLimits, stateBytesMax: liveBytesOf(stateBytes) / shardCount, ...options.limits },
+            remindersPerSecond: (options.reminders?.ratePerSecondMax ?? releasePerSecondDefault) / threadCount,
             keys: options.keys ?? keysFileOf(options.data),
             crashAt: options.crashAt,
           },
@@ -158,7 +165,7 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
         const shards: ShardMetrics[] = links.flatMap((link, index) => {
           const stats = threads[index];
           if (stats === undefined) return link.shards.map((shard) => ({ shard, state: "starting" }));
-          return stats.shards.map((figures) => shardMetrics(figures, asDelay(stats.eventLoopDelayMs)));
+          return stats.shards.map((figures, i) => shardMetrics(figures, stats, i));
         });
         const memory = process.memoryUsage();
         return {
@@ -223,6 +230,9 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
         return closing;
       },
       failThread: (index) => links[index]!.tell({ kind: "fail" }),
+      crashAt: (point) => {
+        for (const link of links) link.tell({ kind: "crash-at", crashAt: point });
+      },
       checkpoint: () => {
         for (const link of links) link.tell({ kind: "checkpoint" });
       },
@@ -254,7 +264,8 @@ function readiness(links: readonly ThreadLink[]): Readiness {
   return { ready: shards.every((shard) => shard.state === "open"), shards: shards.sort((a, b) => a.shard - b.shard) };
 }
 
-function shardMetrics(stats: ShardStats, eventLoopDelay: EventLoopDelay): ShardMetrics {
+/** `place` is the shard's among those of its thread. */
+function shardMetrics(stats: ShardStats, thread: ThreadStats, place: number): ShardMetrics {
   return {
     shard: stats.shard,
     state: stats.state,
@@ -273,7 +284,10 @@ function shardMetrics(stats: ShardStats, eventLoopDelay: EventLoopDelay): ShardM
       logBytes: stats.logBytes,
       checkpoint: { position: stats.checkpointPosition, ageMs: stats.checkpointAgeMs },
       partitionReads: stats.partitionReads,
-      eventLoopDelay,
+      sagas: thread.sagas[place]!,
+      transactions: stats.transactions,
+      reminders: thread.reminders[place]!,
+      eventLoopDelay: asDelay(thread.eventLoopDelayMs),
     },
   };
 }

@@ -4,7 +4,7 @@
 // T1. Nothing is delivered while a shard is at work: neither a request, nor a reply. Both wait for the end of what runs now.
 // T2. Every call gets one reply: the shard's, or an error when its thread was never there, or is lost.
 import type { MessagePort } from "node:worker_threads";
-import { HeddleError } from "@heddle/kernel";
+import { HeddleError, type Random } from "@heddle/kernel";
 import { shardOfHash } from "@heddle/kernel/internal";
 import { frameOffset, type Reply, readReply, readU32, writeRequestHeader, writeU32 } from "@heddle/protocol/internal";
 import { innerConnectionMin, type ShardCalls, type WriteBody } from "@heddle/shard/internal";
@@ -20,6 +20,7 @@ export interface ThreadCallsOptions {
   readonly thread: number;
   readonly threadCount: number;
   readonly shardCount: number;
+  readonly random: Random;
   /** Hands a frame to a shard of this thread. The bytes stay as they are. */
   readonly receive: (connection: number, shard: number, bytes: Uint8Array, from: number, to: number) => void;
   /** Frames were handed over, and no more will come in this turn. */
@@ -62,6 +63,8 @@ class Peer {
   }
 }
 
+const firstCallMax = 2 ** 39;
+
 const packKeptBytesMax = 1 << 20;
 const chunkBytes = 64 * 1024;
 
@@ -73,7 +76,8 @@ export class ThreadCalls implements ShardCalls {
   readonly #options: ThreadCallsOptions;
   readonly #peers = new Map<number, Peer>();
   readonly #pending = new Map<number, Pending>();
-  #nextCall = 1;
+  /** Begins elsewhere in each life of a thread: a late answer to a call of an earlier life must not be taken for one of this. */
+  #nextCall: number;
   #scheduled = false;
   /** Frames for shards of this thread: shard, offset and end in a chunk. */
   #local: { readonly shard: number; readonly bytes: Uint8Array; readonly from: number; readonly to: number }[] = [];
@@ -83,6 +87,7 @@ export class ThreadCalls implements ShardCalls {
 
   constructor(options: ThreadCallsOptions) {
     this.#options = options;
+    this.#nextCall = 1 + (options.random.safeInteger() % firstCallMax);
     this.shardCount = options.shardCount;
   }
 

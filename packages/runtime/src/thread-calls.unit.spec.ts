@@ -1,6 +1,7 @@
 // ThreadCalls over message ports of one thread. Beyond here: that threads find each other and lose each other
 // (test/e2e), and what shards say to such calls (packages/shard).
 import { MessageChannel } from "node:worker_threads";
+import { systemRandom } from "@heddle/kernel";
 import {
   encodeReply,
   frameOffset,
@@ -12,6 +13,7 @@ import {
   writeText,
 } from "@heddle/protocol/internal";
 import { innerConnectionMin } from "@heddle/shard/internal";
+import { seededRandom } from "@heddle/testkit";
 import { afterEach, describe, expect, it } from "vitest";
 import { ThreadCalls } from "./thread-calls.ts";
 import { ReplyBatch } from "./thread-messages.ts";
@@ -29,6 +31,8 @@ class Thread {
   readonly toMain: Uint8Array[] = [];
   turns = 0;
   isSilent = false;
+  /** What it has not answered while it was silent. */
+  readonly late: (() => void)[] = [];
   readonly #replies: ReplyBatch;
 
   constructor(thread: number, threadCount: number, shardCount: number) {
@@ -36,12 +40,15 @@ class Thread {
       thread,
       threadCount,
       shardCount,
+      random: systemRandom,
+      random: seededRandom(++lives),
       receive: (connection, shard, bytes, from, to) => {
         const text = readText(bytes, from + frameOffset.requestBody, to);
         this.received.push({ connection, shard, text });
-        if (this.isSilent) return;
         const call = readU48(bytes, from + frameOffset.requestCall);
-        this.#replies.frame(connection, to - from, encodeReply(replyKind.value, call, `${text}!`));
+        const answer = () => this.#replies.frame(connection, to - from, encodeReply(replyKind.value, call, `${text}!`));
+        if (this.isSilent) this.late.push(answer);
+        else answer();
       },
       endTurn: () => {
         this.turns++;
@@ -64,6 +71,7 @@ class Thread {
   }
 }
 
+let lives = 0;
 const opened: Thread[] = [];
 afterEach(() => {
   for (const { calls } of opened.splice(0)) calls.close();
@@ -141,6 +149,23 @@ describe("calls between shards", () => {
     b!.isSilent = false;
     connect(a!, b!);
     expect(await a!.ask(1, "z")).toEqual(value("z!"));
+  });
+
+  it("are not taken for answered when an answer comes to a call of the thread's earlier life", async () => {
+    const [first, other] = threads(2, 2);
+    connect(first!, other!);
+    other!.isSilent = true;
+    void first!.ask(1, "of an earlier life");
+    await expect.poll(() => other!.late.length).toBe(1);
+    first!.calls.close();
+    const second = new Thread(0, 2, 2);
+    opened[0] = second;
+    connect(second, other!);
+    const answers: Reply[] = [];
+    void second.ask(1, "of this life").then((reply) => answers.push(reply));
+    await expect.poll(() => other!.late.length).toBe(2);
+    for (const answer of other!.late) answer();
+    await expect.poll(() => answers).toEqual([value("of this life!")]);
   });
 
   it("leave what is said to clients to the listener", async () => {

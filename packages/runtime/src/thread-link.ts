@@ -254,7 +254,7 @@ export class ThreadLink {
     this.#packed = requestMessageHeaderBytes;
     this.#owesMore = false;
     for (const waiting of this.#statsWaiting.values())
-      waiting({ shards: [], eventLoopDelayMs: { mean: 0, p99: 0, max: 0 } });
+      waiting({ shards: [], sagas: [], reminders: [], eventLoopDelayMs: { mean: 0, p99: 0, max: 0 } });
     this.#statsWaiting.clear();
     this.#options.logger.error(
       { thread: this.index, shards: this.shards, reason },

@@ -18,6 +18,8 @@ import {
   writeReceiptFrame,
   writeU32,
 } from "@heddle/protocol/internal";
+import type { ReminderStats } from "@heddle/reminder";
+import type { SagaStats } from "@heddle/saga";
 import type { ShardState, ShardStats } from "@heddle/shard";
 import { innerConnectionMin, isInner, type ReplySink, type ShardLimits } from "@heddle/shard/internal";
 
@@ -32,9 +34,11 @@ export interface ThreadStart {
   readonly threadCount: number;
   readonly durability: Durability;
   readonly limits: ShardLimits;
+  /** Reminders that leave this thread's shards in a second. */
+  readonly remindersPerSecond: number;
   /** File of the key store, from which erasures take keys. */
   readonly keys: string;
-  /** `name:n` kills the process at the n-th passing of a crash point. For tests. */
+  /** `name:n` kills the process at the n-th passing of a crash point; `later`: a message will say which. For tests. */
   readonly crashAt: string | undefined;
 }
 
@@ -45,6 +49,8 @@ export type ToThread =
   /** Another thread is ready; its shards are reached through the port, and it reaches these through the other end. */
   | { readonly kind: "peer"; readonly thread: number; readonly port: MessagePort }
   | { readonly kind: "checkpoint" }
+  /** For tests, of a thread that was started with some `crashAt`: now it is this one, counted from here on. */
+  | { readonly kind: "crash-at"; readonly crashAt: string }
   /** For tests: throws in the thread, as a fault of Heddle's own would. */
   | { readonly kind: "fail" }
   | { readonly kind: "stop" };
@@ -64,6 +70,10 @@ export type FromThread =
 
 export interface ThreadStats {
   readonly shards: readonly ShardStats[];
+  /** Of each of these shards, in the same order. */
+  readonly sagas: readonly SagaStats[];
+  /** The same. */
+  readonly reminders: readonly ReminderStats[];
   readonly eventLoopDelayMs: { readonly mean: number; readonly p99: number; readonly max: number };
 }
 

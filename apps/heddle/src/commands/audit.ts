@@ -20,8 +20,8 @@ export const addAudit: AddCommand = (program, run) => {
       .summary("refold everything and check every rule")
       .description(
         "Reads the logs of a data folder from their first byte, folds every entity anew with the domain module, and checks\n" +
-          "sequences, times, ids, checksums, hash chains, schemas, invariants, that nothing is left of what was erased, and that\n" +
-          "the partitions agree. Changes nothing, and may run beside the node. Prints INTEGRITY_OK (n aggregates), or what is wrong; then the exit code is 1.",
+          "sequences, times, ids, checksums, hash chains, schemas, invariants, that nothing is left of what was erased, that the\n" +
+          "records of sagas agree with their entities' histories, and that the partitions agree. Changes nothing, and may run beside the node. Prints INTEGRITY_OK (n aggregates), or what is wrong; then the exit code is 1.",
       ),
   )
     .option("--problems <n>", "problems that are told; all are counted", wholeNumber(1, 100_000), 100)
@@ -62,9 +62,12 @@ async function audit({ data, domain, problems, json }: AuditValues, terminal: Te
 }
 
 export function printAudit(terminal: Terminal, report: AuditReport): void {
-  const { green, red, dim } = terminal.outColours;
+  const { green, red, yellow, dim } = terminal.outColours;
+  const { ended, unfinished, stuck } = report.sagas;
   const erased = report.erased === 0 ? "" : `, ${count(report.erased)} erased`;
-  const read = `${counted(report.events, "event")} of ${counted(report.entities, "entity", "entities")}${erased} in ${counted(report.shards, "shard")}, ${bytes(report.logBytes)} of log, ${duration(report.tookMs)}`;
+  const sagaTotal = ended + unfinished + stuck;
+  const sagas = sagaTotal === 0 ? "" : `, ${counted(sagaTotal, "saga")}`;
+  const read = `${counted(report.events, "event")} of ${counted(report.entities, "entity", "entities")}${erased}${sagas} in ${counted(report.shards, "shard")}, ${bytes(report.logBytes)} of log, ${duration(report.tookMs)}`;
   if (report.ok) terminal.out(`${green("INTEGRITY_OK")} (${counted(report.aggregates, "aggregate")})`);
   else {
     terminal.out(`${red("INTEGRITY_FAILED")} (${counted(report.problemTotal, "problem")})`);
@@ -79,6 +82,12 @@ export function printAudit(terminal: Terminal, report: AuditReport): void {
     }
     const untold = report.problemTotal - report.problems.length;
     if (untold > 0) terminal.out(dim(`… and ${count(untold)} more; --problems tells more of them`));
+  }
+  if (unfinished > 0) terminal.out(dim(`${counted(unfinished, "saga")} had not ended; a node goes on with them`));
+  if (stuck > 0) {
+    terminal.out(
+      yellow(`${counted(stuck, "saga")} ${stuck === 1 ? "waits" : "wait"} for an operator: heddle sagas ls --stuck`),
+    );
   }
   for (const note of report.notes) terminal.out(dim(`note: ${note}`));
   terminal.out(dim(read));

@@ -19,6 +19,7 @@ interface ServeValues {
   readonly threads?: number;
   readonly durability: "fsync" | "os";
   readonly stateBytes: number;
+  readonly remindersPerSecond: number;
   readonly keys?: string;
   readonly logLevel: LogLevel;
   readonly json?: boolean;
@@ -78,6 +79,12 @@ export function withServeOptions(command: Command): Command {
       wholeNumber(1 << 20, 2 ** 40),
       256 << 20,
     )
+    .option(
+      "--reminders-per-second <n>",
+      "so many reminders leave the node in a second, also after an outage",
+      wholeNumber(1, 10_000_000),
+      10_000,
+    )
     .option("--keys <file>", "key store of the backups (default: keys/keys.sqlite in the data folder)")
     .addOption(
       new Option("--log-level <level>", "what is logged")
@@ -89,7 +96,8 @@ export function withServeOptions(command: Command): Command {
 
 async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode> {
   const { nodeLogger, startNode, version } = await import("@heddle/runtime/internal");
-  const { domain, data, host, port, shards, threads, durability, stateBytes, keys, logLevel } = values;
+  const { domain, data, host, port, shards, threads, durability, stateBytes, remindersPerSecond, keys, logLevel } =
+    values;
   const asJson = values.json === true || !terminal.interactive;
   const logger = nodeLogger(logLevel, asJson ? process.stderr : new LogLines(terminal));
   const stop = stopSignal();
@@ -100,6 +108,7 @@ async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode>
     port,
     durability,
     memory: { stateBytes },
+    reminders: { ratePerSecondMax: remindersPerSecond },
     logger,
     ...(shards === undefined ? {} : { shards }),
     ...(threads === undefined ? {} : { threads }),

@@ -1,58 +1,68 @@
-// Brings the 20,000 flights into a node through the SDK, once.
+// Brings the 20,000 flights into a node through the SDK, once, each as a saga over its two airports.
 //
-// Every event has an id of its own, so importing again changes nothing: a run that stopped halfway is completed by the
-// next one. That all of them are there is seen from the airports' own counts, without sending anything.
-import { committed, type Heddle } from "@heddle/client";
+// Every saga has an id of its own, so importing again changes nothing: a run that stopped halfway is completed by the next
+// one. That all of them have ended is seen from the airports' own counts, without sending anything.
+import type { Heddle } from "@heddle/client";
 import type flights from "@heddle-examples/flights";
 import type { AirportState } from "@heddle-examples/flights";
-import { type Flight, flightEvents } from "@heddle-examples/flights/flights";
+import { type Flight, sagaOf } from "@heddle-examples/flights/flights";
 
 type FlightsClient = Heddle<typeof flights>;
+type AirportStates = readonly (readonly [entity: string, state: AirportState])[];
 
 export interface FlightsImport {
   /** Whether everything was there before. */
   readonly wasThere: boolean;
   readonly flights: number;
   readonly airports: number;
-  /** Events written now. */
-  readonly imported: number;
-  /** Events that were there already. */
+  /** Flights that arrived, and flights that came back. */
+  readonly committed: number;
+  readonly compensated: number;
+  /** Sagas that were there already. */
   readonly known: number;
   readonly tookMs: number;
 }
 
-/** Flights of one `appendMany`; each is two appends of one event. */
-export const flightsPerCall = 1_000;
+/** Sagas that are under way at a time. */
+export const flightCallers = 1_000;
 
-/** Errors: what the SDK throws; a rejection throws too, because every flight is good. */
+/** Errors: what the SDK throws; a saga that is stuck throws too, because every flight can come back. */
 export async function importFlights(
   db: FlightsClient,
   all: readonly Flight[],
   onProgress: (flights: number) => void,
 ): Promise<FlightsImport> {
   const startedAt = performance.now();
-  const airports = airportsOf(all).length;
-  const there = count(await airportStates(db, all));
-  if (there.departures === all.length && there.arrivals === all.length) {
-    const tookMs = performance.now() - startedAt;
-    return { wasThere: true, flights: all.length, airports, imported: 0, known: 2 * all.length, tookMs };
+  const states = await airportStates(db, all);
+  const there = countOf(states);
+  const common = { flights: all.length, airports: states.length };
+  if (there.committed + there.compensated === all.length) {
+    return { ...common, ...there, wasThere: true, known: all.length, tookMs: performance.now() - startedAt };
   }
-  let imported = 0;
-  for (let from = 0; from < all.length; from += flightsPerCall) {
-    const items = all.slice(from, from + flightsPerCall).flatMap((flight, index) => flightEvents(flight, from + index));
-    const results = await db.appendMany(items);
-    for (const result of results) if (!committed(result).duplicate) imported++;
-    onProgress(Math.min(from + flightsPerCall, all.length));
-  }
+  let known = 0;
+  let committed = 0;
+  let compensated = 0;
+  let next = 0;
+  let done = 0;
+  const caller = async () => {
+    while (next < all.length) {
+      const index = next++;
+      const { id, input } = sagaOf(all[index]!, index);
+      const { resultType, duplicate } = await db.runSaga("flight", id, input);
+      if (resultType === "STUCK") throw new Error(`the saga ${id} is stuck: npx heddle sagas show ${id}`);
+      if (resultType === "COMMITTED") committed++;
+      else compensated++;
+      if (duplicate) known++;
+      if (++done % flightCallers === 0) onProgress(done);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(flightCallers, all.length) }, caller));
   const tookMs = performance.now() - startedAt;
-  return { wasThere: false, flights: all.length, airports, imported, known: 2 * all.length - imported, tookMs };
+  return { ...common, wasThere: false, committed, compensated, known, tookMs };
 }
 
 /** The state of every airport that the flights name. */
-export function airportStates(
-  db: FlightsClient,
-  all: readonly Flight[],
-): Promise<(readonly [entity: string, state: AirportState])[]> {
+export function airportStates(db: FlightsClient, all: readonly Flight[]): Promise<AirportStates> {
   return Promise.all(
     airportsOf(all).map(async (airport) => {
       const entity = db.entity(`airport/${airport}`);
@@ -65,12 +75,13 @@ function airportsOf(all: readonly Flight[]): string[] {
   return [...new Set(all.flatMap(({ origin, destination }) => [origin, destination]))];
 }
 
-function count(states: readonly (readonly [string, AirportState])[]): { departures: number; arrivals: number } {
-  let departures = 0;
-  let arrivals = 0;
-  for (const [, state] of states) {
-    departures += state.departures;
-    arrivals += state.arrivals;
+// A saga that is under way has departed and neither arrived nor come back, so it counts in neither.
+function countOf(states: AirportStates): { committed: number; compensated: number } {
+  let committed = 0;
+  let compensated = 0;
+  for (const [, { arrivals, cameBack }] of states) {
+    committed += arrivals;
+    compensated += cameBack;
   }
-  return { departures, arrivals };
+  return { committed, compensated };
 }

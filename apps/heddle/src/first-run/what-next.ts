@@ -16,11 +16,13 @@ export interface RunningNode {
   readonly domain: string;
   /** An airport that has many events. */
   readonly entity: string;
+  /** The id of a flight. */
+  readonly saga: string;
   /** The folder that the commands are to be run in. */
   readonly cwd: string;
 }
 
-export function whatNext({ url, data, domain, entity, cwd }: RunningNode): readonly NextStep[] {
+export function whatNext({ url, data, domain, entity, saga, cwd }: RunningNode): readonly NextStep[] {
   const atNode = url === defaultUrl ? "" : ` --url ${url}`;
   return [
     { title: "HTTP", command: `curl -s ${url.replace("heddle:", "http:")}/v1/entities/${entity}` },
@@ -35,6 +37,7 @@ export function whatNext({ url, data, domain, entity, cwd }: RunningNode): reado
       ].join("\n"),
     },
     { title: "CLI", command: `npx heddle history ${entity} 5${atNode}` },
+    { title: "A flight, step by step", command: `npx heddle sagas show ${saga}${atNode}` },
     {
       title: "Audit",
       command: `npx heddle audit --domain ${shellPath(domain, cwd)} --data ${shellPath(data, cwd)}`,

@@ -3,11 +3,12 @@ import { describe, expect, it } from "vitest";
 import { shellPath, whatNext } from "./what-next.ts";
 
 describe("what next", () => {
-  it("prints lines for HTTP, SDK, CLI and audit", () => {
+  it("prints lines for HTTP, SDK, CLI, a saga and audit", () => {
     const facts = {
       data: "/repo/data/flights",
       domain: "/repo/apps/examples/flights",
       entity: "airport/ORD",
+      saga: "flight-0",
       cwd: "/repo",
     };
     expect(whatNext({ ...facts, url: "heddle://127.0.0.1:9090" }).map(({ command }) => command)).toEqual([
@@ -20,6 +21,7 @@ describe("what next", () => {
         "'",
       ].join("\n"),
       "npx heddle history airport/ORD 5",
+      "npx heddle sagas show flight-0",
       "npx heddle audit --domain ./apps/examples/flights --data ./data/flights",
     ]);
     const [, , history] = whatNext({ ...facts, url: "heddle://127.0.0.1:9191" });

@@ -10,6 +10,7 @@ import { type EntryView, entryFlags } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import { type DetachedReader, erasedIdName, type SnapshotRecord } from "@heddle/partition/internal";
 import { decodeValue, encodeValue } from "@heddle/protocol/internal";
+import { isJournal, journalEntity, readJournal } from "@heddle/shard/internal";
 import type { AuditRule, ProblemList } from "./audit-problems.ts";
 import { chainAsHex, chainCheck } from "./entity-chain.ts";
 import type { EntityIndex } from "./entity-index.ts";
@@ -31,6 +32,7 @@ export class PartitionCheck {
   readonly #unreadable = new Set<string>();
   /** Append ids of erased entries that are not known by their digests, until the tombstone is reached. */
   readonly #idsOfErased = new Map<string, Difference[]>();
+  readonly #transactionIds = new Set<string>();
   /** Of the entry at hand. */
   #found: Difference[] = [];
 
@@ -59,6 +61,18 @@ export class PartitionCheck {
   /** Whether the node may still be at taking what stands before a tombstone out of the log and the partition. */
   isErasureUnderWay(entity: string, tombstone: number): boolean {
     return tombstone >= this.#covered || this.#underWay.has(entity);
+  }
+
+  /** An entry that belongs to no history. Of these, a transaction's decision may carry an id. */
+  onBeside(entry: EntryView): void {
+    if (!isJournal(entry) || sliceOfEntity(journalEntity, this.#slice.slices) !== this.#slice.slice) return;
+    const { id } = readJournal(entry);
+    if (id === "") return;
+    this.#transactionIds.add(id);
+    const { position } = entry;
+    if (position >= this.#covered || this.#reader.appendIdPosition(journalEntity, id) === position) return;
+    const found = `no position of the transaction ${JSON.stringify(id)}, or another one`;
+    this.#problems.add("partition/append-id", { position, found, wanted: `position ${position}` });
   }
 
   /** An entry that was just folded: `entity` stands behind it. `appendId` is its name in the partition, or "". */
@@ -292,6 +306,7 @@ export class PartitionCheck {
     }
     for (const { entity, id, position } of this.#reader.appendIds()) {
       if (position >= logEnd || sliceOfEntity(entity, slices) !== slice) continue;
+      if (entity === journalEntity && this.#transactionIds.has(id)) continue;
       const refolded = entities.get(entity);
       if (refolded?.ids?.has(id) === true || refolded?.erasedIds?.has(id) === true) continue;
       const found = `the id ${JSON.stringify(id)}`;

@@ -14,6 +14,8 @@ export const auditRules = {
     "before an entity's last tombstone there are erased entries only, zeros to their ends, and none after it (P6)",
   "entity/chain":
     "the hash chain over an entity's entries is what the partition keeps of it: none was altered or moved",
+  "saga/steps":
+    "the steps that a saga's record has as done are in their entities' histories under its ids, and no others; so are compensations",
   "session/call-once": "a call of a client session took effect once (P4)",
   "domain/known": "the domain module has every aggregate, event type and schema version that is stored",
   "domain/upcast": "every payload of an older schema version can be brought to the newest",

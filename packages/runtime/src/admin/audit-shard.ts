@@ -9,7 +9,7 @@ import { type AuditSliceOptions, auditSlice, type RefusedPayloads, type SliceAud
 import { wholeShard } from "./entity-slices.ts";
 import { TypeCounts } from "./type-counts.ts";
 
-export interface ShardAudit extends Omit<SliceAudit, "typeCounts"> {
+export interface ShardAudit extends Omit<SliceAudit, "typeCounts" | "sagas"> {
   readonly shard: number;
   /** Whether the partition's catalogue was held against the log's events. */
   readonly catalogue: "compared" | "unknown";

@@ -15,6 +15,7 @@ import { openPartitionReadOnly, type TypeCount } from "@heddle/partition/interna
 import { partitionFolderOf } from "../data-folder.ts";
 import { PartitionCheck } from "./audit-partition.ts";
 import { type AuditProblem, ProblemList } from "./audit-problems.ts";
+import type { SliceSagas } from "./audit-sagas.ts";
 import type { Slice } from "./entity-slices.ts";
 import { openLogReader } from "./existing-folder.ts";
 import { scanInSlices } from "./scan-slices.ts";
@@ -42,7 +43,7 @@ export interface RefusedPayloads {
 
 export interface SliceAudit {
   readonly entities: number;
-  /** Pairs of entity and aggregate that have events. */
+  /** Pairs of entity and aggregate that have events. Heddle's own entities count in neither. */
   readonly aggregates: number;
   /** Entities whose last event is a tombstone. */
   readonly erased: number;
@@ -58,6 +59,7 @@ export interface SliceAudit {
   readonly problems: readonly AuditProblem[];
   readonly problemTotal: number;
   readonly refused: readonly RefusedPayloads[];
+  readonly sagas: SliceSagas;
   /** Event types of which some stored payload fits its schema, as `Aggregate.Type`. */
   readonly taken: readonly string[];
   /** Of the events up to `countedTo`; undefined where erasures, or damage, leave nothing to compare them with. */
@@ -109,6 +111,7 @@ async function refold(
     logBytes = log.end;
     scan = await scanInSlices(log, {
       onEntry: (entry) => refolder.onEntry(entry),
+      onBeside: (entry) => refolder.onBeside(entry),
       onRecord: (position, length) => {
         check?.onRecordEnd(position + length);
         movedBytes += length;
@@ -140,6 +143,7 @@ async function refold(
     partition: check === undefined ? (partition as "absent" | "unreadable") : "compared",
     problems: problems.kept,
     problemTotal: problems.total,
+    sagas: refolder.sagas(),
     ...refolder.types(),
     typeCounts: scan === undefined ? undefined : refolder.typeCounts(),
   };

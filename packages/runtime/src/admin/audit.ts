@@ -2,6 +2,7 @@
 //
 // Reads only. May run beside the node that has the folder open: see audit-slice.ts.
 import type { AuditProblem } from "./audit-problems.ts";
+import { judgeSagas, type SagaCounts } from "./audit-sagas.ts";
 import { type Catalogue, joinSlices, readCatalogue, type ShardAudit } from "./audit-shard.ts";
 import type { SliceAudit } from "./audit-slice.ts";
 import { slicesOf } from "./entity-slices.ts";
@@ -23,12 +24,13 @@ export interface AuditReport {
   readonly context: string;
   readonly shards: number;
   readonly entities: number;
-  /** Pairs of entity and aggregate that have events. */
+  /** Pairs of entity and aggregate that have events. Heddle's own entities count in neither. */
   readonly aggregates: number;
   readonly entries: number;
   readonly events: number;
   /** Entities that were erased and have no new life. */
   readonly erased: number;
+  readonly sagas: SagaCounts;
   readonly logBytes: number;
   /** The first of each shard, in the order of the shards and of their logs. */
   readonly problems: readonly AuditProblem[];
@@ -60,8 +62,14 @@ export async function auditFolder(options: AuditOptions): Promise<AuditReport> {
     return joinSlices(shard, audits.slice(taken - slices, taken), catalogue, problemsMax);
   });
   const { problems, total, notes } = judgeRefused(shards);
+  const sagas = await judgeSagas(
+    data,
+    shardCount,
+    audits.map((slice) => slice.sagas),
+    problemsMax,
+  );
   const sum = (pick: (shard: ShardAudit) => number) => shards.reduce((all, shard) => all + pick(shard), 0);
-  const problemTotal = total + sum((shard) => shard.problemTotal);
+  const problemTotal = total + sagas.total + sum((shard) => shard.problemTotal);
   return {
     ok: problemTotal === 0,
     context,
@@ -71,11 +79,21 @@ export async function auditFolder(options: AuditOptions): Promise<AuditReport> {
     entries: sum((shard) => shard.entries),
     events: sum((shard) => shard.events),
     erased: sum((shard) => shard.erased),
+    sagas: countSagas(audits),
     logBytes: sum((shard) => shard.logBytes),
-    problems: [...shards.flatMap((shard) => shard.problems), ...problems].slice(0, problemsMax),
+    problems: [...shards.flatMap((shard) => shard.problems), ...problems, ...sagas.problems].slice(0, problemsMax),
     problemTotal,
     notes: [...shards.flatMap(notesOf), ...notes],
     tookMs: performance.now() - startedAt,
+  };
+}
+
+function countSagas(slices: readonly SliceAudit[]): SagaCounts {
+  const sum = (pick: (sagas: SagaCounts) => number) => slices.reduce((all, { sagas }) => all + pick(sagas), 0);
+  return {
+    ended: sum(({ ended }) => ended),
+    unfinished: sum(({ unfinished }) => unfinished),
+    stuck: sum(({ stuck }) => stuck),
   };
 }
 

@@ -14,23 +14,25 @@ import {
   nodeDisk,
   recordHeaderBytes,
 } from "@heddle/event-log/internal";
-import { parseEntityId, shardOf, systemClock, systemRandom } from "@heddle/kernel";
+import { parseAnyEntityId, shardOf, systemClock, systemKinds, systemRandom } from "@heddle/kernel";
 import { type CheckpointWriter, openPartition, type Partition } from "@heddle/partition/internal";
 import {
   newAppendView,
   readAppendBody,
   readU32,
+  stepStates,
   TextCache,
   writeAppendBody,
   writeU32,
 } from "@heddle/protocol/internal";
 import { logFolderOf, openDataFolder, partitionFolderOf } from "../data-folder.ts";
+import { systemAggregates } from "../load-domain.ts";
 import { rebuildShard } from "./rebuild-shard.ts";
 import shopContext from "./shop.spec-support.ts";
 
 export const shop = fileURLToPath(new URL("./shop.spec-support.ts", import.meta.url));
 
-export const shopDomain = compileContext(shopContext);
+export const shopDomain = compileContext(shopContext, "the shop", systemAggregates);
 
 export interface CraftedAppend {
   readonly entity: string;
@@ -75,6 +77,37 @@ export const tombstone = (entity: string, more: Partial<CraftedAppend> = {}): Cr
   flags: entryFlags.tombstone,
   ...more,
 });
+
+/**
+ * A saga's record: that it began, and what came of it by its steps: [place in `stepStates`, …]. `end` is an event of a saga's
+ * own aggregate.
+ */
+export function sagaRecord(
+  saga: string,
+  end: "Committed" | "Compensated" | "Stuck" | "StepsSettled" | undefined,
+  steps: readonly (readonly [entity: string, state: (typeof stepStates)[number], code?: string])[],
+): CraftedAppend {
+  const outcomes = steps.map(([, state, code]) => {
+    return [stepStates.indexOf(state), null, null, code === undefined ? null : [code, "", {}]];
+  });
+  const began = {
+    at: 1_000,
+    deadline: 2_000,
+    stepTimeoutMs: 100,
+    name: "",
+    fingerprint: 1,
+    entities: steps.map(([entity]) => entity),
+    steps: new Uint8Array(),
+  };
+  return {
+    entity: `${systemKinds.saga}/${saga}`,
+    aggregate: systemKinds.saga,
+    events: [
+      { type: "Started", payload: began },
+      ...(end === undefined ? [] : [{ type: end, payload: { at: 1_500, why: null, outcomes } }]),
+    ],
+  };
+}
 
 /** What `entity.restore()` begins with; copies of events follow. */
 export const restored = (entity: string, seq: number): CraftedAppend => ({
@@ -141,7 +174,7 @@ class Writer {
 
   async write(append: CraftedAppend): Promise<void> {
     const { entity, aggregate = "Stock", events, id } = append;
-    const log = this.#logs[append.shard ?? shardOf(parseEntityId(entity), this.#logs.length)]!;
+    const log = this.#logs[append.shard ?? shardOf(parseAnyEntityId(entity), this.#logs.length)]!;
     const firstSeq = append.firstSeq ?? (this.#seqs.get(entity) ?? 0) + 1;
     this.#seqs.set(entity, firstSeq + events.length - 1);
     const request = new Uint8Array(1 << 16);

@@ -51,6 +51,7 @@ export async function rebuildShard(
     const { end } = await scanInSlices(log, {
       sliceBytes: options.checkpointBytes ?? defaultCheckpointBytes,
       onEntry: (entry) => rebuild.onEntry(entry),
+      onBeside: (entry) => rebuild.onBeside(entry),
       onRecord: (_, length) => moved(length),
       afterSlice: (covering) => rebuild.checkpoint(covering),
     });

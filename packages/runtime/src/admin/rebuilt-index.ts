@@ -14,7 +14,17 @@ import {
   type Partition,
   type SnapshotRecord,
 } from "@heddle/partition/internal";
-import { EntryDecoder, encodeState, initialStates, SessionWindow } from "@heddle/shard/internal";
+import {
+  EntryDecoder,
+  encodeState,
+  initialStates,
+  isJournal,
+  journalEntity,
+  OpenTransactions,
+  readJournal,
+  SessionWindow,
+} from "@heddle/shard/internal";
+import { systemAlarms } from "../load-domain.ts";
 import { chainAfter, chainCheck, noChain } from "./entity-chain.ts";
 import type { RebuiltShard } from "./rebuild-shard.ts";
 import { sessionSilenceMsMax } from "./session-calls.ts";
@@ -42,6 +52,8 @@ interface RebuiltEntity {
   erasing: number;
   /** Snapshots that the last checkpoint wrote. */
   snapshots: number;
+  /** When it wants to be woken, as the last checkpoint wrote it. */
+  alarm: number | undefined;
 }
 
 export class RebuiltIndex {
@@ -52,6 +64,7 @@ export class RebuiltIndex {
   readonly #entities = new Map<string, RebuiltEntity>();
   readonly #sessions = new Map<number, SessionWindow>();
   readonly #counts = new TypeCounts();
+  readonly #transactions = new OpenTransactions({ pending: [], decided: [] });
   readonly #unfolded: { entity: string; problem: string }[] = [];
   #changed = new Set<RebuiltEntity>();
   #ids: { entity: string; id: string; position: number }[] = [];
@@ -62,10 +75,21 @@ export class RebuiltIndex {
   constructor(domain: CompiledContext, partition: Partition) {
     this.#domain = domain;
     this.#partition = partition;
-    this.#nothingFolded = domain.aggregateNames.map(() => 0);
+    this.#nothingFolded = Array.from(domain.aggregates, () => 0);
+  }
+
+  /** An entry that belongs to no history. */
+  onBeside(entry: EntryView): void {
+    this.#transactions.take(entry);
+    if (!isJournal(entry)) return;
+    this.#newestMs = Math.max(this.#newestMs, entry.time);
+    this.#addCall(entry);
+    const { id } = readJournal(entry);
+    if (id !== "") this.#ids.push({ entity: journalEntity, id, position: entry.position });
   }
 
   onEntry(entry: EntryView): void {
+    this.#transactions.take(entry);
     const view = this.#decoder.open(entry);
     const entity = this.#entity(view.entity);
     entity.seq = entry.firstSeq + entry.eventCount - 1;
@@ -93,6 +117,7 @@ export class RebuiltIndex {
     for (const { entity, id, position } of this.#ids) writer.putAppendId(entity, id, position);
     this.#appendIds += this.#ids.length;
     this.#putSessions(writer);
+    writer.putOpenTransactions(this.#transactions.records());
     for (const { aggregate, type, schemaVersion, count } of this.#counts.rows()) {
       writer.putTypeCount(aggregate, type, schemaVersion, count);
     }
@@ -130,6 +155,7 @@ export class RebuiltIndex {
         hasPayloads: false,
         erasing: 0,
         snapshots: 0,
+        alarm: undefined,
       };
       this.#entities.set(id, entity);
     }
@@ -164,10 +190,19 @@ export class RebuiltIndex {
     const snapshots = this.#snapshotsOf(entity);
     if (entity.forgetting !== undefined) writer.forgetHistory(entity.id, entity.forgetting);
     if (entity.erasing > 0) writer.putErasure(entity.id, entity.erasing, "count");
-    writer.putEntity(entity.id, entity, Float64Array.from(entity.extents), snapshots);
+    const alarmBefore = entity.alarm;
+    entity.alarm = this.#alarmOf(entity);
+    writer.putEntity(entity.id, entity, Float64Array.from(entity.extents), snapshots, alarmBefore);
     entity.extents = [];
     entity.forgetting = undefined;
     entity.snapshots = snapshots.length;
+  }
+
+  #alarmOf({ id, states }: RebuiltEntity): number | undefined {
+    if (states === undefined || !isSystemEntity(id)) return undefined;
+    const source = systemAlarms.get(id.slice(0, id.indexOf("/")));
+    const aggregate = source && this.#domain.aggregates.get(source.aggregate);
+    return aggregate && source.alarmOf(states[aggregate.index]);
   }
 
   // Session 0 is nobody's: calls that no client numbered.

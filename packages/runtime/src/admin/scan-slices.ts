@@ -2,14 +2,17 @@
 //
 // A scan is one synchronous pass. Cut into pieces at the ends of records, it lets the thread's other work run in
 // between: LMDB moves on to its newest state and gives pages free that a long read would keep alive.
-import type { EntryView, LogReader, ScanResult } from "@heddle/event-log/internal";
+import { besideFlags, type EntryView, type LogReader, type ScanResult } from "@heddle/event-log/internal";
 
 /** Log read in one turn: some tens of milliseconds of a refold. */
 const sliceBytesDefault = 8 << 20;
 
 export interface SliceOptions {
   readonly sliceBytes?: number;
+  /** Called for each entry of a history. */
   readonly onEntry: (entry: EntryView) => void;
+  /** Called for those that belong to no history: what transactions under way have written, and what shards note of them. */
+  readonly onBeside?: (entry: EntryView) => void;
   readonly onRecord?: (position: number, length: number) => void;
   /** Called after each slice, with the end of its last record. */
   readonly afterSlice?: (end: number) => void | Promise<void>;
@@ -18,11 +21,15 @@ export interface SliceOptions {
 /** Visits a log from its start. Errors: `LOG_DAMAGED`, after what stands before the damage was visited. */
 export async function scanInSlices(log: LogReader, options: SliceOptions): Promise<ScanResult> {
   const bytesMax = options.sliceBytes ?? sliceBytesDefault;
+  const visit = (entry: EntryView): void => {
+    if ((entry.flags & besideFlags) === 0) options.onEntry(entry);
+    else options.onBeside?.(entry);
+  };
   let records = 0;
   let lastRecord: number | undefined;
   for (let from = 0; ; ) {
     const slice = { bytes: 0, end: from };
-    const result = scanOrStop(log, from, options.onEntry, (position, length) => {
+    const result = scanOrStop(log, from, visit, (position, length) => {
       options.onRecord?.(position, length);
       records++;
       lastRecord = position;

@@ -12,17 +12,19 @@ import {
   type LogReader,
   resetFlags,
 } from "@heddle/event-log/internal";
-import { type EntityId, entityIdProblem, isHeddleError, shardOf } from "@heddle/kernel";
+import { type EntityId, isHeddleError, isSystemEntity, parseAnyEntityId, shardOf, systemKinds } from "@heddle/kernel";
 import { erasedIdName, erasedIdNameOfDigest, type TypeCount } from "@heddle/partition/internal";
-import { readU16 } from "@heddle/protocol/internal";
+import { readU16, systemAggregate } from "@heddle/protocol/internal";
+import type { SagaFacts } from "@heddle/saga/internal";
 import { EntryDecoder } from "@heddle/shard/internal";
 import type { PartitionCheck } from "./audit-partition.ts";
 import type { AuditProblem, AuditRule, ProblemList } from "./audit-problems.ts";
+import { SagaSlice, type SliceSagas } from "./audit-sagas.ts";
 import type { AuditSliceOptions, RefusedPayloads, SliceAudit } from "./audit-slice.ts";
 import { chainAfter, noChain } from "./entity-chain.ts";
 import { EntityIndex, ofAnotherSlice } from "./entity-index.ts";
 import { openLogReader } from "./existing-folder.ts";
-import { Refold, type RefoldFault, type RefoldListener, type RefusedPayload } from "./refold.ts";
+import { Refold, type RefoldFault, type RefoldListener, type RefusedPayload, unfoldable } from "./refold.ts";
 import { type Place, RefoldedEntity } from "./refolded-entity.ts";
 import { SessionCalls } from "./session-calls.ts";
 import { TypeCounts } from "./type-counts.ts";
@@ -37,6 +39,7 @@ export class SliceRefold implements RefoldListener {
   readonly #refold: Refold;
   readonly #refused = new Map<string, { count: number; readonly problems: AuditProblem[] }>();
   readonly #counts = new TypeCounts();
+  readonly #sagas = new SagaSlice();
   readonly #pending: Set<string>;
   #countsHold = true;
   #entries = 0;
@@ -56,20 +59,32 @@ export class SliceRefold implements RefoldListener {
   }
 
   counts(): Pick<SliceAudit, "entities" | "aggregates" | "erased" | "pendingErasures" | "entries" | "events"> {
+    let entities = 0;
     let aggregates = 0;
     let erased = 0;
-    for (const { states, baseSeq, seq } of this.entities) {
+    for (const { id, states, baseSeq, seq } of this.entities) {
+      if (isSystemEntity(id)) continue;
+      entities++;
       if (baseSeq === seq) erased++;
       for (const state of states) if (state !== undefined) aggregates++;
     }
     return {
-      entities: this.entities.size,
+      entities,
       aggregates,
       erased,
       pendingErasures: this.#pending.size,
       entries: this.#entries,
       events: this.#events,
     };
+  }
+
+  sagas(): SliceSagas {
+    const index = this.#options.domain.aggregates.get(systemKinds.saga)?.index;
+    for (const { id, states } of index === undefined ? [] : this.entities) {
+      const state = id.startsWith(sagaPrefix) ? states[index!] : undefined;
+      if (state !== undefined && state !== unfoldable) this.#sagas.onSaga(id, state as SagaFacts);
+    }
+    return this.#sagas.result();
   }
 
   types(): { refused: RefusedPayloads[]; taken: string[] } {
@@ -83,6 +98,14 @@ export class SliceRefold implements RefoldListener {
 
   typeCounts(): readonly TypeCount[] | undefined {
     return this.#countsHold ? [...this.#counts.rows()] : undefined;
+  }
+
+  /** An entry that belongs to no history. Of these, a transaction's decision is a call of some session. */
+  onBeside(entry: EntryView): void {
+    const { slice, slices } = this.#options;
+    const isCall = (entry.flags & entryFlags.journal) !== 0 && entry.session !== 0;
+    if (isCall && entry.session % slices === slice) this.#checkCall(entry);
+    this.#partition?.onBeside(entry);
   }
 
   onEntry(entry: EntryView): void {
@@ -103,6 +126,7 @@ export class SliceRefold implements RefoldListener {
     const entity = known ?? this.entities.take(id);
     this.#checkPlace(entity, entry);
     const appendId = this.#addId(entity, entry, isErased);
+    if (appendId !== "") this.#sagas.onId(id, appendId, isErased);
     this.#checkErasure(entity, entry, isErased);
     entity.chain = isErased || entity.chain === undefined ? undefined : chainAfter(entity.chain, entry);
     this.#refold.apply(entity, entry, this.#decoder);
@@ -158,7 +182,7 @@ export class SliceRefold implements RefoldListener {
       }
       const offset = view.payloadsFrom - entry.bodyFrom;
       if (offset !== entry.payloadsOffset) say(`payloads at offset ${entry.payloadsOffset}`, `offset ${offset}`);
-      if (view.aggregate.startsWith("$") !== ((entry.flags & resetFlags) !== 0)) {
+      if ((view.aggregate === systemAggregate) !== ((entry.flags & resetFlags) !== 0)) {
         say(
           `the aggregate ${view.aggregate} in an entry with flags ${entry.flags}`,
           "system events in entries of theirs",
@@ -190,7 +214,7 @@ export class SliceRefold implements RefoldListener {
 
   #begin(id: string): RefoldedEntity {
     const { shard, shardCount } = this.#options;
-    const idProblem = entityIdProblem(id);
+    const idProblem = anyEntityIdProblem(id);
     if (idProblem !== undefined) {
       this.#say("log/entry-whole", 1, `the entity id ${JSON.stringify(id)}: ${idProblem}`, "kind/name");
     }
@@ -291,5 +315,17 @@ export class SliceRefold implements RefoldListener {
 
   #say(rule: AuditRule, seq: number, found: string, wanted: string): void {
     this.#problems.add(rule, { entity: this.#id, seq, position: this.#position, found, wanted });
+  }
+}
+
+const sagaPrefix = `${systemKinds.saga}/`;
+
+function anyEntityIdProblem(id: string): string | undefined {
+  try {
+    parseAnyEntityId(id);
+    return undefined;
+  } catch (error) {
+    if (isHeddleError(error, "INVALID_ENTITY_ID")) return error.facts.problem;
+    throw error;
   }
 }

@@ -42,7 +42,11 @@ export async function checkLog({ data, receipt, leftovers, onBytes }: LogCheckOp
       onBytes?.(end - told);
       told = end;
     };
-    await scanInSlices(log, { onEntry: (entry) => check.look(entry), afterSlice });
+    await scanInSlices(log, {
+      onEntry: (entry) => check.look(entry),
+      onBeside: (entry) => check.lookBeside(entry),
+      afterSlice,
+    });
     check.finish(folder);
     return check.entries;
   } finally {
@@ -78,6 +82,13 @@ class EntryChecks {
       this.#lookAtSequence(entry);
       this.#lookAtBytes(entry);
     }
+  }
+
+  /** What transactions had prepared for the entity goes with it, whether it came to anything or not. */
+  lookBeside(entry: EntryView): void {
+    if (!this.#isOurs(entry) || entry.position > this.#receipt.position) return;
+    this.entries++;
+    this.#lookAtBytes(entry);
   }
 
   finish(folder: string): void {

@@ -6,7 +6,23 @@ import { request as httpRequest, type IncomingHttpHeaders, type OutgoingHttpHead
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { text as textOf } from "node:stream/consumers";
 import type { HeddleError } from "@heddle/kernel";
-import type { AppendResult, EntityPage, ErasureReceipt, ListQuery, Receipt, StoredType } from "@heddle/protocol";
+import type {
+  AppendResult,
+  EntityPage,
+  ErasureReceipt,
+  ListQuery,
+  Receipt,
+  ReminderPage,
+  ReminderQuery,
+  ReminderReceipt,
+  ReminderRecord,
+  SagaPage,
+  SagaQuery,
+  SagaRecord,
+  SagaResult,
+  StoredType,
+  TransactionRejection,
+} from "@heddle/protocol";
 import {
   type AppendFields,
   type GetAtFields,
@@ -14,8 +30,12 @@ import {
   type ImportFields,
   type ListFields,
   listPage,
+  type SagaFields,
+  type TransactFields,
   type WireEvent,
   type WireListed,
+  type WireOperationResult,
+  type WireTransaction,
 } from "@heddle/protocol/internal";
 import { pino } from "pino";
 import type { Gateway, StateAtSeq } from "./gateway.ts";
@@ -26,6 +46,7 @@ import { openApiDocument } from "./openapi.ts";
 export const facts: NodeFacts = {
   context: {
     name: "bank",
+    sagas: [{ name: "transfer" }],
     aggregates: [
       {
         name: "Account",
@@ -67,6 +88,41 @@ export function erasure(given: Partial<ErasureReceipt> = {}): ErasureReceipt {
   return { ...fields, complete: true, ...given };
 }
 
+const refused = {
+  entity: "account/bob",
+  state: "refused",
+  problem: { code: "COMMAND_REJECTED", message: "Deposit was rejected: FROZEN", facts: { reason: "FROZEN" } },
+} as const;
+
+export function sagaResult(): SagaResult {
+  const undone = {
+    entity: "account/alice",
+    state: "compensated",
+    receipt: receipt(),
+    compensation: receipt(),
+  } as const;
+  return { resultType: "COMPENSATED", saga: "transfer-001", steps: [undone, refused], duplicate: false };
+}
+
+export function sagaRecord(): SagaRecord {
+  const credited = { aggregate: "Account", events: [{ type: "Credited", payload: { amount: 5 } }] };
+  const deposit = { aggregate: "Account", command: "Deposit", input: { amount: 5 } };
+  const startedAt = 1_764_000_000_000;
+  return {
+    saga: "transfer-001",
+    state: "STUCK",
+    name: "transfer",
+    startedAt,
+    deadline: startedAt + 30_000,
+    endedAt: startedAt + 20,
+    steps: [
+      { entity: "account/alice", state: "stuck", receipt: receipt(), forward: deposit, back: credited, stage: 0 },
+      { ...refused, forward: deposit, back: null, stage: 1 },
+    ],
+    interventions: [{ action: "retry", reason: "open again", by: "ann", time: startedAt + 60_000 }],
+  };
+}
+
 /** Answers from what it was given; counts and keeps what it was asked. */
 export class FakeGateway implements Gateway {
   readonly appends: AppendFields[] = [];
@@ -81,6 +137,18 @@ export class FakeGateway implements Gateway {
   onRestore: () => Promise<AppendResult> = async () => receipt({ firstSeq: 8, seq: 10, count: 3 });
   onDelete: () => Promise<ErasureReceipt> = async () => erasure();
   onImport: (fields: ImportFields) => Promise<AppendResult> = async () => receipt();
+  onSaga: () => Promise<SagaResult> = async () => sagaResult();
+  onSagaShow: () => Promise<SagaRecord> = async () => sagaRecord();
+  onSagaOperate: () => Promise<void> = async () => {};
+  onTransact: (fields: TransactFields) => Promise<WireTransaction | TransactionRejection> = async (fields) => ({
+    results: fields.operations.map(({ kind }): WireOperationResult => {
+      return kind === "read" ? [7, { balance: 5 }] : [7, 7, 1, 1, 4096, 1_764_000_000_000];
+    }),
+    duplicate: false,
+  });
+  onRemind: () => Promise<ReminderReceipt> = async () => ({ ok: true, name: "monthly", due: 1_764_000_000_000 });
+  onCancelReminder: () => Promise<void> = async () => {};
+  entityReminders: readonly ReminderRecord[] = [];
   /** Ids, in order. */
   entities: readonly string[] = [];
   onHistory: (fields: HistoryFields) => Promise<readonly WireEvent[]> = async (fields) => this.#page(fields);
@@ -139,6 +207,53 @@ export class FakeGateway implements Gateway {
   async types(): Promise<readonly StoredType[]> {
     this.calls.push({ name: "types", fields: {} });
     return [{ aggregate: "Account", type: "Credited", schemaVersion: 2, count: 600 }];
+  }
+
+  saga(fields: SagaFields): Promise<SagaResult> {
+    this.calls.push({ name: "saga", fields });
+    return this.onSaga();
+  }
+
+  sagaShow(fields: unknown): Promise<SagaRecord> {
+    this.calls.push({ name: "sagaShow", fields });
+    return this.onSagaShow();
+  }
+
+  async sagaList(query: SagaQuery): Promise<SagaPage> {
+    this.calls.push({ name: "sagaList", fields: query });
+    const lines = [{ saga: "transfer-001", state: "STUCK", name: "transfer", startedAt: 1_764_000_000_000 }] as const;
+    return Object.assign([...lines], { cursor: undefined });
+  }
+
+  async sagaOperate(fields: unknown): Promise<void> {
+    this.calls.push({ name: "sagaOperate", fields });
+    await this.onSagaOperate();
+  }
+
+  transact(fields: TransactFields): Promise<WireTransaction | TransactionRejection> {
+    this.calls.push({ name: "transact", fields });
+    return this.onTransact(fields);
+  }
+
+  remind(fields: unknown): Promise<ReminderReceipt> {
+    this.calls.push({ name: "remind", fields });
+    return this.onRemind();
+  }
+
+  async cancelReminder(fields: unknown): Promise<void> {
+    this.calls.push({ name: "cancelReminder", fields });
+    await this.onCancelReminder();
+  }
+
+  async reminders(fields: unknown): Promise<readonly ReminderRecord[]> {
+    this.calls.push({ name: "reminders", fields });
+    return this.entityReminders;
+  }
+
+  async reminderList(query: ReminderQuery): Promise<ReminderPage> {
+    this.calls.push({ name: "reminderList", fields: query });
+    const lines = [{ entity: "account/alice", due: 1_764_000_000_000, name: "monthly", pending: 2 }];
+    return Object.assign(lines, { cursor: "1764000000000:account/alice" });
   }
 
   #listed({ prefix, after, limit }: ListFields): WireListed[] {
@@ -200,6 +315,15 @@ export class Rig implements AsyncDisposable {
         import: (fields) => rig.gateway.import(fields),
         list: (fields) => rig.gateway.list(fields),
         types: () => rig.gateway.types(),
+        saga: (fields) => rig.gateway.saga(fields),
+        sagaShow: (fields) => rig.gateway.sagaShow(fields),
+        sagaList: (query) => rig.gateway.sagaList(query),
+        sagaOperate: (fields) => rig.gateway.sagaOperate(fields),
+        remind: (fields) => rig.gateway.remind(fields),
+        cancelReminder: (fields) => rig.gateway.cancelReminder(fields),
+        reminders: (fields) => rig.gateway.reminders(fields),
+        reminderList: (query) => rig.gateway.reminderList(query),
+        transact: (fields) => rig.gateway.transact(fields),
       },
       facts,
       readiness: () => ({ ready: true, shards: [{ shard: 0, state: "running" }] }),
@@ -338,6 +462,19 @@ export const nodeMetrics: NodeMetrics = {
         logBytes: 1_048_576,
         checkpoint: { position: 65_536, ageMs: 2_500 },
         partitionReads: 12,
+        sagas: {
+          running: 3,
+          compensating: 2,
+          stuck: 1,
+          oldestUnfinishedMs: 61_500,
+          started: 90,
+          committed: 70,
+          compensated: 13,
+          becameStuck: 4,
+          stepRetries: 21,
+        },
+        transactions: { committed: 44, refused: 5, aborted: 6, holds: 8, waiters: 14, pending: 15 },
+        reminders: { pending: 1_000, due: 17, delivered: 640, refused: 16, missed: 18, retries: 19, lagMs: 1_250 },
         eventLoopDelay: delay,
       },
     },

@@ -29,6 +29,13 @@ describe("entity ids in URLs", () => {
     spelling("/v1/entities/file/a%2Fhistory", "/v1/entities/file/a%2Fhistory");
   });
 
+  it("take what stands behind reminders for the name of one", () => {
+    spelling("/v1/entities/file/a/b/reminders", "/v1/entities/file/a%2Fb/reminders");
+    spelling("/v1/entities/file/a/b/reminders/x", "/v1/entities/file/a%2Fb/reminders/x");
+    spelling("/v1/entities/file/a/reminders/history?x", "/v1/entities/file/a/reminders/history?x");
+    spelling("/v1/entities/file/reminders/x", "/v1/entities/file/reminders%2Fx");
+  });
+
   it("leave empty segments to match no route, so that a slash too many names no other entity", () => {
     for (const url of ["/v1/entities/account/alice/", "/v1/entities/account//alice", "/v1/entities//a/b"]) {
       spelling(url, url);

@@ -2,17 +2,38 @@
 //
 // Implemented and filled in by the node; a test puts a fake behind the same port.
 import type { HeddleError } from "@heddle/kernel";
-import type { AppendResult, EntityPage, ErasureReceipt, ListQuery, StoredType } from "@heddle/protocol";
+import type {
+  AppendResult,
+  EntityPage,
+  ErasureReceipt,
+  ListQuery,
+  ReminderPage,
+  ReminderQuery,
+  ReminderReceipt,
+  ReminderRecord,
+  SagaPage,
+  SagaQuery,
+  SagaRecord,
+  SagaResult,
+  StoredType,
+  TransactionRejection,
+} from "@heddle/protocol";
 import type {
   AppendFields,
+  CancelReminderFields,
   DeleteFields,
   ExecuteFields,
   GetAtFields,
   GetFields,
   HistoryFields,
   ImportFields,
+  RemindFields,
   RestoreFields,
+  SagaFields,
+  SagaOperateFields,
+  TransactFields,
   WireEvent,
+  WireTransaction,
 } from "@heddle/protocol/internal";
 
 /** The way to the shards inside the process. Operating errors reject with `HeddleError`; rejections are values. */
@@ -34,6 +55,22 @@ export interface Gateway {
   list(query: ListQuery): Promise<EntityPage>;
   /** Stored events of all shards by aggregate, type and schema version, in this order. */
   types(): Promise<readonly StoredType[]>;
+  /** Several entities, at one moment: all of it or nothing. */
+  transact(fields: TransactFields): Promise<WireTransaction | TransactionRejection>;
+  /** Resolves when the saga has come to a result. */
+  saga(fields: SagaFields): Promise<SagaResult>;
+  sagaShow(fields: { readonly entity: string }): Promise<SagaRecord>;
+  /** Of all shards. */
+  sagaList(query: SagaQuery): Promise<SagaPage>;
+  /** Resolves when the operation is recorded. */
+  sagaOperate(fields: SagaOperateFields): Promise<void>;
+  /** In place of a reminder of the same name. */
+  remind(fields: RemindFields): Promise<ReminderReceipt>;
+  cancelReminder(fields: CancelReminderFields): Promise<void>;
+  /** Of one entity. */
+  reminders(fields: { readonly entity: string }): Promise<readonly ReminderRecord[]>;
+  /** Of all shards, by their time. */
+  reminderList(query: ReminderQuery): Promise<ReminderPage>;
 }
 
 export interface StateAtSeq {
@@ -53,6 +90,7 @@ export interface NodeFacts {
 export interface CompiledContextInfo {
   readonly name: string;
   readonly aggregates: readonly AggregateInfo[];
+  readonly sagas: readonly { readonly name: string }[];
 }
 
 export interface AggregateInfo {

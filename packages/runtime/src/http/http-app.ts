@@ -1,5 +1,5 @@
 // The HTTP application: the routes of the node itself, what every request has in common, and how errors are answered.
-// The routes of entities: entity-routes.ts and life-routes.ts.
+// The other routes: entity-routes.ts, life-routes.ts, reminder-routes.ts, saga-routes.ts, transaction-routes.ts.
 //
 // Knows nothing of sockets; http-door.ts brings the connections. Fastify routes and writes the answers; bodies are read,
 // parsed and checked by this folder's own code, so that there is one way in for all of them and every error is typed.
@@ -26,7 +26,10 @@ import { jsonText } from "./json-text.ts";
 import { addLifeRoutes } from "./life-routes.ts";
 import { metricsContentType } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
+import { addReminderRoutes } from "./reminder-routes.ts";
+import { addSagaRoutes } from "./saga-routes.ts";
 import { send, sendValue } from "./sending.ts";
+import { addTransactionRoutes } from "./transaction-routes.ts";
 
 export interface HttpAppOptions {
   readonly gateway: Gateway;
@@ -77,6 +80,9 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   app.setNotFoundHandler((request, reply) => sendNoRoute(routes, request, reply));
   addEntityRoutes(app, options);
   addLifeRoutes(app, options);
+  addSagaRoutes(app, options);
+  addReminderRoutes(app, options);
+  addTransactionRoutes(app, options);
   addNodeRoutes(app, options);
   await app.ready();
   return { app, routes };
@@ -95,7 +101,7 @@ function addNodeRoutes(app: FastifyInstance, { facts, readiness, metricsText }: 
     }),
   );
   app.get("/v1/context", (_request, reply) =>
-    sendValue(reply, { ...about, context: context.name, aggregates: context.aggregates }),
+    sendValue(reply, { ...about, context: context.name, aggregates: context.aggregates, sagas: context.sagas }),
   );
   app.get("/openapi.json", (_request, reply) => send(reply, { status: 200, text: document }));
   app.get("/livez", (_request, reply) => sendValue(reply, { live: true }));

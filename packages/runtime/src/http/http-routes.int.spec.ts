@@ -524,6 +524,7 @@ describe("routes", () => {
     expect((await rig.get("/livez")).body).toEqual({ live: true });
     const { body } = await rig.get("/v1/context");
     expect(body).toMatchObject({ context: "bank", durability: "fsync", shardCount: 2 });
+    expect(body["sagas"]).toEqual([{ name: "transfer" }]);
     expect(body["aggregates"]).toEqual(JSON.parse(JSON.stringify(facts.context.aggregates)));
   });
 
@@ -651,7 +652,7 @@ describe("the OpenAPI document", () => {
   });
 
   it("refers only to what it has, and uses all that it has", () => {
-    const text = JSON.stringify(openApiDocument({ ...facts, context: { name: "empty", aggregates: [] } }));
+    const text = JSON.stringify(openApiDocument({ ...facts, context: { name: "empty", aggregates: [], sagas: [] } }));
     const { components } = JSON.parse(text) as { components: Record<string, Record<string, unknown>> };
     const defined = Object.entries(components).flatMap(([section, all]) =>
       Object.keys(all).map((name) => `#/components/${section}/${name}`),

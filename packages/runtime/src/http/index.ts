@@ -10,4 +10,5 @@ export type { HostNames } from "./browser-guard.ts";
 export type { AggregateInfo, CompiledContextInfo, Gateway, JsonSchema, NodeFacts, Readiness } from "./gateway.ts";
 // Serving
 export { type HttpDoor, type HttpDoorOptions, openHttpDoor } from "./http-door.ts";
-export type { EventLoopDelay, NodeMetrics, ShardFigures, ShardMetrics, SyncHistogram } from "./metrics.ts";
+export type { EventLoopDelay, NodeMetrics, ShardFigures, ShardMetrics } from "./metrics.ts";
+export type { SyncHistogram } from "./metrics-page.ts";

@@ -119,8 +119,9 @@ export function parseJson(bytes: Buffer): unknown {
   }
 }
 
-// A payload may have `payloadDepthMax` levels; the body around it adds object, items, item, events and event.
-const bodyDepthMax = limits.payloadDepthMax + 5;
+// A payload may have `payloadDepthMax` levels; the body around it adds at most object, steps, stage, step, forward, events
+// and event.
+const bodyDepthMax = limits.payloadDepthMax + 7;
 
 // JSON.parse takes 125 ns for each opening bracket: 16 MiB of them hold the node's main thread for two seconds. A scan
 // takes 1 ns a byte. Bodies below this size cannot hold it longer than 35 ms, and skip the scan for speed.

@@ -2,9 +2,10 @@
 import { Readable } from "node:stream";
 import { HeddleError, systemClock } from "@heddle/kernel";
 import { type CopyPort, copyHistory, RejectedError } from "@heddle/protocol/internal";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { resultAnswer } from "./answers.ts";
+import { refuseBody } from "./body-refusal.ts";
 import { refusal } from "./check-values.ts";
 import type { EntityParams } from "./entity-routes.ts";
 import { exportedEvent, exportPages } from "./export-pages.ts";
@@ -84,12 +85,6 @@ function portOf(gateway: Gateway): CopyPort {
     history: async (fields) => (await gateway.history(fields)).map(exportedEvent),
     import: (fields) => gateway.import(fields),
   };
-}
-
-/** What somebody meant by a body that nobody reads is not to be passed over. */
-function refuseBody({ headers }: FastifyRequest): void {
-  if (Number(headers["content-length"] ?? 0) === 0 && headers["transfer-encoding"] === undefined) return;
-  throw refusal("", "this route takes no body; write parameters behind a question mark");
 }
 
 async function* withFirst(

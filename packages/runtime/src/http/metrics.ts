@@ -3,7 +3,9 @@
 // Put together by hand rather than by prom-client: the figures arrive as finished snapshots from the shard threads, and
 // a registry would want to count them itself. Base units (seconds, bytes) throughout. Counters start at zero with the
 // node, or with a shard's restart; Prometheus takes a fall for a restart.
+import { type AcrossFigures, writeAcross } from "./across-metrics.ts";
 import type { NodeFacts } from "./gateway.ts";
+import { type Labels, MetricsPage, type Sample, type SyncHistogram } from "./metrics-page.ts";
 
 /** What the node gathers, from its own thread and from each shard's, when somebody asks. */
 export interface NodeMetrics {
@@ -28,7 +30,7 @@ export interface ShardMetrics {
   readonly figures?: ShardFigures;
 }
 
-export interface ShardFigures {
+export interface ShardFigures extends AcrossFigures {
   readonly appends: number;
   readonly events: number;
   /** Commit groups, each with one sync. */
@@ -49,13 +51,6 @@ export interface ShardFigures {
   readonly checkpoint: { readonly position: number; readonly ageMs: number };
   readonly partitionReads: number;
   readonly eventLoopDelay: EventLoopDelay;
-}
-
-/** `counts[i]` syncs took at most `boundsUs[i]` and more than the bound before; the last count is of all beyond. */
-export interface SyncHistogram {
-  readonly boundsUs: readonly number[];
-  readonly counts: readonly number[];
-  readonly sumUs: number;
 }
 
 export interface EventLoopDelay {
@@ -80,46 +75,6 @@ export function metricsText(metrics: NodeMetrics, facts: NodeFacts, http: HttpFi
   writeHttp(page, http);
   writeShards(page, metrics.shards);
   return page.text;
-}
-
-type Labels = Readonly<Record<string, string | number>>;
-type Sample = readonly [labels: Labels, value: number];
-
-class MetricsPage {
-  text = "";
-
-  add(name: string, type: "counter" | "gauge" | "histogram", help: string, samples: readonly Sample[]): void {
-    this.#head(name, type, help);
-    for (const [labels, value] of samples) this.#sample(name, labels, value);
-  }
-
-  addHistogram(name: string, help: string, series: readonly (readonly [Labels, SyncHistogram])[]): void {
-    this.#head(name, "histogram", help);
-    for (const [labels, histogram] of series) {
-      let count = 0;
-      histogram.boundsUs.forEach((boundUs, i) => {
-        count += histogram.counts[i] ?? 0;
-        this.#sample(`${name}_bucket`, { ...labels, le: boundUs / 1e6 }, count);
-      });
-      count += histogram.counts[histogram.boundsUs.length] ?? 0;
-      this.#sample(`${name}_bucket`, { ...labels, le: "+Inf" }, count);
-      this.#sample(`${name}_sum`, labels, histogram.sumUs / 1e6);
-      this.#sample(`${name}_count`, labels, count);
-    }
-  }
-
-  #head(name: string, type: string, help: string): void {
-    this.text += `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`;
-  }
-
-  #sample(name: string, labels: Labels, value: number): void {
-    const pairs = Object.entries(labels).map(([key, text]) => `${key}="${escapeLabel(String(text))}"`);
-    this.text += `${name}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${value}\n`;
-  }
-}
-
-function escapeLabel(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }
 
 function writeNode(page: MetricsPage, node: NodeMetrics["node"], facts: NodeFacts): void {
@@ -262,6 +217,7 @@ function writeShards(page: MetricsPage, shards: readonly ShardMetrics[]): void {
     "Reads of the partition.",
     each((f) => f.partitionReads),
   );
+  writeAcross(page, known);
   writeDelay(
     page,
     "heddle_shard",

@@ -68,6 +68,34 @@ describe("metrics", () => {
     }
   });
 
+  it("tell sagas, transactions and reminders by state and outcome", () => {
+    const ofShard = lines.filter((line) => /^heddle_(saga|transaction|held|hold|reminder)/.test(line));
+    expect(ofShard.map((line) => line.replace('shard="0",', "").replace('{shard="0"}', ""))).toEqual([
+      'heddle_sagas{state="running"} 3',
+      'heddle_sagas{state="compensating"} 2',
+      'heddle_sagas{state="stuck"} 1',
+      "heddle_saga_oldest_seconds 61.5",
+      "heddle_sagas_started_total 90",
+      'heddle_sagas_ended_total{result="committed"} 70',
+      'heddle_sagas_ended_total{result="compensated"} 13',
+      'heddle_sagas_ended_total{result="stuck"} 4',
+      "heddle_saga_step_retries_total 21",
+      'heddle_transactions_total{outcome="committed"} 44',
+      'heddle_transactions_total{outcome="refused"} 5',
+      'heddle_transactions_total{outcome="aborted"} 6',
+      "heddle_held_entities 8",
+      "heddle_hold_waiters 14",
+      "heddle_transactions_pending 15",
+      "heddle_reminder_entities 1000",
+      "heddle_reminders_due 17",
+      "heddle_reminder_lag_seconds 1.25",
+      'heddle_reminders_total{outcome="delivered"} 640',
+      'heddle_reminders_total{outcome="refused"} 16',
+      'heddle_reminders_total{outcome="missed"} 18',
+      "heddle_reminder_retries_total 19",
+    ]);
+  });
+
   it("give sync times as a cumulative histogram whose last bucket holds all", () => {
     expect(lines.filter((line) => line.startsWith("heddle_sync_seconds"))).toEqual([
       'heddle_sync_seconds_bucket{shard="0",le="0.0001"} 10',

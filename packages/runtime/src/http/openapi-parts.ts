@@ -46,6 +46,16 @@ export const moment: Json = {
 };
 export const name: Json = { type: "string", minLength: 1, description: `At most ${limits.nameBytesMax} bytes.` };
 
+export const msSince1970: Json = { type: "integer", description: "Milliseconds since 1970." };
+
+const oneEvent: Json = { type: name, payload: { description: "As the schema of the event asks." } };
+/** What a saga's step or a reminder brings: one event, several, or a command. */
+export const contentShapes: readonly Json[] = [
+  oneEvent,
+  { events: { type: "array", minItems: 1, maxItems: limits.appendEventsMax, items: schema("NewEvent") } },
+  { command: name, input: { description: "As the schema of the command asks." } },
+];
+
 export const aggregateParameter: Json = {
   name: "aggregate",
   in: "query",

@@ -8,11 +8,15 @@ import {
   errorShape,
   type Json,
   moment,
+  msSince1970,
   name,
   position,
   schema,
   text,
 } from "./openapi-parts.ts";
+import { reminderSchemas } from "./openapi-reminders.ts";
+import { sagaParameter, sagaSchemas } from "./openapi-sagas.ts";
+import { transactionSchemas } from "./openapi-transactions.ts";
 
 export const parameters: Json = {
   kind: {
@@ -32,6 +36,7 @@ export const parameters: Json = {
     example: "alice",
   },
   aggregate: aggregateParameter,
+  saga: sagaParameter,
   idempotencyKey: {
     name: "Idempotency-Key",
     in: "header",
@@ -61,8 +66,6 @@ const manyEvents: Json = {
   events: { type: "array", minItems: 1, maxItems: limits.appendEventsMax, items: schema("NewEvent") },
 };
 
-const msSince1970: Json = { type: "integer", description: "Milliseconds since 1970." };
-
 const receiptFields: Json = {
   ok: { const: true },
   seq: { ...position, description: "Sequence of the entity's last event." },
@@ -77,6 +80,9 @@ const receiptFields: Json = {
 const newEntity: Json = { ...text, description: "kind/name of the new entity", examples: ["account/alice-2"] };
 
 export const plainSchemas: Json = {
+  ...reminderSchemas,
+  ...sagaSchemas,
+  ...transactionSchemas,
   AppendRequest: { oneOf: appendShapes({}) },
   ExecuteRequest: closed(
     { command: name, input: { description: "As the schema of the command asks." } },

@@ -9,7 +9,10 @@ import type { NodeFacts } from "./gateway.ts";
 import { entityPaths } from "./openapi-entities.ts";
 import { lifePaths } from "./openapi-life.ts";
 import { answer, anyCall, count, errorSchema, errors, type Json, retryAfter, schema, text } from "./openapi-parts.ts";
+import { reminderPaths } from "./openapi-reminders.ts";
+import { sagaPaths } from "./openapi-sagas.ts";
 import { contextSchemas, parameters, plainSchemas } from "./openapi-schemas.ts";
+import { transactionPaths } from "./openapi-transactions.ts";
 
 export function openApiDocument(facts: NodeFacts): Json {
   return {
@@ -23,8 +26,8 @@ export function openApiDocument(facts: NodeFacts): Json {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/", description: "This node" }],
-    tags: [{ name: "entities" }, { name: "node" }],
-    paths: merged(entityPaths(), lifePaths(), nodePaths()),
+    tags: [{ name: "entities" }, { name: "transactions" }, { name: "sagas" }, { name: "reminders" }, { name: "node" }],
+    paths: merged(entityPaths(), lifePaths(), transactionPaths(), sagaPaths(), reminderPaths(), nodePaths()),
     components: {
       parameters,
       schemas: { ...plainSchemas, ...contextSchemas(facts.context.aggregates) },
@@ -77,8 +80,15 @@ function nodePaths(): Json {
       200: answer("Facts and links.", object({ heddle: text, ...about, see: { type: "object" } })),
       ...errors(anyCall),
     }),
-    "/v1/context": get("context", "The context: its aggregates, events, commands and invariants.", {
-      200: answer("The context.", object({ ...about, aggregates: { type: "array", items: schema("Aggregate") } })),
+    "/v1/context": get("context", "The context: its aggregates, events, commands and invariants, and its sagas.", {
+      200: answer(
+        "The context.",
+        object({
+          ...about,
+          aggregates: { type: "array", items: schema("Aggregate") },
+          sagas: { type: "array", items: object({ name: text }) },
+        }),
+      ),
       ...errors(anyCall),
     }),
     "/openapi.json": get("openapi", "This document.", {

@@ -97,7 +97,7 @@ export function readNothing(query: unknown): void {
   readQuery(query, []);
 }
 
-function readQuery(query: unknown, known: readonly string[]): Partial<Record<string, string>> {
+export function readQuery(query: unknown, known: readonly string[]): Partial<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const [key, value] of Object.entries(query as Record<string, unknown>)) {
     if (!known.includes(key)) {
@@ -110,7 +110,7 @@ function readQuery(query: unknown, known: readonly string[]): Partial<Record<str
   return found;
 }
 
-function readWhole(text: string, field: string, min: number, max: number): number {
+export function readWhole(text: string, field: string, min: number, max: number): number {
   const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= min && value <= max) return value;
   throw refusal(field, `wanted a whole number from ${min} to ${max}, found ${JSON.stringify(text.slice(0, 40))}`);

@@ -140,7 +140,7 @@ function readAppendFields(
     else if (key === "aggregate") aggregate = readName(value, index, key);
     else if (key === "type") type = readName(value, index, key);
     else if (key === "payload") payload = readStorable(value, index, key);
-    else if (key === "events") events = readEvents(value, index);
+    else if (key === "events") events = readEventsAt(value, place(index, key));
     else if (key === "expectedSeq") expectedSeq = readSeq(value, index, key);
     else if (key === "id") id = readId(value, index, idempotencyKey);
     else if (key === "metadata") metadata = readStorable(value, index, key);
@@ -161,14 +161,14 @@ function readAppendFields(
 const appendFieldNames = "aggregate, type, payload, events, expectedSeq, id, metadata, newLife";
 const missingPayload = "missing; write {} for an event that carries nothing";
 
-function readEvents(value: unknown, index: number): AppendFields["events"] {
-  if (!Array.isArray(value)) throw refusal(place(index, "events"), `wanted an array, found ${kindOfValue(value)}`);
-  if (value.length === 0) throw refusal(place(index, "events"), "wanted at least one event, found none");
+/** `[{ type, payload }]`: what one append takes. */
+export function readEventsAt(value: unknown, path: string): AppendFields["events"] {
+  if (!Array.isArray(value)) throw refusal(path, `wanted an array, found ${kindOfValue(value)}`);
+  if (value.length === 0) throw refusal(path, "wanted at least one event, found none");
   if (value.length > limits.appendEventsMax) {
-    const problem = `${value.length} events in one append, at most ${limits.appendEventsMax} are allowed`;
-    throw refusal(place(index, "events"), problem);
+    throw refusal(path, `${value.length} events in one append, at most ${limits.appendEventsMax} are allowed`);
   }
-  return value.map((event: unknown, i) => readEvent(event, place(index, `events.${i}`)));
+  return value.map((event: unknown, i) => readEvent(event, `${path}.${i}`));
 }
 
 function readEvent(value: unknown, path: string): AppendFields["events"][number] {
@@ -186,9 +186,13 @@ function readEvent(value: unknown, path: string): AppendFields["events"][number]
 }
 
 function readItemEntity(value: unknown, index: number): EntityId {
+  return readEntityAt(value, place(index, "entity"));
+}
+
+export function readEntityAt(value: unknown, path: string): EntityId {
   const problem = entityIdProblem(value);
   if (problem === undefined) return value as EntityId;
   // The code says what is wrong, and the path is needed to find it among a thousand items.
-  const found = `${place(index, "entity")} = ${JSON.stringify(value)?.slice(0, 80)}`;
+  const found = `${path} = ${JSON.stringify(value)?.slice(0, 80)}`;
   throw new HeddleError("INVALID_ENTITY_ID", { found, problem });
 }

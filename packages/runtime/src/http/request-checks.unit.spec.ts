@@ -404,7 +404,7 @@ describe("parsing", () => {
   it("P8: refuses deep nesting in a large body before parsing it", () => {
     const levels = 4_000_000;
     const deep = "[".repeat(levels) + "]".repeat(levels);
-    expect(refusalOf(() => parseJson(Buffer.from(deep)))).toBe("the body is nested more than 69 levels deep");
+    expect(refusalOf(() => parseJson(Buffer.from(deep)))).toBe("the body is nested more than 71 levels deep");
     expect(refusalOf(() => parseJson(Buffer.from(`{"a":"\\"","b":${deep}}`)))).toContain("nested more than");
   });
 
