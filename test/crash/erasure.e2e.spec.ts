@@ -11,6 +11,7 @@ import { Heddle } from "@heddle/client";
 import { auditFolder } from "@heddle/runtime/internal";
 import type bank from "@heddle-examples/bank";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { pointsOf } from "./across-run.ts";
 import { crashPoints } from "./crash-run.ts";
 import { bankDomain, NodeProcess } from "./node-process.ts";
 
@@ -138,8 +139,13 @@ describe("crash: an erasure that is killed", () => {
     const found = new Set<string>();
     for (const name of sources) {
       const text = fs.readFileSync(path.join(packages, name), "utf8");
-      for (const [, point] of text.matchAll(/crashPoint\??\.?\("([a-z:-]+)"\)/g)) found.add(point!);
+      for (const [, chosen] of text.matchAll(/crashPoint\??\.?\(([^)]*)\)/g)) {
+        for (const [, point] of chosen!.matchAll(/"([a-z]+:[a-z-]+)"/g)) found.add(point!);
+      }
     }
-    expect([...found].sort()).toEqual([...Object.keys(crashPoints), ...erasurePoints, ...makingPoints].sort());
+    const across = Object.values(pointsOf).flat();
+    expect([...found].sort()).toEqual(
+      [...Object.keys(crashPoints), ...erasurePoints, ...makingPoints, ...across].sort(),
+    );
   });
 });

@@ -6,6 +6,9 @@ import type { FromNode, NodeStart, ToNode } from "./node-main.ts";
 
 export const bankDomain = fileURLToPath(new URL("../../apps/examples/bank/index.ts", import.meta.url));
 
+/** Compiled code, kept from process to process: tests start a hundred, and most of a start is compiling. */
+const compileCache = fileURLToPath(new URL("../../node_modules/.cache/heddle-crash", import.meta.url));
+
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -28,12 +31,14 @@ export class NodeProcess {
   port = 0;
   readonly #child: ChildProcess;
   readonly #listeners: ((line: LogLine) => void)[] = [];
+  #whenArmed: (() => void) | undefined;
 
   constructor(options: Omit<NodeStart, "domain"> & { readonly domain?: string }) {
     const start: NodeStart = { domain: bankDomain, ...options };
     this.#child = fork(fileURLToPath(new URL("./node-main.ts", import.meta.url)), [JSON.stringify(start)], {
       // The parent's own flags are a test runner's.
       execArgv: [],
+      env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.exited = new Promise((resolve) => {
@@ -42,6 +47,7 @@ export class NodeProcess {
     const answered = new Promise<"ready" | "refused">((resolve) => {
       this.#child.on("message", (message: FromNode) => {
         if (message.kind === "log") this.#onLog(JSON.parse(message.line) as LogLine);
+        else if (message.kind === "armed") this.#whenArmed?.();
         else {
           if (message.kind === "ready") this.port = message.port;
           else this.refusal = message;
@@ -60,6 +66,17 @@ export class NodeProcess {
   /** SIGKILL: nothing of the process runs after it. */
   kill(): void {
     this.#child.kill("SIGKILL");
+  }
+
+  /**
+   * Of a node that was started with some `crashAt`, `later` at least: `name:n` kills it, counted from when this resolves, and
+   * nothing that was said before does. Never resolves when the node is dead.
+   */
+  crashAt(point: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenArmed = resolve;
+      this.#child.send({ kind: "crash-at", point } satisfies ToNode, () => {});
+    });
   }
 
   close(): Promise<Exit> {

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { Heddle } from "@heddle/client";
-import { LogReader, nodeDisk } from "@heddle/event-log/internal";
+import { besideFlags, LogReader, nodeDisk } from "@heddle/event-log/internal";
 import { decodeValue, newAppendView, readAppendBody, TextCache } from "@heddle/protocol/internal";
 import { logFolderOf } from "@heddle/runtime/internal";
 import type bank from "@heddle-examples/bank";
@@ -23,6 +23,7 @@ export function readFiles(data: string, shardCount: number): StoredEntity[] {
     const texts = new TextCache();
     const view = newAppendView();
     reader.scan(0, (entry) => {
+      if ((entry.flags & besideFlags) !== 0) return;
       readAppendBody(entry.bytes, entry.bodyFrom, entry.bodyTo, texts, view);
       const payloads = decodeValue(entry.bytes.subarray(view.payloadsFrom, view.end)) as unknown[];
       const events = entities.get(view.entity) ?? [];

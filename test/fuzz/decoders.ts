@@ -9,36 +9,71 @@ import {
   encodeHello,
   encodeRejectionReply,
   encodeReply,
+  encodeSagaSteps,
   encodeValue,
   FrameSplitter,
   helloBodyOffset,
   newAppendView,
   newExecuteView,
+  newTransactView,
+  packContent,
   readAppendBody,
+  readCancelReminderBody,
+  readContent,
   readDeleteBody,
   readExecuteBody,
   readGetAtBody,
   readGetBody,
   readHello,
   readHistoryBody,
+  readHoldBody,
   readImportBody,
   readListBody,
+  readRemindBody,
+  readReminderListBody,
+  readRemindersBody,
   readReply,
   readRestoreBody,
+  readSagaBody,
+  readSagaList,
+  readSagaListBody,
+  readSagaOperateBody,
+  readSagaRecord,
+  readSagaResult,
+  readSagaShowBody,
+  readSagaSteps,
+  readSettleBody,
+  readTransactBody,
+  readTransaction,
+  readTransactionKey,
+  readTransactRead,
   receiptFrameBytes,
   rejection,
   replyKind,
+  requestKind,
   TextCache,
   writeAppendBody,
+  writeCancelReminderBody,
   writeDeleteBody,
   writeExecuteBody,
   writeGetAtBody,
   writeGetBody,
   writeHistoryBody,
+  writeHoldBody,
   writeImportBody,
   writeListBody,
   writeReceiptFrame,
+  writeRemindBody,
+  writeReminderListBody,
+  writeRemindersBody,
   writeRestoreBody,
+  writeSagaBody,
+  writeSagaListBody,
+  writeSagaOperateBody,
+  writeSagaShowBody,
+  writeSettleBody,
+  writeTransactBody,
+  writeTransactionKey,
 } from "@heddle/protocol/internal";
 
 export interface Decoder {
@@ -67,6 +102,8 @@ const events = [
 ];
 const value = { events, big: 5n, nothing: undefined, nested: [[[[{ a: {} }]]]] };
 
+const reminder = { name: "monthly", missed: "all", id: "set-1" } as const;
+
 function receiptFrame(): Uint8Array {
   const frame = new Uint8Array(receiptFrameBytes);
   writeReceiptFrame(frame, 0, 7, 1, 2, 3, 4, 5, false);
@@ -77,6 +114,14 @@ const replies = [
   receiptFrame(),
   encodeRejectionReply(1, rejection("INVARIANT_VIOLATED", { aggregate: "Account", rule: "r", index: 0 })),
   encodeRejectionReply(1, rejection("COMMAND_REJECTED", { command: "C", reason: "R", details: {} })),
+  encodeRejectionReply(
+    1,
+    rejection("TRANSACTION_REJECTED", {
+      operation: 1,
+      entity: "account/alice",
+      rejection: rejection("SEQUENCE_CONFLICT", { expectedSeq: 1, actualSeq: 2 }),
+    }),
+  ),
   encodeErrorReply(1, new HeddleError("INVALID_PAYLOAD", { aggregate: "A", type: "T", index: 0, issues: [] })),
   encodeErrorReply(0, new HeddleError("OVERLOADED", { queue: "q", depth: 1, depthMax: 1 })),
   encodeReply(replyKind.value, 3, value),
@@ -85,6 +130,11 @@ const replies = [
 ];
 
 const texts = new TextCache(64);
+
+const sagaSteps = encodeSagaSteps("x", [
+  [{ ...account, forward: events, back: { command: "Undo", input: value } }],
+  [{ entity: "account/bob", forward: { type: "Credited", payload: 5 }, back: null, timeoutMs: 9 }],
+]);
 
 function exported(count: number): Uint8Array {
   const writer = new ExportWriter();
@@ -161,6 +211,51 @@ export const decoders: readonly Decoder[] = [
     ],
   },
   {
+    name: "readRemindBody",
+    decode: (bytes, from, to) => {
+      const fields = readRemindBody(bytes, from, to, texts);
+      return [fields, readContent(fields.content, fields.aggregate, texts)];
+    },
+    samples: [
+      bodyOf((reserve) =>
+        writeRemindBody(
+          { ...account, ...reminder, schedule: { at: 2 ** 40 }, content: packContent({ events }) },
+          reserve,
+        ),
+      ),
+      bodyOf((reserve) =>
+        writeRemindBody(
+          {
+            ...account,
+            ...reminder,
+            schedule: { cron: "0 8 1 * *", timeZone: "Europe/Berlin" },
+            content: packContent({ command: "Bill", input: value }),
+          },
+          reserve,
+        ),
+      ),
+    ],
+  },
+  {
+    name: "readCancelReminderBody",
+    decode: (bytes, from, to) => readCancelReminderBody(bytes, from, to, texts),
+    samples: [bodyOf((reserve) => writeCancelReminderBody({ entity: "account/alice", name: "monthly" }, reserve))],
+  },
+  {
+    name: "readRemindersBody",
+    decode: (bytes, from, to) => readRemindersBody(bytes, from, to, texts),
+    samples: [bodyOf((reserve) => writeRemindersBody({ entity: "account/alice" }, reserve))],
+  },
+  {
+    name: "readReminderListBody",
+    decode: (bytes, from, to) => readReminderListBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) =>
+        writeReminderListBody({ before: 2 ** 41, limit: 7, afterDue: 2 ** 40, afterEntity: "account/é" }, reserve),
+      ),
+    ],
+  },
+  {
     name: "readDeleteBody",
     decode: (bytes, from, to) => readDeleteBody(bytes, from, to, texts),
     samples: [bodyOf((reserve) => writeDeleteBody({ entity: "account/alice", provisional: true }, reserve))],
@@ -183,6 +278,131 @@ export const decoders: readonly Decoder[] = [
     decode: (bytes, from, to) => readListBody(bytes, from, to, texts),
     samples: [
       bodyOf((reserve) => writeListBody({ prefix: "account/", after: "account/é", limit: 9, erased: true }, reserve)),
+    ],
+  },
+  {
+    name: "readHoldBody",
+    decode: (bytes, from, to) => readHoldBody(bytes, from, to),
+    samples: [
+      bodyOf((reserve) => {
+        const operations = [{ kind: requestKind.append, from: 2, to: 7 }];
+        const fields = { coordinator: 65_535, number: 2 ** 47, isLast: true, operations };
+        return writeHoldBody(
+          fields,
+          Uint8Array.from({ length: 9 }, (_, i) => i),
+          reserve,
+        );
+      }),
+    ],
+  },
+  {
+    name: "readSettleBody",
+    decode: (bytes, from, to) => readSettleBody(bytes, from, to),
+    samples: [
+      bodyOf((reserve) => writeSettleBody({ coordinator: 1, number: 2, commits: true, position: 2 ** 40 }, reserve)),
+    ],
+  },
+  {
+    name: "readTransactionKey",
+    decode: (bytes, from, to) => readTransactionKey(bytes, from, to),
+    samples: [bodyOf((reserve) => writeTransactionKey({ coordinator: 1, number: 2 ** 40 }, reserve))],
+  },
+  {
+    name: "readTransactBody",
+    decode: (bytes, from, to) => {
+      const view = newTransactView();
+      readTransactBody(bytes, from, to, texts, view);
+      const reads = view.kinds.flatMap((kind, i) =>
+        kind === requestKind.get ? [readTransactRead(bytes, view.froms[i]!, view.tos[i]!, texts)] : [],
+      );
+      return [view, reads];
+    },
+    samples: [
+      bodyOf((reserve) =>
+        writeTransactBody(
+          {
+            id: "an id",
+            operations: [
+              { kind: "read", ...account, wantsState: true, expectedSeq: 2 ** 40 },
+              { kind: "append", ...account, events, expectedSeq: 7, metadata: value },
+              { kind: "execute", ...account, command: "Withdraw", input: value },
+            ],
+          },
+          reserve,
+        ),
+      ),
+      bodyOf((reserve) =>
+        writeTransactBody({ operations: [{ kind: "read", ...account, wantsState: false }] }, reserve),
+      ),
+    ],
+  },
+  {
+    name: "readTransaction",
+    decode: (bytes, from, to) => readTransaction(decodeValue(bytes.subarray(from, to))),
+    samples: [
+      encodeValue({ results: [[1], [2, value], [3, 2, 2, 1, 2 ** 40, 2 ** 40]], duplicate: true }).slice(),
+      encodeValue({ results: [], duplicate: false }).slice(),
+    ],
+  },
+  {
+    name: "readSagaBody",
+    decode: (bytes, from, to) => {
+      const view = readSagaBody(bytes, from, to, texts);
+      if (view.name !== "") return [view, decodeValue(bytes.subarray(view.contentFrom, to))];
+      return [view, readSagaSteps(bytes, view.contentFrom, to)];
+    },
+    samples: [
+      bodyOf((reserve) => writeSagaBody({ entity: "$saga/x", timeoutMs: 5, steps: sagaSteps }, reserve)),
+      bodyOf((reserve) => writeSagaBody({ entity: "$saga/é", named: { name: "transfer", input: value } }, reserve)),
+    ],
+  },
+  {
+    name: "readSagaShowBody",
+    decode: (bytes, from, to) => readSagaShowBody(bytes, from, to, texts),
+    samples: [bodyOf((reserve) => writeSagaShowBody({ entity: "$saga/x" }, reserve))],
+  },
+  {
+    name: "readSagaListBody",
+    decode: (bytes, from, to) => readSagaListBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) =>
+        writeSagaListBody({ only: "stuck", limit: 7, after: { time: 2 ** 40, entity: "$saga/é" } }, reserve),
+      ),
+    ],
+  },
+  {
+    name: "readSagaOperateBody",
+    decode: (bytes, from, to) => readSagaOperateBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) =>
+        writeSagaOperateBody({ entity: "$saga/x", as: "COMMITTED", reason: "paid", by: "ann" }, reserve),
+      ),
+    ],
+  },
+  {
+    name: "readSagaResult",
+    decode: (bytes, from, to) => readSagaResult(decodeValue(bytes.subarray(from, to)), "x"),
+    samples: [
+      encodeValue([
+        2,
+        true,
+        [
+          ["a/b", [1, [1, 1, 1, 0, 9, 9], null, null]],
+          ["a/c", [2, null, null, ["X", "m", value]]],
+        ],
+      ]).slice(),
+    ],
+  },
+  {
+    name: "readSagaList",
+    decode: (bytes, from, to) => readSagaList(decodeValue(bytes.subarray(from, to))),
+    samples: [encodeValue({ sagas: [{ saga: "x", state: "STUCK", startedAt: 1, place: 2 }], more: true }).slice()],
+  },
+  {
+    name: "readSagaRecord",
+    decode: (bytes, from, to) => readSagaRecord(decodeValue(bytes.subarray(from, to))),
+    samples: [
+      encodeValue({ saga: "x", state: "STUCK", startedAt: 1, deadline: 2, steps: [], interventions: [] }).slice(),
     ],
   },
   {

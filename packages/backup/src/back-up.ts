@@ -3,7 +3,8 @@
 // Promises. What a run holds is, for each shard, its log up to a record's end that was durable, as of the run's start
 // (P2). Segments that an earlier run has whole are not copied again. A run that dies changes nothing for those before it.
 // No payload reaches the backup's disk unencrypted, and none that is erased by then can be read from it (P6).
-// Not promised: one moment over all shards; between shards there is no order that could be broken.
+// No transaction is in it on one shard and not on another, and no saga without what it has done (consistent-cut.ts).
+// Not promised: one moment over all shards.
 //
 // The steps are apart (`planRun`, `backUpShard`, `endRun`), and what goes between them is plain data, so that shards may
 // be worked on by several threads.

@@ -34,8 +34,12 @@ export function consistentEnds(
   return closedEnds(logFolders, before, look("end", before));
 }
 
-// Reads what came in, until nothing more does.
-function closedEnds(logFolders: readonly string[], before: readonly number[], ends: readonly number[]): number[] {
+/** Takes ends further, as needed: `before` are those of an earlier look at all logs. Reads what comes in, until nothing does. */
+export function closedEnds(
+  logFolders: readonly string[],
+  before: readonly number[],
+  ends: readonly number[],
+): number[] {
   const needs = new CutNeeds(logFolders.length);
   const readTo = [...before];
   const cut = [...ends];

@@ -21,7 +21,6 @@ import {
 /** The parts of payloads that name entries of other shards: log-format.md. */
 interface Facts {
   readonly number?: number;
-  readonly shards?: readonly number[];
   readonly settled?: readonly [from: number, below: number];
   readonly results?: readonly Receipt[];
   readonly numbers?: readonly number[];
@@ -64,16 +63,8 @@ export class CutNeeds {
     }
     if ((flags & (entryFlags.erased | entryFlags.pending)) !== 0) return;
     const { entity, id } = this.#open(entry);
-    if ((flags & entryFlags.journal) !== 0) {
-      this.#noteJournal(this.#facts(entry), shard);
-      return;
-    }
-    if (entity.startsWith(sagaPrefix)) {
-      if (this.#view.types[0] === "Started") return;
-      for (const [, receipt, compensation] of this.#facts(entry).outcomes ?? []) {
-        this.#noteReceipt(receipt, shard);
-        this.#noteReceipt(compensation, shard);
-      }
+    if ((flags & entryFlags.journal) !== 0 || entity.startsWith(sagaPrefix)) {
+      for (const facts of this.#facts(entry)) this.#noteFacts(facts, shard);
       return;
     }
     const saga = sagaOfStepId(id);
@@ -101,16 +92,21 @@ export class CutNeeds {
     if ((flags & entryFlags.journal) !== 0) {
       if (this.#decisions[shard]!.size === 0) return false;
       this.#open(entry);
-      const { number } = this.#facts(entry);
-      return number !== undefined && this.#decisions[shard]!.has(number);
+      return this.#facts(entry).some(({ number = 0 }) => this.#decisions[shard]!.has(number));
     }
     if (this.#records[shard]!.size === 0) return false;
-    const { entity, types } = this.#open(entry);
-    return entity.startsWith(sagaPrefix) && types.some((type) => this.#records[shard]!.has(recordOf(entity, type)));
+    const { entity, types, typeCount } = this.#open(entry);
+    if (!entity.startsWith(sagaPrefix)) return false;
+    for (let i = 0; i < typeCount; i++) if (this.#records[shard]!.has(recordOf(entity, types[i]!))) return true;
+    return false;
   }
 
-  #noteJournal({ results = [], settled, numbers = [] }: Facts, shard: number): void {
+  #noteFacts({ results = [], settled, numbers = [], outcomes = [] }: Facts, shard: number): void {
     for (const result of results) this.#noteReceipt(result, shard);
+    for (const [, receipt, compensation] of outcomes) {
+      this.#noteReceipt(receipt, shard);
+      this.#noteReceipt(compensation, shard);
+    }
     const ranges = this.#settled[shard]!;
     const noteRange = (from: number, below: number) => ranges.set(from, Math.max(below, ranges.get(from) ?? 0));
     if (settled !== undefined && settled[0] < settled[1]) noteRange(settled[0], settled[1]);
@@ -126,10 +122,9 @@ export class CutNeeds {
     return this.#view;
   }
 
-  /** Of the entry that was opened last. */
-  #facts({ bytes }: EntryView): Facts {
-    const [facts] = decodeValue(bytes.subarray(this.#view.payloadsFrom, this.#view.end)) as [Facts];
-    return facts;
+  /** What the events say of the entry that was opened last. */
+  #facts({ bytes }: EntryView): readonly Facts[] {
+    return decodeValue(bytes.subarray(this.#view.payloadsFrom, this.#view.end)) as Facts[];
   }
 }
 

@@ -11,6 +11,7 @@ import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import { BloomFilter, restorePage } from "./bloom.ts";
 import { TableCheckpoint } from "./checkpoint.ts";
+import { CommitThreads } from "./commit-threads.ts";
 import type { CheckpointWriter, Forgetting, Partition, PartitionReader } from "./contract.ts";
 import { asReadError, asWriteError, damaged, dataFile, type Place } from "./damage.ts";
 import { defaultBytesMax, metaKeys, openForReading, openForWriting, type Tables } from "./environment.ts";
@@ -107,6 +108,7 @@ interface ScrubUnderWay {
 class TablePartition extends TableReader implements Partition {
   readonly cleanEnd: number | undefined;
   readonly #queue: WriteQueue;
+  readonly #commitThreads: CommitThreads;
   readonly #values = new ValueWriter();
   readonly #filter: BloomFilter;
   readonly #limits: Limits;
@@ -120,6 +122,7 @@ class TablePartition extends TableReader implements Partition {
 
   constructor(tables: Tables, place: Place, limits: Limits, crashPoint: (name: string) => void) {
     super(tables, place);
+    this.#commitThreads = new CommitThreads(tables.root);
     this.cleanEnd = this.number(metaKeys.cleanEnd);
     // Synced before it returns. From here on, a stop is clean only if `close` says so.
     if (this.cleanEnd !== undefined) clearCleanEnd(tables, place);
@@ -188,6 +191,7 @@ class TablePartition extends TableReader implements Partition {
       this.#queue.put(this.tables.meta, metaKeys.cleanEnd, writeNumber(this.#values, metaKeys.cleanEnd, cleanEnd));
       await this.#queue.settled();
     } finally {
+      await this.#commitThreads.ended();
       await this.tables.root.close();
     }
   }

@@ -1,7 +1,6 @@
 // ThreadCalls over message ports of one thread. Beyond here: that threads find each other and lose each other
 // (test/e2e), and what shards say to such calls (packages/shard).
 import { MessageChannel } from "node:worker_threads";
-import { systemRandom } from "@heddle/kernel";
 import {
   encodeReply,
   frameOffset,
@@ -40,7 +39,6 @@ class Thread {
       thread,
       threadCount,
       shardCount,
-      random: systemRandom,
       random: seededRandom(++lives),
       receive: (connection, shard, bytes, from, to) => {
         const text = readText(bytes, from + frameOffset.requestBody, to);

@@ -7,6 +7,9 @@ import type { ShardCounters } from "./stats.ts";
 import type { Hold, Waiter } from "./transactions/holds.ts";
 import type { TurnClock } from "./turn-clock.ts";
 
+/** A piece of work of {@link Parts.overTurns}. */
+export type TurnWork = (frame: Frame) => Uint8Array | "replied" | "undurable" | undefined;
+
 export interface Parts {
   readonly options: ShardOptions;
   readonly texts: TextCache;
@@ -37,7 +40,8 @@ export interface Parts {
   readonly endTurn: () => void;
   /**
    * Does a piece of work now and, for as long as it has no reply, in each further turn; not while the shard recovers. The
-   * entities that it held may be others by then. What it throws is the reply.
+   * entities that it held may be others by then. `undurable`: there is nothing to do before the next group is durable. What
+   * it throws is the reply.
    */
-  readonly overTurns: (frame: Frame, work: (frame: Frame) => Uint8Array | "replied" | undefined) => void;
+  readonly overTurns: (frame: Frame, work: TurnWork) => void;
 }

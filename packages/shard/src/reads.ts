@@ -119,7 +119,7 @@ export class Reads {
     const page = new HistoryPage(fields, domain);
     this.#parts.overTurns(frame, ({ call }) => {
       const entity = this.#activation.find(fields.entity);
-      if (entity !== undefined && this.#isAboutToChange(entity)) return undefined;
+      if (entity !== undefined && this.#isAboutToChange(entity)) return "undurable";
       if (entity !== undefined && !page.read(this.#activation, this.#log, entity)) return undefined;
       return encodeReply(replyKind.value, call, page.events);
     });
@@ -133,7 +133,7 @@ export class Reads {
     let states: StatesAt | undefined;
     this.#parts.overTurns(frame, ({ call }) => {
       const entity = this.#activation.find(fields.entity);
-      if (entity !== undefined && this.#isAboutToChange(entity)) return undefined;
+      if (entity !== undefined && this.#isAboutToChange(entity)) return "undurable";
       if (entity === undefined || entity.seq === 0) {
         const before = statesBeforeFirst(domain, fields.entity, fields.at, clock.now());
         return encodeReply(replyKind.value, call, { state: before[aggregate.index], seq: 0 });

@@ -31,7 +31,7 @@ import { messageOf, sized } from "./decoding.ts";
 import { type Frame, newFrame } from "./frame.ts";
 import type { Memory } from "./memory.ts";
 import type { OpenGroups } from "./open-groups.ts";
-import type { Parts } from "./parts.ts";
+import type { Parts, TurnWork } from "./parts.ts";
 import { Reads } from "./reads.ts";
 import { recoverMemory } from "./recovery.ts";
 import { Repeats } from "./repeats.ts";
@@ -79,6 +79,8 @@ export class Shard {
   #stopReason = "";
   #isClosing = false;
   #closing: Promise<void> | undefined;
+  /** What goes on when the group that fills, or is on its way, is durable, or will never be. */
+  readonly #afterGroup: (() => void)[] = [];
   /** Work that goes on in a later turn. */
   #workUnderWay = 0;
   #mailbox: MailboxItem[] = [];
@@ -294,6 +296,7 @@ export class Shard {
 
   #enter(state: ShardState, because = this.#notServing()): void {
     this.#state = state;
+    this.#goOnAfterGroup();
     if (state !== "open") this.#checkpoints.halt(because);
     // Nobody is woken but to write.
     if (state !== "open") this.#memory.alarms.stop();
@@ -531,10 +534,10 @@ export class Shard {
     this.#checkpoints.checkTail();
   }
 
-  #overTurns(frame: Frame, work: (frame: Frame) => Uint8Array | "replied" | undefined): void {
+  #overTurns(frame: Frame, work: TurnWork): void {
     const made = work(frame);
     if (made === "replied") return;
-    if (made !== undefined) {
+    if (made !== undefined && made !== "undurable") {
       this.#options.replies.frame(frame.connection, frame.to - frame.from, sized(made, frame.call));
       return;
     }
@@ -553,7 +556,12 @@ export class Shard {
         this.#refuse(own, thrown);
       }
     };
-    this.#options.schedule(goOn, 0);
+    if (made === "undurable") this.#afterGroup.push(goOn);
+    else this.#options.schedule(goOn, 0);
+  }
+
+  #goOnAfterGroup(): void {
+    for (const goOn of this.#afterGroup.splice(0)) this.#options.schedule(goOn, 0);
   }
 
   // ——— durability
@@ -577,6 +585,7 @@ export class Shard {
     if (this.#state !== "open") return;
     this.#checkpoints.beginIfWanted();
     if (erasures.count > 0 && !this.#isClosing) erasures.start();
+    if (this.#afterGroup.length > 0) this.#goOnAfterGroup();
     this.#wake();
   }
 

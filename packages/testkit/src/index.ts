@@ -1,6 +1,6 @@
 // testkit: what tests of a domain are written with.
 //
-// Owns no behaviour of the product: it runs the same compiled aggregates as a shard does.
+// Owns no behaviour of the product: it runs the same compiled aggregates as a shard does, and in a simulation the same shards.
 
 // Given, when, then: the rules of one aggregate
 export {
@@ -13,8 +13,44 @@ export {
   type ThenEvent,
   type When,
 } from "./given.ts";
+// What clients saw, held against one serial order
+export {
+  type CheckHistoryOptions,
+  checkHistory,
+  describeHistoryFaults,
+  type HistoryFault,
+  type HistoryRule,
+} from "./history-checker/check-history.ts";
+export type {
+  AtomicOperation,
+  History,
+  HistoryEvent,
+  HistoryModel,
+  HistoryOperation,
+  HistoryOutcome,
+  HistoryRead,
+  HistoryWrite,
+  SagaOperation,
+  SagaStepRun,
+  StoredHistory,
+} from "./history-checker/history.ts";
+export {
+  type AtomicAnswer,
+  HistoryRecorder,
+  type SentOperation,
+  type SentSaga,
+} from "./history-checker/history-recorder.ts";
 // A disk that tears, drops, flips, fails and runs full
 export { seededRandom } from "./seeded-random.ts";
 export { SimulatedDisk, type SimulatedDiskOptions, type Survival } from "./simulated-disk.ts";
+// A whole node under faults, out of one seed
+export { defaultFaults, type Faults } from "./simulation/faults.ts";
+export {
+  type SimulatedWorld,
+  type SimulateOptions,
+  type SimulationCounts,
+  type SimulationResult,
+  simulate,
+} from "./simulation/simulate.ts";
 // Upcasters by themselves: how an event reads that was stored in an older shape
 export { type Stored, type StoredEvent, stored } from "./stored.ts";

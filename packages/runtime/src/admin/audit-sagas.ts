@@ -10,7 +10,7 @@
 // A3. Beside a running node nothing that ends meanwhile counts as a fault: what a record says was durable before it, so the
 //     second look finds it.
 // Not promised: that of an entity which was erased and its digests with it, or of a saga whose record was erased, anything is
-// known. A folder that was restored to a moment has shards of nearly that moment only: a saga then may be ahead of its steps.
+// known. A folder that was restored to a time has shards of nearly that time only: a saga then may be ahead of its steps.
 import { type EntryView, entityOfEntry, entryFlags, idDigestOfErased } from "@heddle/event-log/internal";
 import { isHeddleError, isSystemEntity, systemKinds } from "@heddle/kernel";
 import { erasedIdName, erasedIdNameOfDigest } from "@heddle/partition/internal";

@@ -54,6 +54,8 @@ import type { PlanWriter } from "./plan-writer.ts";
 /** Between two attempts to have a shard settle: the first pause is the shorter one, and each is twice as long. */
 const settlePauseMs = 100;
 const settlePauseMsMax = 5_000;
+/** Decisions that say the same of what is settled before it is looked at anew. */
+const notesPerLook = 64;
 
 interface Operation extends OperationRange {
   /** Its place among all operations of the transaction. */
@@ -121,6 +123,8 @@ export class Coordinator {
   #undecided: Coordination[] = [];
   #memory!: Memory;
   #groups!: OpenGroups;
+  #notesLeft = 0;
+  #lastSettledBelow = 0;
   committed = 0;
   refused = 0;
   aborted = 0;
@@ -650,12 +654,16 @@ export class Coordinator {
     if (id !== "") this.#memory.appendIds.add(journalEntity, id, position);
   }
 
-  // Everything that began before the oldest that is not settled is.
+  // Everything that began before the oldest that is not settled is. What was true a few transactions ago still is, and it takes
+  // a look at all that are under way.
   #settledBelow(): number {
+    if (this.#notesLeft-- > 0) return this.#lastSettledBelow;
+    this.#notesLeft = notesPerLook;
     let least = this.#nextNumber;
     const [active] = this.#active.keys();
     if (active !== undefined) least = active;
     for (const [number, { isRecovered }] of this.#settling) if (!isRecovered && number < least) least = number;
+    this.#lastSettledBelow = least;
     return least;
   }
 

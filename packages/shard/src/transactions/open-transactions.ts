@@ -15,6 +15,10 @@ export class OpenTransactions {
   /** By number, the shards that have something to apply. */
   readonly #decided: Map<number, readonly number[]>;
 
+  /** What the last decision said of those before it. */
+  #settledFrom = 0;
+  #settledBelow = 0;
+
   constructor({ pending, decided }: Records) {
     this.#pending = new Map(
       pending.map(({ position, coordinator, number }) => [position, { coordinator, number }] as const),
@@ -72,7 +76,11 @@ export class OpenTransactions {
   }
 
   #noteDecided(number: number, shards: readonly number[], [from, below]: readonly [number, number]): void {
-    for (const known of this.#decided.keys()) if (known >= from && known < below) this.#decided.delete(known);
+    if (below !== this.#settledBelow || from !== this.#settledFrom) {
+      this.#settledFrom = from;
+      this.#settledBelow = below;
+      for (const known of this.#decided.keys()) if (known >= from && known < below) this.#decided.delete(known);
+    }
     if (shards.length > 0) this.#decided.set(number, shards);
   }
 }
