@@ -51,6 +51,17 @@ export function readText(bytes: Uint8Array, from: number, to: number): string {
   return decoder.decode(bytes.subarray(from, to));
 }
 
+interface Latin1 {
+  readonly latin1Slice: (this: Uint8Array, from: number, to: number) => string;
+}
+
+const latin1 = (globalThis as { readonly Buffer?: { readonly prototype: Latin1 } }).Buffer?.prototype.latin1Slice;
+
+/** Decodes bytes that are known to be ASCII: in Node a third of the price of UTF-8. */
+function readAscii(bytes: Uint8Array, from: number, to: number): string {
+  return latin1 === undefined ? readText(bytes, from, to) : latin1.call(bytes, from, to);
+}
+
 /**
  * Strings seen before, found by their bytes: a hit makes no string and no garbage (25 ns for an entity id, against
  * 100 ns and more for a decode). Direct-mapped, so its size is fixed and a newcomer replaces whoever had its slot.
@@ -74,11 +85,12 @@ export class TextCache {
       ascii |= byte;
       hash = Math.imul(hash ^ byte, 0x01000193);
     }
-    if (ascii >= 0x80 || to - from > 128) return readText(bytes, from, to);
+    if (ascii >= 0x80) return readText(bytes, from, to);
+    if (to - from > 128) return readAscii(bytes, from, to);
     const slot = (hash ^ (hash >>> 15)) & this.#mask;
     const known = this.#slots[slot];
     if (known !== undefined && holds(bytes, from, to, known)) return known;
-    const text = readText(bytes, from, to);
+    const text = readAscii(bytes, from, to);
     this.#slots[slot] = text;
     return text;
   }

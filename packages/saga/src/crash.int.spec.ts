@@ -228,7 +228,8 @@ describe("crash: many", () => {
       }
       for (const [i, { state, forward }] of record.steps.entries()) {
         const written = [`saga:${saga}:${i}:f`, `saga:${saga}:${i}:c`].map((id) => ids.delete(id));
-        const isDone = state === "done" || state === "stuck";
+        // Of one whose shard was away for too long nobody knows, and the record says so.
+        const isDone = state === "done" || state === "stuck" || (state === "unknown" && written[0] === true);
         expect(written, `${saga} ${i} ${state}`).toEqual([isDone || state === "compensated", state === "compensated"]);
         if (record.state !== "STUCK" || !isDone) continue;
         const [only] = forward.events ?? [{ type: forward.command!, payload: forward.input }];

@@ -31,6 +31,8 @@ import { putTypeCounts, type TypeCounts } from "./type-counts.ts";
 const sliceEntitiesMax = 250;
 const sliceBytesMax = 256 << 10;
 const sliceIdsMax = 500;
+/** Events of an entity of Heddle's own that has come to its end, up to which it has no snapshot. */
+const shortHistoryMax = 8;
 /** Numbers in windows; a window by itself weighs as much as so many. */
 const sliceCallsMax = 16_384;
 const sessionWeight = 64;
@@ -139,8 +141,10 @@ export class Checkpoint {
       extents = extentsFrom(extents, forgetting.belowSeq);
     }
     const baseSeq = forgetting?.belowSeq ?? entity.indexBase;
-    const snapshots = states === undefined ? [] : this.#snapshots(entity.id, states, seq);
     const alarm = alarms.of(entity, states);
+    // Nobody is likely to look at it again, and if somebody does, its few entries are soon folded.
+    const isOver = alarm === undefined && seq <= shortHistoryMax && isSystemEntity(entity.id);
+    const snapshots = states === undefined || isOver ? [] : this.#snapshots(entity.id, states, seq);
     const head = { seq, position, time, chain, baseSeq, alarm };
     this.#writer.putEntity(entity.id, head, Float64Array.from(extents), snapshots, entity.storedAlarm);
     entity.storedAlarm = alarm;

@@ -583,6 +583,7 @@ export class Coordinator {
   // The same call, or another with the same id, while the first is under way: it is looked at again afterwards.
   #joins(frame: Frame, id: string): boolean {
     if (this.#byCall.size === 0) return false;
+    if (this.#byCall.size === 0) return false;
     for (const key of keysOf(frame, id)) {
       const first = this.#byCall.get(key);
       if (first === undefined) continue;
