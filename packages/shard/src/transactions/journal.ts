@@ -6,7 +6,7 @@
 //   TransactionAborted   pending entries at these positions have been overwritten; nothing of them took effect.
 //   TransactionsSettled  transactions decided before the shard was last opened: all other shards have applied theirs.
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
-import { systemAggregate, type WireOperationResult, writeAppendBody } from "@heddle/protocol/internal";
+import { encodeValue, systemAggregate, type WireOperationResult, writeAppendBody } from "@heddle/protocol/internal";
 import { EntryDecoder } from "../stored-events.ts";
 
 /** Stands where other entries have their entity; no entity can have this name. */
@@ -30,15 +30,38 @@ export type JournalFacts =
 
 type Reserve = (bytes: number) => { bytes: Uint8Array; at: number };
 
-/** `id`: the caller's, empty if there is none. */
-export function writeJournalBody(facts: JournalFacts, id: string, reserve: Reserve): number {
-  const { kind, ...payload } = facts;
-  const events = [{ type: types[kind], payload, schemaVersion: 1 }];
-  return writeAppendBody(
-    { entity: journalEntity, aggregate: systemAggregate, events, id: id === "" ? undefined : id },
-    reserve,
-  );
+export interface JournalBody {
+  readonly bytes: number;
+  readonly payloadsOffset: number;
 }
+
+/** `id`: the caller's, empty if there is none. */
+export function writeJournalBody(facts: JournalFacts, id: string, reserve: Reserve): JournalBody {
+  const { kind, ...payload } = facts;
+  const start = id === "" ? starts[kind] : startOf(types[kind], id);
+  const packed = encodeValue([payload]);
+  const { bytes, at } = reserve(start.length + packed.length);
+  bytes.set(start, at);
+  bytes.set(packed, at + start.length);
+  return { bytes: start.length + packed.length, payloadsOffset: start.length };
+}
+
+// The body up to its payloads: the same for all entries of a type without an id, of which there are as many as transactions.
+function startOf(type: string, id?: string): Uint8Array {
+  const events = [{ type, payload: null, schemaVersion: 1 }];
+  let start = new Uint8Array();
+  const bytes = writeAppendBody({ entity: journalEntity, aggregate: systemAggregate, events, id }, (wanted) => {
+    start = new Uint8Array(wanted);
+    return { bytes: start, at: 0 };
+  });
+  return start.slice(0, bytes - encodeValue([null]).length);
+}
+
+const starts = {
+  decided: startOf(types.decided),
+  aborted: startOf(types.aborted),
+  settled: startOf(types.settled),
+} as const;
 
 export function isJournal(entry: EntryView): boolean {
   return (entry.flags & entryFlags.journal) !== 0;

@@ -18,7 +18,7 @@ function journal(facts: JournalFacts) {
     bytes = new Uint8Array(wanted);
     return { bytes, at: 0 };
   });
-  return { ...newEntryView(), flags: entryFlags.journal, eventCount: 1, bytes, bodyFrom: 0, bodyTo: used };
+  return { ...newEntryView(), flags: entryFlags.journal, eventCount: 1, bytes, bodyFrom: 0, bodyTo: used.bytes };
 }
 
 function decided(number: number, shards: number[], settled: [number, number]) {

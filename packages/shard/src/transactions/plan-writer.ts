@@ -76,12 +76,10 @@ export class PlanWriter {
 
   /** Returns the entry's position. */
   writeJournal(facts: JournalFacts, id = "", asked = nobody): number {
-    const bodyBytes = writeJournalBody(facts, id, (wanted) => this.#log.reserve(wanted));
-    const { bytes, at } = this.#log.reserve(bodyBytes);
-    readAppendBody(bytes, at, at + bodyBytes, this.#parts.texts, this.#view);
-    const payloadsOffset = this.#view.payloadsFrom - at;
+    const body = writeJournalBody(facts, id, (wanted) => this.#log.reserve(wanted));
+    const { payloadsOffset } = body;
     const header = { ...asked, flags: entryFlags.journal, firstSeq: 0, eventCount: 1, payloadsOffset };
-    const position = this.#log.add(header, bodyBytes);
+    const position = this.#log.add(header, body.bytes);
     this.#groups.entities.push(undefined);
     this.#open.note(facts);
     return position;
