@@ -395,3 +395,24 @@ describe("sagas: over losses (P5)", () => {
     expect(await audited(data)).toMatchObject({ sagas: { ended: 400, unfinished: 0, stuck: 0 } });
   });
 });
+
+describe("sagas: erased", () => {
+  it("P6: an entity takes the records of its sagas with it, over shards; their ids take effect no more, and the audit agrees", async () => {
+    const node = await start();
+    const db = new Heddle<typeof bank>({ port: node.port });
+    await open(db, { "account/alice": 100, "account/carol": 100 });
+    const ids = Array.from({ length: 12 }, (_, i) => `gone-${i}`);
+    for (const id of ids) expect(await pay(db, id)).toMatchObject({ resultType: "COMMITTED" });
+    expect(await pay(db, "kept", "account/carol", "account/bob")).toMatchObject({ resultType: "COMMITTED" });
+    expect(await db.entity("account/alice").delete()).toMatchObject({ complete: true });
+    for (const id of ids) {
+      await expect(pay(db, id)).rejects.toMatchObject({ code: "ERASED" });
+      await expect(db.showSaga(id)).rejects.toMatchObject({ code: "ERASED" });
+    }
+    expect((await db.sagas()).map(({ saga }) => saga)).toEqual(["kept"]);
+    expect(await balances(db, "account/bob", "account/carol")).toEqual([65, 95]);
+    await db.close();
+    await node.close();
+    await audited(node.data);
+  });
+});
