@@ -42,7 +42,12 @@ const texts = new TextCache();
 const text = (maxLength: number) =>
   fc.string({ unit: "grapheme", minLength: 1, maxLength }).filter((one) => one.isWellFormed());
 const u48 = fc.integer({ min: 0, max: u48Max });
-const value = fc.jsonValue({ maxDepth: 3 });
+// What JSON brings; but minus zero has no JSON, and the decoder gives one name another, lest it sets a prototype.
+const value = fc
+  .jsonValue({ maxDepth: 3 })
+  .map((one) => JSON.stringify(one))
+  .filter((json) => !json.includes("__proto__"))
+  .map((json): unknown => JSON.parse(json));
 const eventType = text(12);
 const contents: fc.Arbitrary<ReminderContent> = fc.oneof(
   fc.record({ command: text(12), input: value }),
