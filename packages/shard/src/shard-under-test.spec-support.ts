@@ -558,9 +558,11 @@ export class ShardUnderTest {
 
   // Among several shards, others hand work to one that is dead, and nobody would catch what its log throws then.
   #silentOnceDead(disk: Disk, life: number): Disk {
-    if (this.#options.network === undefined) return disk;
     return overridden<Disk>(disk, "open", (file: string, mode: "read" | "write" | "create") => {
+      // A log whose segment is full would else make the next one, on the disk that the next process has.
+      if (life !== this.#life) throw new Crash(file);
       const opened = disk.open(file, mode);
+      if (this.#options.network === undefined) return opened;
       return overridden(opened, "sync", (done: (error: Error | null) => void) => {
         if (life === this.#life) opened.sync(done);
       });
