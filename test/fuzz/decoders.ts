@@ -35,6 +35,7 @@ import {
   readReply,
   readRestoreBody,
   readSagaBody,
+  readSagaEraseBody,
   readSagaList,
   readSagaListBody,
   readSagaOperateBody,
@@ -68,6 +69,7 @@ import {
   writeRemindersBody,
   writeRestoreBody,
   writeSagaBody,
+  writeSagaEraseBody,
   writeSagaListBody,
   writeSagaOperateBody,
   writeSagaShowBody,
@@ -368,6 +370,13 @@ export const decoders: readonly Decoder[] = [
       bodyOf((reserve) =>
         writeSagaListBody({ only: "stuck", limit: 7, after: { time: 2 ** 40, entity: "$saga/é" } }, reserve),
       ),
+    ],
+  },
+  {
+    name: "readSagaEraseBody",
+    decode: (bytes, from, to) => readSagaEraseBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) => writeSagaEraseBody({ entity: "$saga/x", participant: "account/é", gone: true }, reserve)),
     ],
   },
   {

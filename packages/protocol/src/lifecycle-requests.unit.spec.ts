@@ -73,6 +73,8 @@ describe("lifecycle requests: round trip", () => {
       fc.property(entity, fc.boolean(), (entity, provisional) => {
         const { bytes, from, to } = write(writeDeleteBody, { entity, provisional });
         expect(readDeleteBody(bytes, from, to, texts)).toEqual({ entity, provisional, buried: false });
+        const inner = write(writeDeleteBody, { entity, provisional: false, buried: true });
+        expect(readDeleteBody(inner.bytes, inner.from, inner.to, texts)).toMatchObject({ entity, buried: true });
       }),
     );
   });

@@ -13,6 +13,7 @@ import {
   readProbe,
   readProbeBody,
   readSagaBody,
+  readSagaEraseBody,
   readSagaList,
   readSagaListBody,
   readSagaOperateBody,
@@ -23,10 +24,12 @@ import {
   type SagaListFields,
   type SagaStepFields,
   sagaEntity,
+  sagaOfStepId,
   sagaStepId,
   type WireSagaList,
   writeProbeBody,
   writeSagaBody,
+  writeSagaEraseBody,
   writeSagaListBody,
   writeSagaOperateBody,
   writeSagaShowBody,
@@ -171,7 +174,7 @@ describe("saga requests: bodies", () => {
     expect(decodeValue(named[0].subarray(other.contentFrom, named[2]))).toEqual({ amount: 5 });
   });
 
-  it("show, list, operate and probe arrive as they were written", () => {
+  it("show, list, operate, erase and probe arrive as they were written", () => {
     expect(readSagaShowBody(...write(writeSagaShowBody, { entity: "$saga/x" }), texts)).toEqual({ entity: "$saga/x" });
     const list: SagaListFields = { only: "stuck", limit: 7, after: { time: 2 ** 48 - 1, entity: "$saga/é" } };
     expect(readSagaListBody(...write(writeSagaListBody, list), texts)).toEqual(list);
@@ -179,8 +182,29 @@ describe("saga requests: bodies", () => {
       const operation = { entity: "$saga/x", as, reason: "paid by hand", by: "" };
       expect(readSagaOperateBody(...write(writeSagaOperateBody, operation), texts)).toEqual(operation);
     }
+    const erase = { entity: "$saga/x", participant: "account/é", gone: true };
+    expect(readSagaEraseBody(...write(writeSagaEraseBody, erase), texts)).toEqual(erase);
     const probe = { entity: "account/alice", id: sagaStepId("x", 3, "back") };
     expect(readProbeBody(...write(writeProbeBody, probe), texts)).toEqual(probe);
+  });
+
+  it("the id of a step tells its saga, and no other id tells one", () => {
+    for (const saga of ["t-1", "a:b", "saga:x:1:f", "é{t}", "x".repeat(160)]) {
+      for (const direction of ["forward", "back"] as const) {
+        expect(sagaOfStepId(sagaStepId(saga, 12, direction))).toBe(`$saga/${saga}`);
+      }
+    }
+    for (const id of [
+      "",
+      "saga:",
+      "saga::1:f",
+      "saga:x:f",
+      "saga:x:1:g",
+      "xsaga:x:1:f",
+      `saga:${"x".repeat(161)}:1:f`,
+    ]) {
+      expect(sagaOfStepId(id), id).toBeUndefined();
+    }
   });
 
   it.each([

@@ -483,7 +483,6 @@ function crcOfName(name: string): number {
   return name === "" ? 0 : crc32(encoder.encode(`${name}\0`));
 }
 
-/** Unfinished sagas are named when their shard opens, stuck ones are listed. */
 /** Unfinished ones are resumed when their shard opens, stuck ones are listed. */
 export function alarmOfSaga({ state, startedAt }: SagaFacts): number | undefined {
   if (state === "RUNNING" || state === "COMPENSATING") return startedAt;

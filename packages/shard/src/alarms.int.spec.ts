@@ -66,6 +66,21 @@ function openWithAlarms(options: ShardUnderTestOptions = {}, room?: () => number
   return { under, rung, opened };
 }
 
+describe("Heddle's own entities", () => {
+  it("are listed to those who ask for them by prefix, from memory and from the partition, and to nobody else", async () => {
+    const { under } = openWithAlarms();
+    receipt(await under.append(credit(alice, 1)));
+    for (const entity of [`$reminders/${alice}`, "$saga/a", "$saga/b"]) receipt(await move(under, entity, alarmNever));
+    for (const where of ["memory", "partition"]) {
+      const listed = async (prefix: string) => (await under.listed({ prefix, limit: 1 })).map(([id]) => id);
+      expect(await listed(""), where).toEqual([alice]);
+      expect(await listed("$saga/"), where).toEqual(["$saga/a", "$saga/b"]);
+      expect(await listed("$"), where).toEqual([`$reminders/${alice}`, "$saga/a", "$saga/b"]);
+      await under.checkpoint();
+    }
+  });
+});
+
 /** Sets an entity's alarm; -1 for none. */
 function move(under: ShardUnderTest, entity: string, due: number): Asked {
   const aggregate = entity.slice(0, entity.indexOf("/"));

@@ -26,7 +26,7 @@ import { encodeErrorReply, encodeReply, replyKind } from "@heddle/protocol/inter
 import { messageOf } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
 import type { Memory } from "./memory.ts";
-import { nextTurnOf, type ShardOptions } from "./shard-options.ts";
+import { type CopyHolder, nextTurnOf, type ShardOptions } from "./shard-options.ts";
 import { EntryDecoder } from "./stored-events.ts";
 import { countInto } from "./type-counts.ts";
 
@@ -236,8 +236,22 @@ export class Erasures {
   async #bury(erasure: Erasure): Promise<void> {
     const { copies: holder, report, shard } = this.#options.shard;
     if (holder === undefined) return;
+    // One that was held up has been looked through: nothing has come to its history since its tombstone.
+    erasure.copies ??= await this.#copiesOf(erasure, holder);
+    if (erasure.copies.size === 0) return;
+    try {
+      await this.#unlessStopped(holder.bury(erasure.receipt.entity, erasure.copies));
+    } catch (thrown) {
+      if (this.#stopped || !(thrown instanceof HeddleError)) throw thrown;
+      erasure.isHeldUp = true;
+      if (erasure.waiters.length === 0) return;
+      report("warn", "an erasure waits for what still needs a copy", { shard, error: thrown.message });
+      this.#failWaiters([erasure], thrown);
+    }
+  }
+
+  async #copiesOf(erasure: Erasure, holder: CopyHolder): Promise<Set<string>> {
     const { activation } = this.#options.memory();
-    const { entity } = erasure.receipt;
     const copies = new Set<string>();
     let left = sliceEntries;
     for (const extent of this.#extentsOf(erasure)) {
@@ -248,17 +262,7 @@ export class Erasures {
       left = sliceEntries;
       await this.#nextTurn();
     }
-    if (copies.size === 0) return;
-    try {
-      await this.#unlessStopped(holder.bury(entity, copies));
-      erasure.copies = copies;
-    } catch (thrown) {
-      if (this.#stopped || !(thrown instanceof HeddleError)) throw thrown;
-      erasure.isHeldUp = true;
-      if (erasure.waiters.length === 0) return;
-      report("warn", "an erasure waits for what still needs a copy", { shard, error: thrown.message });
-      this.#failWaiters([erasure], thrown);
-    }
+    return copies;
   }
 
   async #awaitCopies(erasure: Erasure, copies: ReadonlySet<string>): Promise<void> {
@@ -267,6 +271,7 @@ export class Erasures {
       await this.#unlessStopped(this.#options.shard.copies!.gone(erasure.receipt.entity, copies));
       erasure.stage = "done";
       this.#answer(erasure.waiters, erasure.receipt, true);
+      await this.#options.checkpoint();
     } catch (thrown) {
       // Tried again from here at a tick.
       if (!this.#stopped) this.#onFailure([erasure], thrown);
