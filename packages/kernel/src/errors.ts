@@ -33,6 +33,18 @@ export interface ErrorFacts {
   TRANSACTION_ABORTED: { reason: string };
   TRANSACTION_CONFLICT: { entity: string; attempts: number };
   NO_SUCH_REMINDER: { entity: string; reminder: string };
+  // Reading: subscriptions, projections, queries.
+  GROUP_MEMBER_LOST: { group: string; member: string; problem: string };
+  UNKNOWN_PROJECTION: { projection: string; known: readonly string[] };
+  PROJECTION_CHANGED: { projection: string; sink: string; problem: string };
+  PROJECTION_LAGS: { projection: string; sink: string; waitedMs: number; state: string };
+  NOT_SET_ASIDE: { projection: string; entity: string };
+  NO_QUERY_SINK: { wanted: string; known: readonly string[] };
+  QUERY_REFUSED: { problem: string };
+  QUERY_LIMIT: { limit: string; max: number };
+  SINK_UNAVAILABLE: { sink: string; message: string };
+  SINK_REFUSED: { sink: string; message: string };
+  FEED_GAP: { source: string; shard: number; from: number; found: string };
   // The user's own code failed. The entity is as it was before.
   DOMAIN_FAILED: { where: string; message: string };
   DOMAIN_LOAD_FAILED: { module: string; message: string };
@@ -228,6 +240,74 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     status: 404,
     describe: (f) => `${f.entity} has no reminder ${JSON.stringify(f.reminder)}`,
     advice: "It may have been delivered or cancelled; list the entity's reminders.",
+  },
+  GROUP_MEMBER_LOST: {
+    retryable: false,
+    status: 409,
+    describe: (f) => `${f.member} is no member of the group ${JSON.stringify(f.group)} any more: ${f.problem}`,
+    advice: "Join again; the group goes on from what was last acknowledged, so some events may come twice.",
+  },
+  UNKNOWN_PROJECTION: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `there is no projection ${JSON.stringify(f.projection)}; known: ${f.known.join(", ") || "none"}`,
+    advice: "Name one of the known projections, or add it to the domain module.",
+  },
+  PROJECTION_CHANGED: {
+    retryable: false,
+    status: 409,
+    describe: (f) => `the projection ${f.projection} in ${f.sink} is not what the domain module defines: ${f.problem}`,
+    advice:
+      "Raise its version in the domain module, or run heddle projections rebuild; its rows stay readable meanwhile.",
+  },
+  PROJECTION_LAGS: {
+    retryable: true,
+    status: 503,
+    describe: (f) =>
+      `the projection ${f.projection} in ${f.sink} has not seen that write after ${f.waitedMs} ms: it is ${f.state}`,
+    advice: "Ask again, or without `after`; heddle projections ls tells how far it is behind.",
+  },
+  NOT_SET_ASIDE: {
+    retryable: false,
+    status: 404,
+    describe: (f) => `the projection ${f.projection} has set no event of ${f.entity} aside`,
+    advice: "heddle projections ls tells what is set aside; it may have been retried or skipped.",
+  },
+  NO_QUERY_SINK: {
+    retryable: false,
+    status: 409,
+    describe: (f) => `there is no ${f.wanted} to query; known: ${f.known.join(", ") || "none"}`,
+    advice: "Start the node with a SQL sink and a domain module that has projections.",
+  },
+  QUERY_REFUSED: {
+    retryable: false,
+    status: 400,
+    describe: (f) => `the query cannot be run: ${f.problem}`,
+    advice: "Send one SELECT with a parameter for each placeholder.",
+  },
+  QUERY_LIMIT: {
+    retryable: false,
+    status: 422,
+    describe: (f) => `the query went beyond its bound: ${f.limit}, at most ${f.max}`,
+    advice: "Ask for less, with LIMIT or an index, or give the query a larger bound.",
+  },
+  SINK_UNAVAILABLE: {
+    retryable: true,
+    status: 503,
+    describe: (f) => `${f.sink} cannot be reached: ${f.message}`,
+    advice: "Nothing is lost: it goes on from where it was as soon as the server is back.",
+  },
+  SINK_REFUSED: {
+    retryable: false,
+    status: 502,
+    describe: (f) => `${f.sink} refused: ${f.message}`,
+    advice: "Look at its address, user and password, its disk, and what else writes to its tables.",
+  },
+  FEED_GAP: {
+    retryable: false,
+    status: 500,
+    describe: (f) => `${f.source} has no events of shard ${f.shard} from position ${f.from} on, but ${f.found}`,
+    advice: "Start a node with its publisher: it compares the stream with its log and sends what is missing.",
   },
   DOMAIN_FAILED: {
     retryable: false,

@@ -47,6 +47,20 @@ export const requestKind = {
   reminders: 20,
   /** Asked of a shard: reminders by their time. */
   reminderList: 21,
+  /** Events of one entity behind a sequence; waits for them when there are none yet. */
+  watch: 22,
+  /** Asked of a shard, answered by the feed thread: committed events from a position on; waits when there are none yet. */
+  feed: 23,
+  /** Answered by the feed thread: what a member of a consumer group acknowledges, and what it is to do next. */
+  groupPoll: 24,
+  /** Answered by the feed thread: consumer groups, and how far they are. */
+  groupList: 25,
+  /** Answered by the projection thread: read-only SQL. */
+  query: 26,
+  /** Answered by the projection thread: projections, how far they are, what they have set aside. */
+  projectionList: 27,
+  /** Answered by the projection thread: an operator's rebuild, pause, resume, retry, skip. */
+  projectionOperate: 28,
   // From 32 on: what shards ask each other. Refused when it comes over a connection.
   /** Whether an append with an id took effect. */
   probe: 32,

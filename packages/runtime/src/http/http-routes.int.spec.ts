@@ -367,6 +367,17 @@ describe("operating errors", () => {
     "TRANSACTION_ABORTED",
     "TRANSACTION_CONFLICT",
     "NO_SUCH_REMINDER",
+    "GROUP_MEMBER_LOST",
+    "UNKNOWN_PROJECTION",
+    "PROJECTION_CHANGED",
+    "PROJECTION_LAGS",
+    "NOT_SET_ASIDE",
+    "NO_QUERY_SINK",
+    "QUERY_REFUSED",
+    "QUERY_LIMIT",
+    "SINK_UNAVAILABLE",
+    "SINK_REFUSED",
+    "FEED_GAP",
   ]);
   const codes = (Object.keys(samples) as ErrorCode[]).filter((code) => !elsewhere.has(code));
 

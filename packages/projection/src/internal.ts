@@ -1,0 +1,2 @@
+// For sibling packages and tests.
+export * from "./index.ts";
