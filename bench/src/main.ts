@@ -9,6 +9,7 @@ import { version } from "@heddle/runtime";
 import { hostFacts, isInMemory } from "./driver/host-facts.ts";
 import { measureSyncLatency } from "./driver/preflight.ts";
 import { createProgress, type Progress } from "./driver/progress.ts";
+import { runReaders } from "./driver/run-readers.ts";
 import { runReminders } from "./driver/run-reminders.ts";
 import { runRestart } from "./driver/run-restart.ts";
 import { type RunContext, runScenario } from "./driver/run-scenario.ts";
@@ -19,6 +20,7 @@ import {
   type BenchDocument,
   documentFormat,
   type LoadReport,
+  type ReadersReport,
   type RemindersReport,
   type RestartReport,
   type SleepersReport,
@@ -92,17 +94,19 @@ async function run(options: BenchOptions, folder: string, progress: Progress): P
   let sleepers: SleepersReport | undefined;
   let transfers: TransfersReport | undefined;
   let reminders: RemindersReport | undefined;
+  let readers: ReadersReport | undefined;
   for (const name of options.scenarios) {
     if (name === "restart") restart = await runRestart(context);
     else if (name === "sleepers") sleepers = await runSleepers(context);
     else if (name === "transfers") transfers = await runTransfers(context);
     else if (name === "reminders") reminders = await runReminders(context);
+    else if (name === "readers") readers = await runReaders(context);
     else {
       const batch = scenarios.find(({ scenario }) => scenario === "batch");
       scenarios.push(await runScenario(loadScenarios[name], context, batch?.eventsPerSecond.median));
     }
   }
-  const reports = () => [...scenarios, restart, sleepers, transfers, reminders];
+  const reports = () => [...scenarios, restart, sleepers, transfers, reminders, readers];
   const document: BenchDocument = {
     format: documentFormat,
     heddle: version,
@@ -120,6 +124,7 @@ async function run(options: BenchOptions, folder: string, progress: Progress): P
     sleepers,
     transfers,
     reminders,
+    readers,
     refereeOk: reports().every((report) => report?.refereeOk !== false),
     targetsReached: allReached(reports().flatMap((report) => report?.targets ?? [])),
   };

@@ -6,7 +6,7 @@ import type { EventShape } from "./load/load.ts";
 import type { TransferWay } from "./load/pairs.ts";
 
 export type LoadScenarioName = "single" | "batch" | "broker" | "dense";
-export type ScenarioName = LoadScenarioName | "restart" | "sleepers" | "transfers" | "reminders";
+export type ScenarioName = LoadScenarioName | "restart" | "sleepers" | "transfers" | "reminders" | "readers";
 
 export interface Target {
   readonly id:
@@ -17,7 +17,9 @@ export interface Target {
     | "p99"
     | "share of batch"
     | "ready"
-    | "own memory";
+    | "own memory"
+    | "share"
+    | "lag p99";
   readonly wanted: number;
   /** Whether the figure must be at least or below what is wanted. */
   readonly sense: "at least" | "below" | "at most";
@@ -117,6 +119,16 @@ export const reminderTargets: { readonly rate: Target } = {
   rate: { id: "deliveries/s", wanted: 50_000, sense: "at least", unit: "deliveries/s" },
 };
 
+/** Rows in SQLite, rqlite and MongoDB, subscribers, and a stream: beside the writers, on the same two cores. */
+export const readersTargets = {
+  cost: { id: "share", wanted: 0.35, sense: "below", unit: "" },
+  lag: { id: "lag p99", wanted: 250, sense: "below", unit: "ms" },
+  rebuild: rate(300_000),
+  sink: rate(20_000),
+  subscribers: { id: "p99", wanted: 50, sense: "below", unit: "ms" },
+  nats: rate(300_000),
+} satisfies Record<string, Target>;
+
 export const scenarioNames: readonly ScenarioName[] = [
   "single",
   "batch",
@@ -126,4 +138,5 @@ export const scenarioNames: readonly ScenarioName[] = [
   "sleepers",
   "transfers",
   "reminders",
+  "readers",
 ];

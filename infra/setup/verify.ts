@@ -2,8 +2,13 @@
 //
 // Every stage runs even when one before it failed, so that one run tells everything; the exit code tells whether all
 // passed. `npm test -- unit int` runs only the named stages.
+//
+// Two stages need something of the machine: servers that Go builds, and a Chromium. Where that can not be had the stage
+// is left out, with one line that says why; with CI or HEDDLE_REQUIRE_ALL=1 in the environment it fails instead.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { obtain, rqliteVariable, ServerError } from "../servers/index.ts";
+import { obtainChromium } from "./browser.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const vitest = (project: string) => ["vitest", "run", "--config", "test/vitest.config.ts", "--project", project];
@@ -12,7 +17,35 @@ const stages: Readonly<Record<string, readonly string[]>> = {
   types: ["tsc", "--noEmit"],
   unit: vitest("unit"),
   int: vitest("int"),
+  servers: vitest("servers"),
+  browser: vitest("browser"),
   e2e: vitest("e2e"),
+};
+
+interface Prepared {
+  /** Why what the stage needs can not be had. */
+  readonly missing?: string;
+  /** What a reader of the results must know of them. */
+  readonly note?: string;
+}
+
+/** Gets what a stage needs. */
+const preparations: Readonly<Record<string, () => Promise<Prepared>>> = {
+  servers: async () => {
+    try {
+      await obtain("nats");
+      await obtain("mongo");
+    } catch (error) {
+      if (error instanceof ServerError) return { missing: error.message };
+      throw error;
+    }
+    if ((process.env[rqliteVariable] ?? "") !== "") return {};
+    return { note: `rqlite is a stand-in, its HTTP API without Raft; ${rqliteVariable} names a real rqlited` };
+  },
+  browser: async () => {
+    const chromium = obtainChromium();
+    return "missing" in chromium ? chromium : {};
+  },
 };
 
 if (Number(process.versions.node.split(".")[0]) < 24) {
@@ -27,19 +60,38 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const results: { stage: string; passed: boolean; seconds: number }[] = [];
+const on = (value: string | undefined) => value !== undefined && value !== "" && value !== "0" && value !== "false";
+const requireAll = on(process.env["CI"]) || on(process.env["HEDDLE_REQUIRE_ALL"]);
+
+const results: {
+  stage: string;
+  outcome: "passed" | "FAILED" | "left out";
+  seconds: number;
+  remark?: string | undefined;
+}[] = [];
 for (const [stage, [tool, ...args]] of Object.entries(stages)) {
   if (wanted.length > 0 && !wanted.includes(stage)) continue;
   console.log(`\n━━ ${stage}: ${tool} ${args.join(" ")}`);
   const startedAt = performance.now();
+  const secondsSoFar = () => (performance.now() - startedAt) / 1000;
+  const { missing, note } = (await preparations[stage]?.()) ?? {};
+  if (missing !== undefined) {
+    const outcome = requireAll ? "FAILED" : "left out";
+    console.log(`${outcome}: ${missing}`);
+    results.push({ stage, outcome, seconds: secondsSoFar(), remark: missing });
+    continue;
+  }
+  if (note !== undefined) console.log(note);
   const done = spawnSync(`${root}node_modules/.bin/${tool}`, args, { cwd: root, stdio: "inherit" });
-  results.push({ stage, passed: done.status === 0, seconds: (performance.now() - startedAt) / 1000 });
+  results.push({ stage, outcome: done.status === 0 ? "passed" : "FAILED", seconds: secondsSoFar(), remark: note });
 }
 
 console.log("");
-for (const { stage, passed, seconds } of results) {
-  console.log(`${passed ? "passed" : "FAILED"}  ${stage.padEnd(6)} ${seconds.toFixed(1)} s`);
+for (const { stage, outcome, seconds, remark } of results) {
+  const line = `${outcome.padEnd(8)}  ${stage.padEnd(7)} ${seconds.toFixed(1)} s`;
+  console.log(remark === undefined ? line : `${line}  ${remark.split("\n")[0]}`);
 }
-const failed = results.filter((result) => !result.passed).length;
-console.log(`\nstages: ${results.length - failed} passed, ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+const count = (outcome: string) => results.filter((result) => result.outcome === outcome).length;
+if (count("left out") > 0) console.log(`\nleft out: ${count("left out")}`);
+console.log(`\nstages: ${count("passed")} passed, ${count("FAILED")} failed`);
+process.exit(count("FAILED") === 0 ? 0 : 1);

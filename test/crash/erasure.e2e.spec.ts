@@ -14,11 +14,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { pointsOf } from "./across-run.ts";
 import { crashPoints } from "./crash-run.ts";
 import { bankDomain, NodeProcess } from "./node-process.ts";
+import { projectionPoints, publisherPoints } from "./readers-run.ts";
 
 /** In the order in which an erasure passes them. */
 const erasurePoints = [
   "erasure:begun",
   "erasure:counted",
+  "erasure:readers-told",
   "erase:journal-written",
   "erase:journal-durable",
   "erase:half-overwritten",
@@ -143,7 +145,11 @@ describe("crash: an erasure that is killed", () => {
         for (const [, point] of chosen!.matchAll(/"([a-z]+:[a-z-]+)"/g)) found.add(point!);
       }
     }
-    const across = Object.values(pointsOf).flat();
+    const across = [
+      ...Object.values(pointsOf).flat(),
+      ...Object.keys(projectionPoints),
+      ...Object.keys(publisherPoints),
+    ];
     expect([...found].sort()).toEqual(
       [...Object.keys(crashPoints), ...erasurePoints, ...makingPoints, ...across].sort(),
     );

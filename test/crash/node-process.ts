@@ -27,6 +27,8 @@ export class NodeProcess {
   readonly exited: Promise<Exit>;
   /** Resolves when it takes calls, or cannot any more. */
   readonly settled: Promise<"ready" | "refused" | "exited">;
+  /** Once it has ended. */
+  exit: Exit | undefined;
   refusal: { readonly code: string; readonly message: string } | undefined;
   port = 0;
   readonly #child: ChildProcess;
@@ -42,7 +44,10 @@ export class NodeProcess {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.exited = new Promise((resolve) => {
-      this.#child.once("close", (code, signal) => resolve({ code, signal }));
+      this.#child.once("close", (code, signal) => {
+        this.exit = { code, signal };
+        resolve(this.exit);
+      });
     });
     const answered = new Promise<"ready" | "refused">((resolve) => {
       this.#child.on("message", (message: FromNode) => {

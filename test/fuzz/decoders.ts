@@ -17,18 +17,32 @@ import {
   newExecuteView,
   newTransactView,
   packContent,
+  queryFields,
   readAppendBody,
   readCancelReminderBody,
   readContent,
+  readCursor,
   readDeleteBody,
   readExecuteBody,
+  readFeedBody,
+  readFeedEnds,
+  readFeedPage,
   readGetAtBody,
   readGetBody,
+  readGroupForgetBody,
+  readGroupList,
+  readGroupPage,
+  readGroupPollBody,
   readHello,
   readHistoryBody,
   readHoldBody,
   readImportBody,
   readListBody,
+  readProjectionList,
+  readProjectionListBody,
+  readProjectionOperateBody,
+  readQueryBody,
+  readQueryResult,
   readRemindBody,
   readReminderListBody,
   readRemindersBody,
@@ -48,6 +62,9 @@ import {
   readTransaction,
   readTransactionKey,
   readTransactRead,
+  readUnwatchBody,
+  readWatchBody,
+  readWatchPage,
   receiptFrameBytes,
   rejection,
   replyKind,
@@ -57,12 +74,18 @@ import {
   writeCancelReminderBody,
   writeDeleteBody,
   writeExecuteBody,
+  writeFeedBody,
   writeGetAtBody,
   writeGetBody,
+  writeGroupForgetBody,
+  writeGroupPollBody,
   writeHistoryBody,
   writeHoldBody,
   writeImportBody,
   writeListBody,
+  writeProjectionListBody,
+  writeProjectionOperateBody,
+  writeQueryBody,
   writeReceiptFrame,
   writeRemindBody,
   writeReminderListBody,
@@ -76,6 +99,8 @@ import {
   writeSettleBody,
   writeTransactBody,
   writeTransactionKey,
+  writeUnwatchBody,
+  writeWatchBody,
 } from "@heddle/protocol/internal";
 
 export interface Decoder {
@@ -195,6 +220,21 @@ export const decoders: readonly Decoder[] = [
     ],
   },
   {
+    name: "readWatchBody",
+    decode: (bytes, from, to) => readWatchBody(bytes, from, to, texts),
+    samples: [bodyOf((reserve) => writeWatchBody({ ...account, from: 8, limit: 100, waitMs: 10_000 }, reserve))],
+  },
+  {
+    name: "readUnwatchBody",
+    decode: (bytes, from, to) => readUnwatchBody(bytes, from, to, texts),
+    samples: [bodyOf((reserve) => writeUnwatchBody({ call: 7 }, reserve))],
+  },
+  {
+    name: "readWatchPage",
+    decode: (bytes, from, to) => readWatchPage(decodeValue(bytes.subarray(from, to))),
+    samples: [encodeValue([[[1, 2, "Account", "Credited", { amount: 5 }, null, null, 1, 64]], 2]).slice()],
+  },
+  {
     name: "readGetAtBody",
     decode: (bytes, from, to) => readGetAtBody(bytes, from, to, texts),
     samples: [
@@ -254,6 +294,169 @@ export const decoders: readonly Decoder[] = [
     samples: [
       bodyOf((reserve) =>
         writeReminderListBody({ before: 2 ** 41, limit: 7, afterDue: 2 ** 40, afterEntity: "account/é" }, reserve),
+      ),
+    ],
+  },
+  {
+    name: "readFeedBody",
+    decode: (bytes, from, to) => readFeedBody(bytes, from, to, texts),
+    samples: [
+      bodyOf((reserve) =>
+        writeFeedBody(
+          {
+            from: { record: 2 ** 40, skip: 7 },
+            waitMs: 10_000,
+            limit: 1_000,
+            kind: "account",
+            aggregate: "Account",
+            types: ["Credited", "Gutgeschrieben für é"],
+          },
+          reserve,
+        ),
+      ),
+      bodyOf((reserve) =>
+        writeFeedBody({ from: "now", waitMs: 0, limit: 1, kind: "", aggregate: "", types: [] }, reserve),
+      ),
+    ],
+  },
+  {
+    name: "readFeedPage",
+    decode: (bytes, from, to) => readFeedPage(decodeValue(bytes.subarray(from, to)), 3),
+    samples: [
+      encodeValue([
+        8192,
+        2,
+        [[64, 1, 88, "account/alice", "Account", 7, 1_763_600_000_000, "pay-1", value, [[0, "Credited", 1, value]]]],
+      ]).slice(),
+      encodeValue([0, 0, []]).slice(),
+    ],
+  },
+  {
+    name: "readFeedEnds",
+    decode: (bytes, from, to) => readFeedEnds(decodeValue(bytes.subarray(from, to))),
+    samples: [encodeValue([0, 2 ** 40]).slice()],
+  },
+  {
+    name: "readCursor",
+    decode: (bytes, from, to) => readCursor(Buffer.from(bytes.subarray(from, to)).toString("latin1"), 3),
+    samples: [Buffer.from("0:8192.3,1:64,2:0")],
+  },
+  {
+    name: "readQueryBody",
+    decode: (bytes, from, to) => readQueryBody(bytes, from, to),
+    samples: [
+      bodyOf((reserve) =>
+        writeQueryBody(
+          queryFields("select * from accounts where ü = ?", [1, "x", null, true, 2n ** 60n, Uint8Array.of(1)], {
+            after: [{ shard: 3, position: 2 ** 40 }],
+            sink: "rqlite",
+            consistency: "strong",
+          }),
+          reserve,
+        ),
+      ),
+      bodyOf((reserve) => writeQueryBody(queryFields("select :a", { a: "é" }, {}), reserve)),
+    ],
+  },
+  {
+    name: "readQueryResult",
+    decode: (bytes, from, to) => readQueryResult(decodeValue(bytes.subarray(from, to))),
+    samples: [encodeValue([["a", "__proto__"], [[1, null]]]).slice()],
+  },
+  {
+    name: "readProjectionListBody",
+    decode: (bytes, from, to) => readProjectionListBody(bytes, from, to),
+    samples: [bodyOf((reserve) => writeProjectionListBody({ projection: "accounts" }, reserve))],
+  },
+  {
+    name: "readProjectionList",
+    decode: (bytes, from, to) => readProjectionList(decodeValue(bytes.subarray(from, to))),
+    samples: [
+      encodeValue([
+        { projection: "accounts", sink: "sqlite", state: "live", shards: [], failures: [], generation: 1 },
+      ]).slice(),
+    ],
+  },
+  {
+    name: "readGroupPollBody",
+    decode: (bytes, from, to) => readGroupPollBody(bytes, from, to),
+    samples: [
+      bodyOf((reserve) =>
+        writeGroupPollBody(
+          {
+            group: "billing",
+            member: "m-1",
+            act: "join",
+            turn: 2 ** 47,
+            holds: 0,
+            limit: 1_000,
+            waitMs: 25_000,
+            done: [],
+            from: "now",
+            kind: "account",
+            aggregate: "Account",
+            types: ["Credited", "Größe geändert"],
+          },
+          reserve,
+        ),
+      ),
+      bodyOf((reserve) =>
+        writeGroupPollBody(
+          {
+            group: "billing",
+            member: "m-1",
+            act: "leave",
+            turn: 3,
+            holds: 2 ** 32 - 1,
+            limit: 0,
+            waitMs: 0,
+            done: [
+              { slot: 31, shard: 65_535, record: 2 ** 47, skip: 2 ** 32 - 1 },
+              { slot: 0, shard: 0, record: 0, skip: 0 },
+            ],
+            from: "beginning",
+            kind: "",
+            aggregate: "",
+            types: [],
+          },
+          reserve,
+        ),
+      ),
+    ],
+  },
+  {
+    name: "readGroupForgetBody",
+    decode: (bytes, from, to) => readGroupForgetBody(bytes, from, to),
+    samples: [bodyOf((reserve) => writeGroupForgetBody({ group: "billing.eu-1" }, reserve))],
+  },
+  {
+    name: "readGroupPage",
+    decode: (bytes, from, to) => readGroupPage(decodeValue(bytes.subarray(from, to))),
+    samples: [
+      encodeValue([
+        2 ** 32 - 1,
+        3,
+        64,
+        2,
+        [[64, 0, 88, "account/é", "Account", 7, 2 ** 40, null, value, [[0, "Credited", 2, value]]]],
+      ]).slice(),
+      encodeValue([0, 0, 0, 0, []]).slice(),
+    ],
+  },
+  {
+    name: "readGroupList",
+    decode: (bytes, from, to) => readGroupList(decodeValue(bytes.subarray(from, to))),
+    samples: [encodeValue([{ group: "billing", madeAt: 1, members: [], shards: [], lagBytes: 0 }]).slice()],
+  },
+  {
+    name: "readProjectionOperateBody",
+    decode: (bytes, from, to) => readProjectionOperateBody(bytes, from, to),
+    samples: [
+      bodyOf((reserve) =>
+        writeProjectionOperateBody(
+          { action: "skip", projection: "accounts", sink: "sqlite", entity: "account/é", reason: "twice", by: "ops" },
+          reserve,
+        ),
       ),
     ],
   },

@@ -31,6 +31,14 @@ describe("house: imports", () => {
     const [found] = importsOf(file, `import { x } from "${specifier}";\n`);
     expect(problemOf(found!)).toContain(problem);
   });
+
+  it("of real servers are for specs only", () => {
+    const problemIn = (file: string) =>
+      problemOf(importsOf(file, 'import { startNats } from "../../../infra/servers/index.ts";\n')[0]!);
+    expect(problemIn("packages/feed/src/a.servers.spec.ts")).toBeUndefined();
+    expect(problemIn("packages/feed/src/a.spec-support.ts")).toBeUndefined();
+    expect(problemIn("packages/feed/src/a.ts")).toContain("leaves its package by a path");
+  });
 });
 
 describe("house: packages", () => {

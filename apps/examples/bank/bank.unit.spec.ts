@@ -3,7 +3,7 @@ import type { AnyContext, State } from "@heddle/domain";
 import { compileContext } from "@heddle/domain/internal";
 import { command, given } from "@heddle/testkit";
 import { describe, expect, expectTypeOf, it } from "vitest";
-import bank, { Account } from "./index.ts";
+import bank, { Account, accounts } from "./index.ts";
 
 const credited = (amount: number) => ({ type: "Credited", payload: { amount } }) as const;
 const debited = (amount: number) => ({ type: "Debited", payload: { amount } }) as const;
@@ -66,6 +66,21 @@ describe("bank: amounts", () => {
       .thenInvalid("currency");
   });
 });
+
+// #region rows
+describe("bank: accounts", () => {
+  it("have a row each, with balance, movements, and the time of the last one", () => {
+    given(accounts, [
+      { entity: "account/alice", type: "Credited", payload: { amount: 50 }, time: 1 },
+      { entity: "account/bob", type: "Credited", payload: { amount: 5 }, time: 2 },
+      { entity: "account/alice", type: "Debited", payload: { amount: 20 }, time: 3 },
+    ]).thenRows([
+      { account: "account/alice", balance: 30, movements: 2, changed_at: 3 },
+      { account: "account/bob", balance: 5, movements: 1, changed_at: 2 },
+    ]);
+  });
+});
+// #endregion rows
 
 describe("bank: the context", () => {
   it("can be served, and its types reach a client", () => {

@@ -1,5 +1,5 @@
 // bank: accounts whose balance is never negative. The smallest domain that shows every part, and the benchmark's.
-import { command, defineAggregate, defineContext, event, reject } from "@heddle/domain";
+import { command, defineAggregate, defineContext, defineProjection, event, reject } from "@heddle/domain";
 import { z } from "zod";
 
 /** Amounts are whole numbers of the currency's smallest unit, so that nothing is ever rounded. */
@@ -30,4 +30,29 @@ export const Account = defineAggregate("Account", {
   },
 });
 
-export default defineContext("bank", { aggregates: [Account] });
+// #region accounts
+/** A row for each account, to be asked with SQL: who has how much, and since when nothing happened. */
+export const accounts = defineProjection("accounts", {
+  version: 1,
+  from: [Account],
+  columns: { account: "text", balance: "integer", movements: "integer", changed_at: "time" },
+  key: ["account"],
+  indexes: [["balance"]],
+  on: {
+    Credited: (row, { entity, payload, time }) => ({
+      account: entity,
+      balance: (row?.balance ?? 0) + payload.amount,
+      movements: (row?.movements ?? 0) + 1,
+      changed_at: time,
+    }),
+    Debited: (row, { entity, payload, time }) => ({
+      account: entity,
+      balance: (row?.balance ?? 0) - payload.amount,
+      movements: (row?.movements ?? 0) + 1,
+      changed_at: time,
+    }),
+  },
+});
+// #endregion accounts
+
+export default defineContext("bank", { aggregates: [Account], projections: [accounts] });

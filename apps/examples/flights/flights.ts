@@ -52,6 +52,13 @@ export function readFlights(): readonly Flight[] {
   return rows.map(flightOfRow);
 }
 
+/** The first days of the file once more, a year later: what comes in while somebody watches. */
+export function flightsOfNextYear(all: readonly Flight[]): readonly Flight[] {
+  return all.slice(0, nextYearFlights).map((flight) => ({ ...flight, date: flight.date.replace(/^2001/, "2002") }));
+}
+
+const nextYearFlights = 500;
+
 /** One flight as a saga of the domain. */
 export function sagaOf({ date, delay, distance, origin, destination }: Flight, index: number): FlightSaga {
   const flight = `flight-${index}`;
@@ -81,6 +88,66 @@ export function totalsOf(all: readonly Flight[]): FlightTotals {
     }
   }
   return { committed: all.length - compensated, compensated, airports };
+}
+
+/** Flights from one airport to another. */
+export interface Route {
+  readonly origin: string;
+  readonly destination: string;
+  readonly flights: number;
+  /** In minutes. */
+  readonly meanDelay: number;
+}
+
+/** Flights that left within one hour of the day, 0 to 23. */
+export interface HourOfDay {
+  readonly hour: number;
+  readonly flights: number;
+  /** In minutes. */
+  readonly meanDelay: number;
+}
+
+/** The routes with the most flights, equally busy ones in the order of their letters. */
+export function topRoutes(all: readonly Flight[], routesMax: number): readonly Route[] {
+  return Array.from(
+    Map.groupBy(all, ({ origin, destination }) => `${origin} ${destination}`).values(),
+    (flights): Route => ({
+      origin: flights[0]!.origin,
+      destination: flights[0]!.destination,
+      flights: flights.length,
+      meanDelay: meanDelayOf(flights),
+    }),
+  )
+    .sort((a, b) => b.flights - a.flights || (`${a.origin} ${a.destination}` < `${b.origin} ${b.destination}` ? -1 : 1))
+    .slice(0, routesMax);
+}
+
+/** Every hour of the day in which a flight left, in order. */
+export function delaysByHour(all: readonly Flight[]): readonly HourOfDay[] {
+  return Array.from(
+    Map.groupBy(all, ({ date }) => Number(date.slice("2001-01-01T".length, "2001-01-01T00".length))),
+    ([hour, flights]): HourOfDay => ({ hour, flights: flights.length, meanDelay: meanDelayOf(flights) }),
+  ).sort((a, b) => a.hour - b.hour);
+}
+
+function meanDelayOf(flights: readonly Flight[]): number {
+  return flights.reduce((sum, { delay }) => sum + delay, 0) / flights.length;
+}
+
+/**
+ * Whether these flights, by their places, can be those that arrived: on each day an airport takes a dozen, or all if there were
+ * fewer; which of them is not determined. In words; empty when they can.
+ */
+export function arrivalDifferences(all: readonly Flight[], arrived: ReadonlySet<number>): readonly string[] {
+  const found: string[] = [];
+  for (const index of arrived) if (all[index] === undefined) found.push(`flight-${index}: there is no such flight`);
+  const days = Map.groupBy(all.keys(), (index) => `${all[index]!.destination} on ${all[index]!.date.slice(0, 10)}`);
+  for (const [day, flights] of days) {
+    const there = flights.filter((index) => arrived.has(index)).length;
+    const wanted = Math.min(flights.length, arrivalsPerDayMax);
+    if (there !== wanted) found.push(`${day}: ${there} arrivals, the file makes ${wanted}`);
+  }
+  return found;
 }
 
 /** How the airports differ from the totals, in words; empty when they do not. */

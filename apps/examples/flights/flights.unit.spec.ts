@@ -3,7 +3,7 @@ import { compileContext } from "@heddle/domain/internal";
 import { given } from "@heddle/testkit";
 import { describe, expect, it } from "vitest";
 import { busiestAirports, differences, type Flight, sagaOf, totalsOf } from "./flights.ts";
-import flights, { Airport, type AirportState, arrivalsPerDayMax } from "./index.ts";
+import flights, { Airport, type AirportState, arrivalsPerDayMax, departures } from "./index.ts";
 
 const payload = { flight: "flight-0", other: "LAS", at: "2001-01-01T00:47:00", delay: 66, distance: 1750 };
 const departed = (change: object = {}) => ({ type: "Departed", payload: { ...payload, ...change } }) as const;
@@ -66,6 +66,38 @@ describe("flights: an airport", () => {
     given(Airport)
       .when(departed({ [field]: value }))
       .thenInvalid(field);
+  });
+});
+
+describe("flights: departures", () => {
+  it("have a row each, with the hour on the board of the airport that they left from", () => {
+    const event = { entity: "airport/DTW", ...departed(), time: 9 } as const;
+    const later = {
+      ...departed({ flight: "flight-1", at: "2001-01-02T23:05:00", delay: -3 }),
+      entity: "airport/ABQ",
+    } as const;
+    given(departures, [event, { entity: "airport/LAS", ...arrived({ other: "DTW" }) }, later]).thenRows([
+      {
+        flight: "flight-0",
+        origin: "DTW",
+        destination: "LAS",
+        at: "2001-01-01T00:47:00",
+        hour: 0,
+        delay: 66,
+        distance: 1750,
+        departed_at: 9,
+      },
+      {
+        flight: "flight-1",
+        origin: "ABQ",
+        destination: "LAS",
+        at: "2001-01-02T23:05:00",
+        hour: 23,
+        delay: -3,
+        distance: 1750,
+        departed_at: 0,
+      },
+    ]);
   });
 });
 

@@ -1,6 +1,6 @@
 // flights: what every airport sees of its flights. One entity per airport (`airport/ABQ`). A flight is a saga over two of
 // them: it departs from one and arrives at the other, and comes back where the other takes no more flights that day.
-import { defineAggregate, defineContext, defineSaga, event, type State, step } from "@heddle/domain";
+import { defineAggregate, defineContext, defineProjection, defineSaga, event, type State, step } from "@heddle/domain";
 import { z } from "zod";
 
 /** The three letters of an airport, such as ABQ. */
@@ -83,7 +83,44 @@ export const flightSaga = defineSaga("flight", {
   ],
 });
 
-const flights = defineContext("flights", { aggregates: [Airport], sagas: [flightSaga] });
+// #region departures
+/**
+ * A row for each flight that arrived: those whose saga came back leave none. Airports are told by their letters, times as they
+ * stand on the boards there.
+ */
+export const departures = defineProjection("departures", {
+  version: 1,
+  from: [Airport],
+  columns: {
+    flight: "text",
+    origin: "text",
+    destination: "text",
+    at: "text",
+    hour: "integer",
+    delay: "integer",
+    distance: "real",
+    departed_at: "time",
+  },
+  key: ["flight"],
+  indexes: [["origin", "destination"], ["hour"]],
+  sagas: "settled",
+  keyOf: ({ payload }) => payload.flight,
+  on: {
+    Departed: (_, { entity, payload: { flight, other, at, delay, distance }, time }) => ({
+      flight,
+      origin: entity.slice("airport/".length),
+      destination: other,
+      at,
+      hour: Number(at.slice("2001-01-01T".length, "2001-01-01T00".length)),
+      delay,
+      distance,
+      departed_at: time,
+    }),
+  },
+});
+// #endregion departures
+
+const flights = defineContext("flights", { aggregates: [Airport], sagas: [flightSaga], projections: [departures] });
 export default flights;
 
 /** What is known about one airport. */

@@ -14,6 +14,7 @@ const report: AuditReport = {
   events: 12,
   erased: 0,
   sagas: { ended: 0, unfinished: 0, stuck: 0 },
+  projections: [],
   logBytes: 2_048,
   problems: [],
   problemTotal: 0,

@@ -45,7 +45,7 @@ describe("heddle delete, verify-erasure", () => {
     const proof = await typed("verify-erasure", receipt, "--data", node.data);
     expect(proof).toMatchObject({ code: 0, said: "" });
     expect(proof.out).toMatch(
-      /^ERASURE_OK \(account\/alice, sequences 1 to 3, erased .*Z\)\n(holds {2}\S+\n){10}3 entries/,
+      /^ERASURE_OK \(account\/alice, sequences 1 to 3, erased .*Z\)\n(holds {2}\S+\n){12}note: NATS.*\n3 entries/,
     );
     expect(json(await typed("verify-erasure", receipt, "--data", node.data, "--json"))).toMatchObject({
       ok: true,

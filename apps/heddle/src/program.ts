@@ -10,9 +10,13 @@ import { addDoctor } from "./commands/doctor.ts";
 import { addEntities } from "./commands/entities.ts";
 import { addExport } from "./commands/export.ts";
 import { addGet } from "./commands/get.ts";
+import { addGroups } from "./commands/groups.ts";
 import { addHistory } from "./commands/history.ts";
 import { addImport } from "./commands/import.ts";
 import { addIndex } from "./commands/index-rebuild.ts";
+import { addProject } from "./commands/project.ts";
+import { addProjections } from "./commands/projections.ts";
+import { addQuery } from "./commands/query.ts";
 import { addRehearse } from "./commands/rehearse.ts";
 import { addReminders } from "./commands/reminders.ts";
 import { addRestore } from "./commands/restore.ts";
@@ -88,6 +92,10 @@ const commands: readonly AddCommand[] = [
   addEntities,
   addSagas,
   addReminders,
+  addQuery,
+  addProjections,
+  addGroups,
+  addProject,
   addSchema,
   addRewind,
   addFork,

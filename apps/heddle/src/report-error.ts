@@ -64,6 +64,10 @@ const inputCodes: ReadonlySet<string> = new Set<ErrorCode>([
   "NO_SUCH_SAGA",
   "SAGA_NOT_STUCK",
   "NO_SUCH_REMINDER",
+  "QUERY_REFUSED",
+  "QUERY_LIMIT",
+  "UNKNOWN_PROJECTION",
+  "NOT_SET_ASIDE",
 ]);
 
 /** Whether a node refused what it was sent, and would refuse it again. */

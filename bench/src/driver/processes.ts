@@ -30,10 +30,13 @@ export function startFloor(kind: "binary" | "http", file: string, durability: st
   return startServer("../floor/main.ts", [kind, file, durability], []);
 }
 
-/** `profileFolder`: the node writes V8 CPU profiles of all its threads there when it is stopped. */
+/**
+ * Without projections, unless the options name sinks: the other scenarios are about writing.
+ * `profileFolder`: the node writes V8 CPU profiles of all its threads there when it is stopped.
+ */
 export function startNodeProcess(options: NodeOptions, profileFolder?: string): Promise<Server> {
   const profile = profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`];
-  return startServer("../node/main.ts", [JSON.stringify(options)], profile);
+  return startServer("../node/main.ts", [JSON.stringify({ sinks: [], ...options })], profile);
 }
 
 async function startServer(module: string, args: string[], execArgv: string[]): Promise<Server> {

@@ -221,6 +221,8 @@ function outcome(target: Target, figures: Figures, conditions: Conditions): Targ
     case "transfers/s":
     case "deliveries/s":
     case "own memory":
+    case "share":
+    case "lag p99":
       return judgeTarget(target, undefined, conditions);
   }
 }

@@ -15,8 +15,8 @@ export interface LoadJob {
   /** … or how many events to write, whichever is reached first. */
   readonly eventsMax?: number;
   readonly sampleSeconds: number;
-  /** Afterwards, calls at this share of the rate that was measured, whether or not the node keeps up. */
-  readonly openLoop?: { readonly share: number; readonly seconds: number };
+  /** Afterwards, calls at a rate, or at this share of the one that was measured, whether or not the node keeps up. */
+  readonly openLoop?: ({ readonly share: number } | { readonly callsPerSecond: number }) & { readonly seconds: number };
   /** Where the book goes; one that is there already is gone on with, and then the accounts are open. */
   readonly bookFile: string;
 }

@@ -98,7 +98,7 @@ async function measured(job: LoadJob, meter: Meter, load: Load): Promise<void> {
 
 async function runOpenLoop(
   job: LoadJob,
-  { share, seconds }: { readonly share: number; readonly seconds: number },
+  wanted: NonNullable<LoadJob["openLoop"]>,
   measuredPerSecond: number,
   target: Target,
   book: Book,
@@ -107,7 +107,9 @@ async function runOpenLoop(
   const load = new Load(target, job.shape, book, meter);
   meter.start();
   const sampling = setInterval(() => meter.sample(), job.sampleSeconds * 1000);
-  const offeredPerSecond = Math.max(1, Math.floor(measuredPerSecond * share));
+  const { seconds } = wanted;
+  const offeredPerSecond =
+    "share" in wanted ? Math.max(1, Math.floor(measuredPerSecond * wanted.share)) : wanted.callsPerSecond;
   const startedAt = now();
   const running = load.openLoop(offeredPerSecond);
   await sleep(seconds * 1000);

@@ -6,6 +6,8 @@ import type { OpenLoopMeasurement } from "../load/job.ts";
 import type { Measurement } from "../load/meter.ts";
 import type { TransferWay } from "../load/pairs.ts";
 import type { PostgresRun, PostgresWay } from "../peers/postgres/bank.ts";
+import type { LagReport } from "../readers/lag.ts";
+import type { SubscribersResult } from "../readers/subscribers.ts";
 import type { RefereeReport } from "../referee/main.ts";
 import type { ReminderVerdict } from "../reminders/judge.ts";
 import type { LoadScenarioName, TransferPath } from "../scenarios.ts";
@@ -35,6 +37,7 @@ export interface BenchDocument {
   readonly sleepers: SleepersReport | undefined;
   readonly transfers: TransfersReport | undefined;
   readonly reminders: RemindersReport | undefined;
+  readonly readers: ReadersReport | undefined;
   /** Whether the referee found every store as it should be. */
   readonly refereeOk: boolean;
   /** Undefined where no target could be judged. */
@@ -245,6 +248,82 @@ export interface RemindersReport {
   readonly targets: readonly TargetOutcome[];
   readonly refereeOk: boolean;
 }
+
+/** What reading costs the writers, and how far behind it is. Single appends unless it says otherwise. */
+export interface ReadersReport {
+  readonly durability: "fsync" | "os";
+  readonly cores: number;
+  readonly threads: number;
+  readonly shards: number;
+  readonly callers: number;
+  readonly connections: number;
+  /** `share`: of the writers' rate that is lost to a projection into SQLite. */
+  readonly cost: { readonly rounds: readonly CostRound[]; readonly share: Spread };
+  readonly lag: RateReport;
+  readonly rebuild: {
+    readonly events: number;
+    readonly alone: RebuildRun;
+    readonly besideAppends: RebuildRun;
+  };
+  readonly sinks: readonly SinkReport[];
+  readonly subscribers: SubscribersResult;
+  readonly nats: StreamReport;
+  /** What the referee says of the stores, and of what readers have. */
+  readonly verdicts: readonly { readonly of: string; readonly ok: boolean; readonly text: string }[];
+  readonly targets: readonly TargetOutcome[];
+  readonly refereeOk: boolean;
+}
+
+export interface CostRound {
+  readonly without: CostRun;
+  readonly with: CostRun;
+  readonly share: number;
+}
+
+export interface CostRun {
+  readonly eventsPerSecond: number;
+  readonly latency: LatencySummary;
+  readonly nodeCpuSeconds: number;
+  readonly syncs: number;
+}
+
+/** Appends that fell due at a rate, and the rows meanwhile. */
+export interface RateReport extends LagReport {
+  readonly offeredPerSecond: number;
+  readonly events: number;
+  /** Of the appends. */
+  readonly latency: LatencySummary;
+  /** Events over the time until the rows had all of them. */
+  readonly projectedPerSecond: number;
+  readonly tookMs: number;
+}
+
+export interface RebuildRun {
+  readonly seconds: number;
+  readonly eventsPerSecond: number;
+}
+
+export type SinkReport =
+  | (RateReport & { readonly sink: "rqlite" | "mongodb"; readonly server: string })
+  | { readonly sink: "rqlite" | "mongodb"; readonly missing: string };
+
+/** A whole log into JetStream, and single appends beside the publisher. */
+export type StreamReport =
+  | {
+      readonly server: string;
+      readonly events: number;
+      readonly logBytes: number;
+      readonly messages: number;
+      readonly readyMs: number;
+      readonly seconds: number;
+      readonly eventsPerSecond: number;
+      readonly live: {
+        readonly eventsPerSecond: number;
+        readonly latency: LatencySummary;
+        readonly drainedMs: number;
+      };
+    }
+  | { readonly missing: string };
 
 export interface RestartRun {
   /** From the start of the process to the first 200 of /readyz. */

@@ -5,6 +5,9 @@ import type {
   LoadReport,
   PostgresReport,
   PostgresWayReport,
+  RateReport,
+  ReadersReport,
+  RebuildRun,
   RemindersReport,
   RestartReport,
   RestartRun,
@@ -29,6 +32,7 @@ export function renderDocument(document: BenchDocument): string {
   if (document.sleepers !== undefined) lines.push(...renderSleepers(document.sleepers), "");
   if (document.transfers !== undefined) lines.push(...renderTransfers(document.transfers), "");
   if (document.reminders !== undefined) lines.push(...renderReminders(document.reminders), "");
+  if (document.readers !== undefined) lines.push(...renderReaders(document.readers), "");
   lines.push(renderVerdict(document));
   return lines.join("\n");
 }
@@ -266,6 +270,39 @@ function renderTransferPath({ path, shards, threads, rounds, shown, transfersPer
     lines.push(`    round ${round + 1}: ${stopped}${referee.text}; audit: ${referee.audit?.text ?? "not made"}`);
     lines.push(...referee.objections.map((objection) => `      ${objection}`));
   }
+  return lines;
+}
+
+function renderReaders(report: ReadersReport): string[] {
+  const { cost, lag, rebuild, sinks, subscribers, nats } = report;
+  const behind = ({ lag, drainedMs }: RateReport) =>
+    `rows behind by p50 ${short(lag.p50Ms)}, p99 ${short(lag.p99Ms)}, max ${short(lag.maxMs)} ms, all there ${whole(drainedMs)} ms after the last`;
+  const rebuilt = ({ eventsPerSecond, seconds }: RebuildRun) =>
+    `${whole(eventsPerSecond)} events/s (${seconds.toFixed(1)} s)`;
+  const lines = [
+    `readers: ${report.callers} callers, 1 event a call, ${report.connections} connection(s), ${report.shards} shard(s) on ${report.threads} thread(s), ` +
+      `durability ${report.durability}`,
+    ...cost.rounds.map(
+      (round, index) =>
+        `  cost ${index + 1}: ${whole(round.without.eventsPerSecond)} events/s without a projection, ${whole(round.with.eventsPerSecond)} with SQLite ` +
+        `(${(100 * round.share).toFixed(1)} % less); node's CPU ${round.without.nodeCpuSeconds.toFixed(1)} and ${round.with.nodeCpuSeconds.toFixed(1)} s`,
+    ),
+    `  SQLite at ${whole(lag.offeredPerSecond)} events/s: ${behind(lag)}; appends p99 ${short(lag.latency.p99Ms)} ms`,
+    `  rebuild of ${whole(rebuild.events)} events: ${rebuilt(rebuild.alone)}; beside single appends ${rebuilt(rebuild.besideAppends)}`,
+    ...sinks.map((sink) =>
+      "missing" in sink
+        ? `  ${sink.sink} was not measured: ${sink.missing}`
+        : `  ${sink.server} at ${whole(sink.offeredPerSecond)} events/s: ${behind(sink)}; ${whole(sink.projectedPerSecond)} events/s until all were there`,
+    ),
+    `  ${whole(subscribers.subscribers)} subscribers at ${whole(subscribers.offeredPerSecond)} events/s: p50 ${short(subscribers.latency.p50Ms)}, ` +
+      `p99 ${short(subscribers.latency.p99Ms)}, max ${short(subscribers.latency.maxMs)} ms from when an append was due to its subscriber`,
+    "missing" in nats
+      ? `  NATS was not measured: ${nats.missing}`
+      : `  ${nats.server}: ${whole(nats.events)} events, ${megabytes(nats.logBytes)} of log, in ${whole(nats.messages)} messages: ${whole(nats.eventsPerSecond)} events/s; ` +
+        `beside ${whole(nats.live.eventsPerSecond)} single appends/s, all there ${whole(nats.live.drainedMs)} ms after the last`,
+    ...report.verdicts.filter(({ ok }) => !ok).map(({ of, text }) => `    ${of}: ${text}`),
+    ...report.targets.map((target) => `  target ${describeOutcome(target)}`),
+  ];
   return lines;
 }
 

@@ -25,11 +25,13 @@ import {
 import type { AggregateArgument, AtArguments, HistoryEvent, OptionsFor, WriteOptions } from "./call-types.ts";
 import { copyPort } from "./copy-port.ts";
 import { defaultPageEvents, type ExportOptions, exportLines } from "./entity-export.ts";
+import { type EntitySubscribeOptions, subscribeToEntity } from "./entity-subscription.ts";
 import { type EventsOptions, type HistoryOptions, type HistoryRange, historyPages } from "./history-pages.ts";
 import { timeoutMsMax } from "./options.ts";
 import { cancelReminder, type ReminderInput, type RemindOptions, remind, remindersOf } from "./reminders.ts";
 import type { CallOptions, Session } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
+import type { Subscription } from "./subscription.ts";
 import { type MomentInput, momentOf } from "./times.ts";
 import { readErasure, readSnapshot, type Snapshot } from "./wire-values.ts";
 
@@ -180,6 +182,30 @@ export class Entity<C extends AnyContext = AnyContext> {
   ): AsyncGenerator<HistoryEvent<C, A>, void, undefined> {
     const { pageEvents = defaultPageEvents, ...range } = options;
     for await (const page of historyPages(this.#source, range, pageEvents)) yield* page as HistoryEvent<C, A>[];
+  }
+
+  /**
+   * The entity's events, those that there are and then those that come, each once and in order: `for await (const event of
+   * alice.subscribe("Account", { from: 8 }))`. Of one aggregate, or of all where none is named; Heddle's own are given with
+   * the latter, as in `history`. It lasts until the loop is left: a node that is away is waited for, once it was there. One
+   * that begins with a sequence may be begun again behind the last event, after whatever has happened.
+   *
+   * Slow readers are not sent more than they ask for. Each subscription asks for up to 1,000 events at once.
+   *
+   * Errors: throws `INVALID_REQUEST`; the loop throws `UNKNOWN_AGGREGATE`, `CONNECTION_FAILED`, `CLOSED` when the client is
+   * closed, and the signal's reason.
+   */
+  subscribe(options?: EntitySubscribeOptions): Subscription<HistoryEvent<C>>;
+  subscribe<A extends AggregateName<C>>(
+    aggregate: A,
+    options?: EntitySubscribeOptions,
+  ): Subscription<HistoryEvent<C, A>>;
+  subscribe(
+    first: string | EntitySubscribeOptions = "",
+    options: EntitySubscribeOptions = {},
+  ): Subscription<HistoryEvent<C>> {
+    const [aggregate, given] = typeof first === "string" ? [first, options] : ["", first];
+    return subscribeToEntity(this.#sessions, this.#source, aggregate, given) as Subscription<HistoryEvent<C>>;
   }
 
   /**

@@ -1,12 +1,18 @@
 // Heddle: the door to a node. Spreads entities over sessions; everything else is theirs.
-import type { AnyContext, Immutable, SagaInput, SagaName } from "@heddle/domain";
+import type { AggregateName, AnyContext, Immutable, SagaInput, SagaName } from "@heddle/domain";
 import { HeddleError, hashEntity, limits, parseEntityId } from "@heddle/kernel";
 import type {
   AppendResult,
   EntityPage,
   ImportOptions,
   ImportResult,
+  ListedGroup,
+  ListedProjection,
   ListQuery,
+  ProjectionRebuilt,
+  QueryParameters,
+  QueryResult,
+  QueryRow,
   ReminderPage,
   SagaPage,
   SagaQuery,
@@ -19,9 +25,27 @@ import { importEntities, listPage, listPages, requestKind, sumTypes, writeAppend
 import type { AppendManyItem } from "./call-types.ts";
 import { copyPort } from "./copy-port.ts";
 import { Entity } from "./entity.ts";
+import { type FeedEventOf, type SubscribeOptions, subscribeToAll, type TypesOf } from "./feed-subscription.ts";
 import { type GetManyItem, type GetManyStates, getMany } from "./get-many.ts";
+import {
+  forgetGroup,
+  type GroupEventOf,
+  type GroupOptions,
+  listGroups,
+  subscribeToGroup,
+} from "./group-subscription.ts";
 import { type HeddleOptions, readOptions } from "./options.ts";
 import { type Ports, systemPorts } from "./ports.ts";
+import {
+  listProjections,
+  operateProjection,
+  type ProjectionOptions,
+  type QueryOptions,
+  type RebuildOptions,
+  rebuildProjection,
+  runQuery,
+  type SkipOptions,
+} from "./queries.ts";
 import { listReminders, type RemindersOptions } from "./reminders.ts";
 import type { AppendManyResult } from "./results.ts";
 import {
@@ -36,6 +60,7 @@ import {
 import type { CallOptions } from "./session.ts";
 import { Sessions } from "./sessions.ts";
 import { shardPort } from "./shard-port.ts";
+import type { Subscription } from "./subscription.ts";
 import { runTransaction, type Transaction, type TransactionOptions, type TransactionResult } from "./transaction.ts";
 
 /** What a node says of itself. */
@@ -49,7 +74,8 @@ export interface ImportCallOptions extends ImportOptions, CallOptions {}
 
 /**
  * A client of one node. Give it the type of your context, and names, payloads and states are known to the compiler:
- * `new Heddle<typeof bank>({ host: "localhost", port: 9090 })`, or `new Heddle("heddle://localhost:9090/bank")`.
+ * `new Heddle<typeof bank>({ host: "localhost", port: 9090 })`, or `new Heddle("heddle://localhost:9090/bank")`. In a browser it
+ * takes a WebSocket: `new Heddle("ws://localhost:9090")`.
  *
  * It connects with the first call. An open connection keeps the process alive: end with `close`, or declare it with
  * `await using`.
@@ -223,6 +249,60 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
     return listReminders(this.#sessions, options);
   }
 
+  /**
+   * Asks the tables that projections keep: one SELECT, with parameters by place (`?`) or by name (`:name`). Rows are objects by
+   * column; integers beyond 2^53 are big integers, bytes are `Uint8Array`, booleans are 1 and 0, times are milliseconds.
+   *
+   * With `after`, the receipt of a write, it sees that write: nobody else's promise, so give it wherever somebody reads back
+   * what was just written.
+   *
+   * Errors: `QUERY_REFUSED` for what is no SELECT, or has parameters that do not fit; `QUERY_LIMIT` beyond `rowsMax` or
+   * `timeoutMs`; `PROJECTION_LAGS`; `NO_QUERY_SINK`; `SINK_UNAVAILABLE`; `SINK_REFUSED`.
+   */
+  query<R = QueryRow>(sql: string, params?: QueryParameters, options: QueryOptions = {}): Promise<QueryResult<R>> {
+    return runQuery(this.#sessions, sql, params, options) as Promise<QueryResult<R>>;
+  }
+
+  /** Every projection in each of its sinks: its state, how far it is, what it has set aside. */
+  projections(options?: CallOptions): Promise<ListedProjection[]> {
+    return listProjections(this.#sessions, options);
+  }
+
+  /**
+   * Makes a projection's rows anew from the log, beside those that are read, which it then replaces at one moment. Resolves when
+   * that is done.
+   *
+   * Errors: `UNKNOWN_PROJECTION`; `PROJECTION_LAGS` when it is paused, or stopped on the way.
+   */
+  rebuildProjection(projection: string, options: RebuildOptions = {}): Promise<ProjectionRebuilt[]> {
+    return rebuildProjection(this.#sessions, projection, options);
+  }
+
+  /** Lets a projection take no more events, until `resumeProjection`, also over restarts. Errors: `UNKNOWN_PROJECTION`. */
+  async pauseProjection(projection: string, options?: ProjectionOptions): Promise<void> {
+    await operateProjection(this.#sessions, "pause", projection, options);
+  }
+
+  /** Lets a paused projection go on, and one that stopped try again. Errors: `UNKNOWN_PROJECTION`. */
+  async resumeProjection(projection: string, options?: ProjectionOptions): Promise<void> {
+    await operateProjection(this.#sessions, "resume", projection, options);
+  }
+
+  /**
+   * Gives a projection the events of an entity again that it has set aside. Errors: `UNKNOWN_PROJECTION`, `NOT_SET_ASIDE`.
+   */
+  async retrySetAside(projection: string, entity: string, options?: ProjectionOptions): Promise<void> {
+    await operateProjection(this.#sessions, "retry", projection, options, { entity });
+  }
+
+  /**
+   * Leaves out the one event that a projection could not take, and goes on behind it. Errors: `UNKNOWN_PROJECTION`,
+   * `NOT_SET_ASIDE`; `INVALID_REQUEST` without a reason.
+   */
+  async skipSetAside(projection: string, entity: string, { reason, by, ...options }: SkipOptions): Promise<void> {
+    await operateProjection(this.#sessions, "skip", projection, options, { entity, reason, by: by ?? "" });
+  }
+
   /** One page of `entities`, which may be empty. */
   async entitiesPage(options: EntitiesOptions = {}): Promise<EntityPage> {
     const { shardCount } = await this.#sessions.ready(options);
@@ -254,6 +334,51 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
   ): Promise<ImportResult> {
     const as = options.as === undefined ? undefined : parseEntityId(options.as);
     return importEntities(copyPort(this.#sessions, options), lines, { ...options, as });
+  }
+
+  /**
+   * Committed events of all entities, those that there are and then those that come, each once: `for await (const event of
+   * db.subscribe({ kind: "account", types: ["Credited"], from }))`. Events of an entity come in order; between entities there
+   * is none. It lasts until the loop is left: a node that is away is waited for, once it was there. Keep an event's `cursor`
+   * when you have done with it, and the next subscription goes on behind it, after whatever has happened.
+   *
+   * What was erased is left out; where no aggregate is asked for, Heddle's own events tell of it: see `asSystemEvent`. Slow
+   * readers are not sent more than they ask for: one page of each shard, at most 1,000 events or about 256 KiB.
+   *
+   * Errors: the loop throws `INVALID_REQUEST`, also for a cursor from elsewhere; `UNKNOWN_AGGREGATE`, `UNKNOWN_EVENT_TYPE`,
+   * `DOMAIN_FAILED` where an upcaster throws, `CONNECTION_FAILED`, `CLOSED`, and the signal's reason.
+   */
+  subscribe<A extends AggregateName<C> = AggregateName<C>, const T extends TypesOf<C, A> = TypesOf<C, A>>(
+    options?: SubscribeOptions<A, T> & { readonly group?: undefined },
+  ): Subscription<FeedEventOf<C, A, T>>;
+  /**
+   * The same as a member of a consumer group, with others who name the same `group`, in this process or elsewhere: each event
+   * is given to one of them, the events of an entity in their order and to one member at a time. Each loop is a member. The node
+   * keeps how far the group is; asking for the next event says that the one before is dealt with, and what nobody has said so of
+   * comes again: an event may come twice, after a crash, or when the loop is left while it is at it. Members that come and go
+   * share the entities anew; one that is silent for 10 s is taken for dead.
+   *
+   * Errors: as above; throws `INVALID_REQUEST` for `handleTimeoutMs`; the loop throws it where other members asked for other events.
+   */
+  subscribe<A extends AggregateName<C> = AggregateName<C>, const T extends TypesOf<C, A> = TypesOf<C, A>>(
+    options: GroupOptions<A, T>,
+  ): Subscription<GroupEventOf<C, A, T>>;
+  subscribe(options: SubscribeOptions | GroupOptions = {}): Subscription<GroupEventOf> {
+    if ("group" in options && options.group !== undefined) return subscribeToGroup(this.#sessions, options);
+    return subscribeToAll(this.#sessions, options as SubscribeOptions);
+  }
+
+  /** Consumer groups, their members, and how far they are. */
+  groups(options?: CallOptions): Promise<ListedGroup[]> {
+    return listGroups(this.#sessions, options);
+  }
+
+  /**
+   * Lets a consumer group be no more, with its place: one of the same name begins anew. Whether there was such a group.
+   * Errors: `INVALID_REQUEST` for one that has members.
+   */
+  forgetGroup(group: string, options?: CallOptions): Promise<boolean> {
+    return forgetGroup(this.#sessions, group, options);
   }
 
   /**

@@ -18,9 +18,23 @@ export type {
   ImportResult,
   LastReminder,
   ListedEntity,
+  ListedGroup,
+  ListedMember,
+  ListedProjection,
   ListedReminder,
   ListedSaga,
+  LogPlace,
   MissedPolicy,
+  ProjectionFailure,
+  ProjectionRebuild,
+  ProjectionRebuilt,
+  ProjectionState,
+  QueryConsistency,
+  QueryParameter,
+  QueryParameters,
+  QueryResult,
+  QueryRow,
+  QueryValue,
   Receipt,
   Rejection,
   RejectionFacts,
@@ -48,12 +62,17 @@ export type { AppendManyItem, HistoryEvent, WriteOptions } from "./call-types.ts
 // One entity
 export { type DeleteOptions, Entity, type ForkOptions, type RestoreOptions } from "./entity.ts";
 export type { ExportOptions } from "./entity-export.ts";
+export type { EntitySubscribeOptions } from "./entity-subscription.ts";
+export type { FeedEventOf, SubscribeOptions } from "./feed-subscription.ts";
+export type { GroupEventOf, GroupOptions } from "./group-subscription.ts";
 // Several entities together
 export type { GetManyItem, GetManyStates } from "./get-many.ts";
 // Talking to a node
 export { type EntitiesOptions, Heddle, type ImportCallOptions, type NodeInfo } from "./heddle.ts";
 export type { EventsOptions, HistoryOptions, HistoryRange } from "./history-pages.ts";
 export type { HeddleOptions } from "./options.ts";
+// Query models
+export type { ProjectionOptions, QueryOptions, RebuildOptions, SkipOptions } from "./queries.ts";
 // Reminders
 export type { ReminderBrings, ReminderInput, RemindersOptions, ReminderWhen, RemindOptions } from "./reminders.ts";
 export { type AppendManyResult, committed, type FailedItem, RejectedError } from "./results.ts";
@@ -66,6 +85,7 @@ export {
   type SagaStepCallOptions,
 } from "./saga.ts";
 export type { CallOptions } from "./session.ts";
+export type { Subscription } from "./subscription.ts";
 export type { MomentInput, Time } from "./times.ts";
 export type {
   CommittedTransaction,

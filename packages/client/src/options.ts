@@ -4,6 +4,11 @@ import type { Address } from "./transport.ts";
 
 /** All optional; a URL such as `heddle://host:9090/bank` gives host, port and context. Times are in milliseconds. */
 export interface HeddleOptions {
+  /**
+   * In place of host, port and context: `heddle://host:9090/bank`, or `ws://host:9090` and `wss://host` for a WebSocket, which a
+   * browser takes in any case. Without a port 9090, of a WebSocket 80 and 443.
+   */
+  readonly url?: string;
   /** Default "localhost". */
   readonly host?: string;
   /** Default 9090. */
@@ -64,9 +69,12 @@ export const timeoutMsMax = 600_000;
 
 /** Errors: `INVALID_REQUEST`, naming the option. */
 export function readOptions(url: string | undefined, options: HeddleOptions): Settings {
-  const all: HeddleOptions = url === undefined ? options : { ...options, ...readUrl(url) };
+  const wanted = url ?? options.url;
+  const { webSocket, ...given } = wanted === undefined ? {} : readUrl(wanted);
+  const all: HeddleOptions = { ...options, ...given };
+  const address = { host: text("host", all.host, "localhost"), port: whole("port", all.port, 9090, 1, 65_535) };
   return {
-    address: { host: text("host", all.host, "localhost"), port: whole("port", all.port, 9090, 1, 65_535) },
+    address: webSocket === undefined ? address : { ...address, webSocket },
     context: all.context === undefined ? undefined : text("context", all.context, ""),
     connections: whole("connections", all.connections, 1, 1, 64),
     timeoutMs: readTimeout(all.timeoutMs, 30_000),
@@ -84,10 +92,19 @@ export function readTimeout(value: number | undefined, otherwise: number): numbe
   return value === undefined ? otherwise : whole("timeoutMs", value, otherwise, 1, timeoutMsMax);
 }
 
-function readUrl(url: string): HeddleOptions {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed === undefined || parsed.protocol !== "heddle:" || parsed.hostname === "") {
-    throw invalid("url", `wanted heddle://host:port/context, found ${JSON.stringify(url.slice(0, 80))}`);
+/** By the protocol of a URL. */
+const kindsOfUrl: Readonly<Record<string, { readonly port: number; readonly webSocket?: "ws" | "wss" }>> = {
+  "heddle:": { port: 9090 },
+  "ws:": { port: 80, webSocket: "ws" },
+  "wss:": { port: 443, webSocket: "wss" },
+};
+
+function readUrl(url: unknown): HeddleOptions & { readonly webSocket?: "ws" | "wss" } {
+  const parsed = typeof url === "string" && URL.canParse(url) ? new URL(url) : undefined;
+  const kind = parsed === undefined ? undefined : kindsOfUrl[parsed.protocol];
+  if (parsed === undefined || kind === undefined || parsed.hostname === "") {
+    const found = JSON.stringify(String(url).slice(0, 80));
+    throw invalid("url", `wanted heddle://host:port/context, ws://host:port or wss://host, found ${found}`);
   }
   if (parsed.username !== "" || parsed.password !== "") throw invalid("url", "tokens are not spoken by this version");
   if (parsed.search !== "" || parsed.hash !== "") throw invalid("url", "give further options as an object");
@@ -95,6 +112,7 @@ function readUrl(url: string): HeddleOptions {
   return {
     // An IPv6 address stands in brackets in a URL only.
     host: parsed.hostname.replace(/^\[(.*)\]$/, "$1"),
+    ...kind,
     ...(parsed.port === "" ? {} : { port: Number(parsed.port) }),
     ...(context === "" ? {} : { context }),
   };

@@ -30,6 +30,23 @@ describe("options", () => {
     }
   });
 
+  it("a URL of a WebSocket says so, with the ports that such URLs have; it may stand among the options", () => {
+    const cases: [string, object][] = [
+      ["ws://localhost:9090", { address: { host: "localhost", port: 9090, webSocket: "ws" }, context: undefined }],
+      ["ws://db.example/bank", { address: { host: "db.example", port: 80, webSocket: "ws" }, context: "bank" }],
+      ["wss://db.example", { address: { host: "db.example", port: 443, webSocket: "wss" }, context: undefined }],
+      ["heddle://db.example/bank", { address: { host: "db.example", port: 9090 }, context: "bank" }],
+    ];
+    for (const [url, wanted] of cases) {
+      expect(readOptions(url, { timeoutMs: 7 })).toMatchObject({ ...wanted, timeoutMs: 7 });
+      expect(readOptions(undefined, { url, timeoutMs: 7 })).toEqual(readOptions(url, { timeoutMs: 7 }));
+    }
+    expect(readOptions(undefined, { url: "ws://h:1", host: "other", port: 2 }).address).toMatchObject({
+      host: "h",
+      port: 1,
+    });
+  });
+
   it("P7 refuses a URL of another kind", () => {
     const urls = [
       "",

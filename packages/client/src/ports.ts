@@ -1,6 +1,6 @@
 // What the client takes from outside, so that a test or a simulator can stand in its place.
 import { type Clock, type Random, systemClock, systemRandom } from "@heddle/kernel";
-import { connectTcp } from "./tcp-transport.ts";
+import { connectAny } from "./connect.ts";
 import type { Connect } from "./transport.ts";
 
 export interface Timers {
@@ -31,5 +31,5 @@ export const systemPorts: Ports = {
   clock: systemClock,
   random: systemRandom,
   timers: systemTimers,
-  connect: connectTcp,
+  connect: connectAny,
 };

@@ -9,6 +9,8 @@
 //     the node's window knows every call that may come again. A call that was given up does not come again.
 // S4. All calls of one turn of the event loop leave in one write. When the socket is full, calls wait here (P8).
 // S5. Every call is settled: by an answer, by its time-out, by its caller's signal, or by `close`.
+// S6. A session of waiting calls has no such window (S3): they only read, so that the node need not know them again, and one
+//     that waits for long at the node holds no other up. `close` cuts them off at once.
 // Not promised: the order of a call that the node refused as `OVERLOADED` against later calls that were on their way
 // already. Whoever needs it awaits each call, or gives `expectedSeq`.
 //
@@ -35,10 +37,18 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/**
+ * `calls`: what takes effect, or is answered as soon as the node can. `waiting`: questions that the node answers when there is
+ * something to tell.
+ */
+export type SessionManner = "calls" | "waiting";
+
 /** Counted for each unanswered call besides its frame. */
 const callOverheadBytes = 200;
 /** Small enough that a slow call holds on to little, large enough that a new one is rare: a thousand small calls. */
 const chunkBytes = 64 * 1024;
+/** A call that waits for long keeps its chunk for as long. */
+const waitingChunkBytes = 1024;
 /** A write stops gathering here, so that a full socket is noticed. */
 const writeBytesMax = 1024 * 1024;
 /** The pause before the first retry of a refused call, and the longest. */
@@ -51,7 +61,8 @@ export class Session {
   readonly #alarm: Alarm;
   readonly #link: Link;
   readonly #calls = new CallWindow();
-  readonly #frames = new FrameWriter(chunkBytes);
+  readonly #frames: FrameWriter;
+  readonly #manner: SessionManner;
   /** The next number to send. Those from here to the window's `next` were made but not sent. */
   #unsent = 1;
   /** Numbers below were sent on an earlier connection: they need the retry flag. */
@@ -62,9 +73,11 @@ export class Session {
   #flushIsDue = false;
   #closing: { readonly deadline: number; readonly end: PromiseWithResolvers<void> } | undefined;
 
-  constructor(settings: Settings, ports: Ports) {
+  constructor(settings: Settings, ports: Ports, manner: SessionManner = "calls") {
     this.#settings = settings;
     this.#ports = ports;
+    this.#manner = manner;
+    this.#frames = new FrameWriter(manner === "calls" ? chunkBytes : waitingChunkBytes);
     this.#alarm = new Alarm(ports, () => this.#check());
     const user = {
       needsLink: () => this.#calls.size > 0,
@@ -75,6 +88,11 @@ export class Session {
       onRefused: (error: HeddleError) => this.#failAll(error),
     };
     this.#link = new Link(settings, ports, this.#alarm, user, 1 + (ports.random.safeInteger() % u48Max));
+  }
+
+  /** Calls without an answer. */
+  get size(): number {
+    return this.#calls.size;
   }
 
   /**
@@ -121,13 +139,15 @@ export class Session {
 
   /**
    * Waits for unanswered calls, at most `timeoutMs`, then closes. Calls that are cut off reject with `OUTCOME_UNKNOWN`, or
-   * with `CLOSED` when they were never sent. Closing again waits for the same end.
+   * with `CLOSED` when they were never sent. Waiting calls (S6) are not waited for, and reject with `CLOSED`. Closing again
+   * waits for the same end.
    */
   close(timeoutMs: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing.end.promise;
     this.#alarm.readClock();
     this.#closing = { deadline: this.#alarm.now + timeoutMs, end: Promise.withResolvers<void>() };
     if (this.#calls.size === 0) this.#finish();
+    else if (this.#manner === "waiting") this.#failAll(clientClosed());
     else this.#alarm.wakeBy(this.#closing.deadline);
     return this.#closing.end.promise;
   }
@@ -178,7 +198,8 @@ export class Session {
       markRetry(call);
       pieces.push(call.chunk.subarray(call.from, call.to));
     }
-    const until = Math.min(this.#calls.next, this.#calls.first + limits.sessionCallsMax - 1);
+    const callsMax = this.#manner === "calls" ? limits.sessionCallsMax : Number.POSITIVE_INFINITY;
+    const until = Math.min(this.#calls.next, this.#calls.first + callsMax - 1);
     // Frames of calls made one after another lie side by side: they become one piece.
     let chunk: Uint8Array | undefined;
     let from = 0;
@@ -286,8 +307,9 @@ export class Session {
   /** What was sent has an unknown outcome; the rest certainly had no effect. */
   #failAll(error: HeddleError): void {
     const sentBelow = this.#sentBelow;
+    const mayHaveEffects = this.#manner === "calls";
     this.#calls.visitAll((call) => {
-      this.#fail(call, call.number < sentBelow ? outcomeUnknown(error) : error);
+      this.#fail(call, mayHaveEffects && call.number < sentBelow ? outcomeUnknown(error) : error);
     });
   }
 

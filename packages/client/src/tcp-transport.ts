@@ -5,6 +5,11 @@ import type { Address, TransportConnection, TransportHandlers } from "./transpor
 /** Bytes taken from the socket at once. One such buffer serves a connection for life: frames are read while lent. */
 const readBytesMax = 256 * 1024;
 
+/** Whether there is TCP here. In a browser there is none. */
+export function hasTcp(): boolean {
+  return typeof globalThis.process?.getBuiltinModule === "function";
+}
+
 export function connectTcp(address: Address, handlers: TransportHandlers): TransportConnection {
   // Asked for here and not imported, so that a bundle for a browser may hold this file.
   const { connect } = globalThis.process.getBuiltinModule("node:net") as typeof net;

@@ -1,4 +1,4 @@
-// The port to the network: an ordered, reliable stream of bytes. TCP implements it in Node; a browser will bring its own.
+// The port to the network: an ordered, reliable stream of bytes. TCP in Node, a WebSocket in a browser.
 //
 // T1. No handler runs inside `connect` or `write`: they are called from the event loop. `connect` throws only where the
 //     transport cannot work at all.
@@ -8,6 +8,8 @@
 export interface Address {
   readonly host: string;
   readonly port: number;
+  /** To be reached over a WebSocket, with TLS or without. Left out: over what there is. */
+  readonly webSocket?: "ws" | "wss";
 }
 
 export interface TransportHandlers {

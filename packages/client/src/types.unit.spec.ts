@@ -274,3 +274,21 @@ it("steps of a saga are known by aggregate, and named sagas by their inputs", ()
   check(() => db().runSaga("transfer", "s", {}));
   check(() => new Heddle().runSaga("any", "s", { any: "thing" }));
 });
+
+it("events of a subscription are known as those of a history are", () => {
+  check(async () => {
+    for await (const event of many().subscribe()) expectTypeOf(event).toEqualTypeOf<HistoryEvent<typeof bank>>();
+    for await (const event of many().subscribe("Limit", { from: 8 })) {
+      expectTypeOf(event.type).toEqualTypeOf<"LimitSet">();
+      expectTypeOf(event.payload).toEqualTypeOf<{ max: number }>();
+    }
+    for await (const event of one().subscribe({ from: "now" })) {
+      if (event.type === "Credited") expectTypeOf(event.payload.note).toEqualTypeOf<string>();
+    }
+    // @ts-expect-error no such aggregate
+    one().subscribe("Limit");
+    // @ts-expect-error no such beginning
+    one().subscribe("Account", { from: "then" });
+    untyped().subscribe("Whatever");
+  });
+});

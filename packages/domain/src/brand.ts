@@ -5,7 +5,7 @@
 
 export const brand: unique symbol = Symbol.for("@heddle/domain");
 
-export type Branded = "aggregate" | "context" | "event" | "command" | "saga";
+export type Branded = "aggregate" | "context" | "event" | "command" | "saga" | "projection";
 
 export function isBranded(value: unknown, wanted: Branded): boolean {
   if (value === null || (typeof value !== "object" && typeof value !== "function")) return false;

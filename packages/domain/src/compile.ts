@@ -12,6 +12,7 @@
 // Not promised: that folds are pure or states plain. The testkit's given/when/then looks for that.
 import { HeddleError, limits } from "@heddle/kernel";
 import { type Branded, isBranded } from "./brand.ts";
+import { type CompiledProjection, compileProjections } from "./compile-projection.ts";
 import { type CompiledSaga, RunnableSaga } from "./compile-saga.ts";
 import type { AnyAggregate, AnyContext, CommandContext } from "./define.ts";
 import type { AnySaga } from "./define-saga.ts";
@@ -29,6 +30,8 @@ export interface CompiledContext {
   readonly aggregateNames: readonly string[];
   /** Sagas by name, in the order of the definition. */
   readonly sagas: ReadonlyMap<string, CompiledSaga>;
+  /** Projections by name, in the order of the definition. */
+  readonly projections: ReadonlyMap<string, CompiledProjection>;
   /** The one aggregate that declares this event type; `undefined` when none or several do. */
   aggregateOfEvent(type: string): CompiledAggregate | undefined;
   /** The one aggregate that declares this command; `undefined` when none or several do. */
@@ -125,7 +128,13 @@ export function compileContext(
     const aggregate = compileOne(definition, aggregates.size, refuse, true);
     aggregates.set(aggregate.name, aggregate);
   }
-  return new RunnableContext(context.name, aggregates, compileSagas(context.sagas, refuse));
+  const sagas = compileSagas(context.sagas, refuse);
+  return new RunnableContext(
+    context.name,
+    aggregates,
+    sagas,
+    compileProjections(context.projections, aggregates, refuse),
+  );
 }
 
 function compileSagas(definitions: unknown, refuse: Refuse): ReadonlyMap<string, CompiledSaga> {
@@ -271,6 +280,7 @@ class RunnableContext implements CompiledContext {
   readonly aggregates: ReadonlyMap<string, CompiledAggregate>;
   readonly aggregateNames: readonly string[];
   readonly sagas: ReadonlyMap<string, CompiledSaga>;
+  readonly projections: ReadonlyMap<string, CompiledProjection>;
   readonly #byEvent: ReadonlyMap<string, CompiledAggregate | undefined>;
   readonly #byCommand: ReadonlyMap<string, CompiledAggregate | undefined>;
 
@@ -278,10 +288,12 @@ class RunnableContext implements CompiledContext {
     name: string,
     aggregates: ReadonlyMap<string, CompiledAggregate>,
     sagas: ReadonlyMap<string, CompiledSaga>,
+    projections: ReadonlyMap<string, CompiledProjection>,
   ) {
     this.name = name;
     this.aggregates = aggregates;
     this.sagas = sagas;
+    this.projections = projections;
     const own = [...aggregates.values()].filter((aggregate) => !aggregate.system);
     this.aggregateNames = own.map((aggregate) => aggregate.name);
     this.#byEvent = byUniqueName(own, (aggregate) => aggregate.events.keys());

@@ -15,6 +15,7 @@
 import type { EntityId } from "@heddle/kernel";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { brand } from "./brand.ts";
+import type { AnyProjection } from "./define-projection.ts";
 import type { AnySaga } from "./define-saga.ts";
 import type { EventOptions } from "./event-options.ts";
 
@@ -65,14 +66,16 @@ export interface Context<
   TName extends string,
   TAggregates extends readonly AnyAggregate[],
   TSagas extends readonly AnySaga[] = readonly [],
+  TProjections extends readonly AnyProjection[] = readonly [],
 > {
   readonly name: TName;
   readonly aggregates: TAggregates;
   readonly sagas: TSagas;
+  readonly projections: TProjections;
 }
 
 /** A context of which nothing is known at compile time; what `new Heddle()` without a type argument works with. */
-export type AnyContext = Context<string, readonly AnyAggregate[], readonly AnySaga[]>;
+export type AnyContext = Context<string, readonly AnyAggregate[], readonly AnySaga[], readonly AnyProjection[]>;
 
 /** What a sender has to give for a schema. */
 export type InputOf<TSchema extends StandardSchemaV1> = StandardSchemaV1.InferInput<TSchema>;
@@ -196,17 +199,19 @@ export function reject<const TCode extends string>(
 }
 
 /**
- * Puts aggregates, and sagas over them, together into the domain of one database instance. A domain module exports the result
- * as default.
+ * Puts aggregates, and sagas and projections over them, together into the domain of one database instance. A domain module
+ * exports the result as default.
  */
 export function defineContext<
   const TName extends string,
   const TAggregates extends readonly AnyAggregate[],
   const TSagas extends readonly AnySaga[] = readonly [],
+  const TProjections extends readonly AnyProjection[] = readonly [],
 >(
   name: TName,
-  definition: { readonly aggregates: TAggregates; readonly sagas?: TSagas },
-): Context<TName, TAggregates, TSagas> {
+  definition: { readonly aggregates: TAggregates; readonly sagas?: TSagas; readonly projections?: TProjections },
+): Context<TName, TAggregates, TSagas, TProjections> {
   const sagas = definition?.sagas ?? ([] as unknown as TSagas);
-  return Object.freeze({ [brand]: "context", name, aggregates: definition?.aggregates, sagas });
+  const projections = definition?.projections ?? ([] as unknown as TProjections);
+  return Object.freeze({ [brand]: "context", name, aggregates: definition?.aggregates, sagas, projections });
 }

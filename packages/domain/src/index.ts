@@ -36,6 +36,21 @@ export type {
 } from "./define.ts";
 // Writing a domain module
 export { command, defineAggregate, defineContext, event, reject } from "./define.ts";
+// Projections
+export {
+  type AnyProjection,
+  type ColumnBase,
+  type Columns,
+  type ColumnType,
+  defineProjection,
+  type EventOfProjection,
+  type Json,
+  type Projection,
+  type ProjectionDefinition,
+  type ProjectionEvent,
+  type RowOf,
+  type RowOfProjection,
+} from "./define-projection.ts";
 // Sagas by name
 export {
   type AnySaga,

@@ -11,6 +11,16 @@ export {
   type DecidedEvent,
   type Decision,
 } from "./compile.ts";
+export type {
+  ColumnValue,
+  CompiledColumn,
+  CompiledProjection,
+  KeyedRow,
+  Row,
+  RowFunction,
+  RowKey,
+} from "./compile-projection.ts";
+export { aggregatesOf } from "./compile-projection.ts";
 export type { CompiledSaga } from "./compile-saga.ts";
 // Types of one aggregate by itself
 export type { TypesOf } from "./context-types.ts";

@@ -41,6 +41,7 @@ export function whatIs(value: unknown): string {
   if (isBranded(value, "event")) return "an event";
   if (isBranded(value, "command")) return "a command";
   if (isBranded(value, "saga")) return "a saga";
+  if (isBranded(value, "projection")) return "a projection";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 

@@ -34,3 +34,4 @@ export {
 export { LogReader, type LogReaderOptions } from "./log-reader.ts";
 export type { RecoveryReport } from "./recovery.ts";
 export type { ScanResult } from "./scan.ts";
+export { recordPosition, TailReader, type TailRun, visitRecords } from "./tail-reader.ts";

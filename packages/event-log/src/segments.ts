@@ -54,6 +54,20 @@ export class Segments {
 
   /** Reads from a segment's file; returns the bytes read. */
   read(segment: Segment, into: Uint8Array, offset: number): number {
+    return this.#fileOf(segment).read(into, offset);
+  }
+
+  /** How long a segment's file is now. */
+  size(segment: Segment): number {
+    return this.#fileOf(segment).size();
+  }
+
+  close(): void {
+    for (const file of this.#open.values()) file.close();
+    this.#open.clear();
+  }
+
+  #fileOf(segment: Segment): DiskFile {
     let file = this.#open.get(segment.base);
     if (file === undefined) {
       file = this.#disk.open(segment.file, "read");
@@ -64,12 +78,7 @@ export class Segments {
       }
       this.#open.set(segment.base, file);
     }
-    return file.read(into, offset);
-  }
-
-  close(): void {
-    for (const file of this.#open.values()) file.close();
-    this.#open.clear();
+    return file;
   }
 }
 

@@ -32,6 +32,12 @@ export class DurableEnds {
     Atomics.notify(this.#changes, 0);
   }
 
+  /** Lets everybody who waits look again: whoever ends must not be waited for. */
+  wake(): void {
+    Atomics.add(this.#changes, 0, 1);
+    Atomics.notify(this.#changes, 0);
+  }
+
   of(shard: number): number {
     return Number(Atomics.load(this.#ends, shard));
   }

@@ -12,8 +12,11 @@ export interface FeedChunk {
   readonly from: number;
   /** Where to read on: the position behind the last record. */
   readonly to: number;
-  /** Visits each entry, in order, those that belong to no history too. The view is reused; its bytes are lent until `read`. */
-  visit(visitor: (entry: EntryView) => void): void;
+  /**
+   * Visits each entry, in order, those that belong to no history too, with the position of the record that it stands in. The
+   * view is reused; its bytes are lent until `read`.
+   */
+  visit(visitor: (entry: EntryView, record: number) => void): void;
 }
 
 export interface FeedSource {

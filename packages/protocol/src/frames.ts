@@ -61,6 +61,12 @@ export const requestKind = {
   projectionList: 27,
   /** Answered by the projection thread: an operator's rebuild, pause, resume, retry, skip. */
   projectionOperate: 28,
+  /** A watch of the same connection is to be answered now: nobody waits for it any more. */
+  unwatch: 29,
+  /** Answered by the feed thread: a question of kind `feed` of the same connection is to be answered now. */
+  unfeed: 30,
+  /** Answered by the feed thread: a consumer group is to be no more, with how far it was. */
+  groupForget: 31,
   // From 32 on: what shards ask each other. Refused when it comes over a connection.
   /** Whether an append with an id took effect. */
   probe: 32,

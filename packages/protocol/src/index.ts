@@ -10,10 +10,27 @@ export type { ErasureReceipt } from "./erasure-receipt.ts";
 export type { ExportedEvent, ExportHeader } from "./export-format.ts";
 // Versions
 export { protocolVersion } from "./frames.ts";
+// What is said about consumer groups
+export type { ListedGroup, ListedMember } from "./groups.ts";
 export type { ImportOptions, ImportProgress, ImportResult } from "./import-entities.ts";
 export type { EntityPage, ListedEntity, ListQuery } from "./list-pages.ts";
 // A point in an entity's history
 export type { Moment } from "./moment.ts";
+// What is said about queries and projections
+export type {
+  ListedProjection,
+  LogPlace,
+  ProjectionFailure,
+  ProjectionRebuild,
+  ProjectionRebuilt,
+  ProjectionState,
+  QueryConsistency,
+  QueryParameter,
+  QueryParameters,
+  QueryResult,
+  QueryRow,
+  QueryValue,
+} from "./projections.ts";
 // What appends and commands resolve to
 export { RejectedError } from "./rejected-error.ts";
 // What is said about reminders

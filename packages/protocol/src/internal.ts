@@ -26,6 +26,27 @@ export { copyHistory, type ForkRequest, type ForkResult } from "./copy-history.t
 export { readErasureReceipt } from "./erasure-receipt.ts";
 export { type ExportItem, ExportReader, ExportWriter, exportFormat } from "./export-format.ts";
 export { fromTagged, toTagged } from "./export-values.ts";
+export { type FeedPosition, feedBeginning, readCursor, writeCursor } from "./feed-cursor.ts";
+export {
+  FeedMerge,
+  type FeedPort,
+  type FeedQuery,
+  SubscribedEvent,
+  type SubscribedPage,
+} from "./feed-merge.ts";
+export {
+  asksForEnds,
+  type FeedEvent,
+  type FeedFields,
+  type FeedPage,
+  feedWaitMsMax,
+  readFeedBody,
+  readFeedEnds,
+  readFeedPage,
+  type WireFeedEntry,
+  type WireFeedPage,
+  writeFeedBody,
+} from "./feed-requests.ts";
 export {
   FrameSplitter,
   frameOffset,
@@ -38,6 +59,25 @@ export {
   requestKind,
   writeRequestHeader,
 } from "./frames.ts";
+export {
+  checkGroupName,
+  type GroupFilter,
+  type GroupPage,
+  type GroupPlace,
+  type GroupPollFields,
+  groupEventsMax,
+  groupSilenceMs,
+  groupSlots,
+  groupWaitMsMax,
+  readGroupForgetBody,
+  readGroupList,
+  readGroupPage,
+  readGroupPollBody,
+  slotOfEntity,
+  type WireGroupPage,
+  writeGroupForgetBody,
+  writeGroupPollBody,
+} from "./group-requests.ts";
 export { importEntities } from "./import-entities.ts";
 export * from "./index.ts";
 export {
@@ -61,6 +101,26 @@ export {
 } from "./lifecycle-requests.ts";
 export { compareIds, type ListShard, listPage, listPages } from "./list-pages.ts";
 export { decodeValue, encodeValue } from "./payload-codec.ts";
+export {
+  type ProjectionAction,
+  type ProjectionOperateFields,
+  projectionActions,
+  type QueryFields,
+  queryFields,
+  queryParameterProblem,
+  queryRowsDefault,
+  queryRowsMax,
+  queryTimeoutMsDefault,
+  queryTimeoutMsMax,
+  readProjectionList,
+  readProjectionListBody,
+  readProjectionOperateBody,
+  readQueryBody,
+  readQueryResult,
+  writeProjectionListBody,
+  writeProjectionOperateBody,
+  writeQueryBody,
+} from "./query-requests.ts";
 export { reminderPage } from "./reminder-pages.ts";
 export {
   type CancelReminderFields,
@@ -89,6 +149,7 @@ export {
   encodeErrorReply,
   encodeRejectionReply,
   encodeReply,
+  frameReply,
   type Reply,
   readReceipt,
   readReply,
@@ -195,3 +256,15 @@ export {
   type WireTransaction,
   writeTransactBody,
 } from "./transaction-requests.ts";
+export {
+  readUnwatchBody,
+  readWatchBody,
+  readWatchPage,
+  type UnwatchFields,
+  type WatchFields,
+  type WatchPage,
+  type WireWatchPage,
+  watchWaitMsMax,
+  writeUnwatchBody,
+  writeWatchBody,
+} from "./watch-requests.ts";

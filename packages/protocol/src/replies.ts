@@ -124,7 +124,11 @@ export type WireEvent = readonly [
 
 /** Encodes a reply whose body is msgpack: a value, a rejection, an error, a welcome. Returns an owned frame. */
 export function encodeReply(kind: number, call: number, value: unknown): Uint8Array {
-  const body = encodeValue(value);
+  return frameReply(kind, call, encodeValue(value));
+}
+
+/** The frame of a reply whose body was encoded elsewhere. */
+export function frameReply(kind: number, call: number, body: Uint8Array): Uint8Array {
   const frame = new Uint8Array(frameOffset.replyBody + body.length);
   writeU32(frame, 0, frame.length - 4);
   frame[frameOffset.kind] = kind;

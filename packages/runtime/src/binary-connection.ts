@@ -3,9 +3,10 @@
 // P7. A frame that makes no sense is answered with a typed error; one after which the stream has no place any more is
 //     answered with an error for call 0, then the connection is closed.
 // P8. A connection whose unanswered requests, or unread replies, pass a bound is not read from until they are below.
-import type net from "node:net";
+import type { Duplex } from "node:stream";
 import { HeddleError, limits } from "@heddle/kernel";
 import {
+  asksForEnds,
   encodeErrorReply,
   encodeReply,
   FrameSplitter,
@@ -27,7 +28,8 @@ import type { Router } from "./router.ts";
 
 export interface BinaryConnectionOptions {
   readonly id: number;
-  readonly socket: net.Socket;
+  /** A TCP connection, or a WebSocket as a stream. */
+  readonly socket: Duplex;
   readonly router: Router;
   readonly welcome: Welcome;
   readonly onOpen: (session: number) => void;
@@ -44,6 +46,13 @@ const readCharge: Readonly<Record<number, number>> = {
   [requestKind.restore]: 1 << 20,
   [requestKind.list]: 1 << 20,
   [requestKind.types]: 64 << 10,
+  // They wait, and most waits end with little to tell: two thousand may stand on one connection.
+  [requestKind.watch]: 4 << 10,
+  [requestKind.feed]: 4 << 10,
+  [requestKind.groupPoll]: 4 << 10,
+  [requestKind.groupList]: 64 << 10,
+  [requestKind.query]: 1 << 20,
+  [requestKind.projectionList]: 64 << 10,
 };
 /** Of a transaction that wants states. */
 const longReplyCharge = 1 << 20;
@@ -55,7 +64,7 @@ export class BinaryConnection {
   readonly id: number;
   session: number | undefined;
   readonly #options: BinaryConnectionOptions;
-  readonly #socket: net.Socket;
+  readonly #socket: Duplex;
   readonly #splitter = new FrameSplitter({ frameBytesMax: limits.frameBytesMax, frameBytesMin: 5 });
   /** Unanswered calls by thread: who is told when a thread is lost. */
   readonly #callsByThread: number[];
@@ -72,7 +81,7 @@ export class BinaryConnection {
     this.id = options.id;
     this.#options = options;
     this.#socket = options.socket;
-    this.#callsByThread = options.router.links.map(() => 0);
+    this.#callsByThread = new Array<number>(options.router.threadCount).fill(0);
     const helloTimer = setTimeout(() => {
       if (this.session === undefined) this.#refuse(new HeddleError("TIMEOUT", { afterMs: helloTimeoutMs }));
     }, helloTimeoutMs);
@@ -193,11 +202,15 @@ export class BinaryConnection {
       return;
     }
     const { router } = this.#options;
+    if (kind === requestKind.feed && asksForEnds(bytes, from, to)) {
+      this.#socket.write(encodeReply(replyKind.value, call, router.ends()));
+      return;
+    }
     const shard = router.shardOf(requestHash(bytes, from));
-    const link = router.linkOf(shard);
+    const link = router.linkFor(kind!, shard);
     const refusal = router.refusal(shard, link);
-    if (refusal !== undefined) {
-      this.#socket.write(encodeErrorReply(call, refusal));
+    if (link === undefined || refusal !== undefined) {
+      this.#socket.write(encodeErrorReply(call, refusal!));
       return;
     }
     link.send(this.id, shard, bytes, from, to);

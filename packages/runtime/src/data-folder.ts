@@ -4,6 +4,8 @@
 //   lock                      an SQLite file whose exclusive lock the running process holds
 //   shards/0000/log           segments of the shard's event log: the truth
 //   shards/0000/partition     its LMDB index: can be made anew from the log
+//   projections/projections.sqlite  rows of its projections: can be made anew from the logs
+//   readers/readers.sqlite    how far consumer groups and the publisher are, and what they still have to erase
 //   keys/keys.sqlite          the keys of its backups, unless the operator keeps them elsewhere
 import fs from "node:fs";
 import path from "node:path";
@@ -30,6 +32,16 @@ export function partitionFolderOf(data: string, shard: number): string {
 /** The key store, where nothing else is asked for. */
 export function keysFileOf(data: string): string {
   return path.join(data, "keys", "keys.sqlite");
+}
+
+/** Rows of the projections that the node keeps itself. */
+export function projectionsFileOf(data: string): string {
+  return path.join(data, "projections", "projections.sqlite");
+}
+
+/** What readers over all entities keep. */
+export function readersFileOf(data: string): string {
+  return path.join(data, "readers", "readers.sqlite");
 }
 
 function shardFolder(data: string, shard: number): string {

@@ -24,10 +24,18 @@ export {
   storedSchema,
   verifyChainHeads,
 } from "./admin/index.ts";
-export { lock, logFolderOf, openDataFolder, partitionFolderOf, readDataFolder } from "./data-folder.ts";
+export {
+  lock,
+  logFolderOf,
+  openDataFolder,
+  partitionFolderOf,
+  projectionsFileOf,
+  readDataFolder,
+} from "./data-folder.ts";
 export { type ErasureProof, erasureChecks, verifyErasure } from "./erasure-check/index.ts";
 export * from "./index.ts";
 export { loadDomain, systemAggregates } from "./load-domain.ts";
+export { type Projector, type ProjectorOptions, startProjector } from "./projector.ts";
 export type { NodeControls } from "./start-node.ts";
 export { ThreadCalls } from "./thread-calls.ts";
 export {

@@ -1,5 +1,6 @@
 // Listener: the node's one port. The first byte tells the binary protocol from HTTP.
 import net from "node:net";
+import type { Duplex } from "node:stream";
 import { HeddleError } from "@heddle/kernel";
 import { preface, type Welcome } from "@heddle/protocol/internal";
 import { BinaryConnection } from "./binary-connection.ts";
@@ -97,12 +98,13 @@ export class Listener {
       clearTimeout(timer);
       this.#silent.delete(socket);
       socket.removeListener("error", onEarlyError);
-      if (firstBytes[0] === preface[0]) this.#openBinary(socket, firstBytes);
+      if (firstBytes[0] === preface[0]) this.acceptStream(socket).begin(firstBytes);
       else this.#options.http.accept(socket, firstBytes);
     });
   }
 
-  #openBinary(socket: net.Socket, firstBytes: Buffer): void {
+  /** Speaks the binary protocol on a stream that is open: a connection, or what an HTTP connection has become. */
+  acceptStream(socket: Duplex): BinaryConnection {
     const id = this.#nextId++;
     const { router, welcome } = this.#options;
     const connection = new BinaryConnection({
@@ -115,10 +117,10 @@ export class Listener {
       },
       onClose: () => {
         this.#connections.delete(id);
-        for (const link of router.links) link.tell({ kind: "connection-closed", connection: id });
+        for (const link of router.allLinks) link.tell({ kind: "connection-closed", connection: id });
       },
     });
     this.#connections.set(id, connection);
-    connection.begin(firstBytes);
+    return connection;
   }
 }

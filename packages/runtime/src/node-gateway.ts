@@ -6,7 +6,11 @@ import type {
   AppendResult,
   EntityPage,
   ErasureReceipt,
+  ListedGroup,
+  ListedProjection,
   ListQuery,
+  ProjectionRebuilt,
+  QueryResult,
   ReminderPage,
   ReminderQuery,
   ReminderReceipt,
@@ -23,18 +27,30 @@ import {
   type CancelReminderFields,
   type DeleteFields,
   type ExecuteFields,
+  FeedMerge,
+  type FeedPort,
+  type FeedQuery,
   frameOffset,
   type GetAtFields,
   type GetFields,
+  type GroupPage,
+  type GroupPollFields,
   type HistoryFields,
   hashOfTransaction,
   type ImportFields,
   type ListFields,
   listPage,
+  type ProjectionOperateFields,
+  type QueryFields,
   type ReminderListFields,
   type RemindFields,
   type Reply,
   type RestoreFields,
+  readFeedPage,
+  readGroupList,
+  readGroupPage,
+  readProjectionList,
+  readQueryResult,
   readReceipt,
   readReply,
   readSagaList,
@@ -42,6 +58,7 @@ import {
   readTransaction,
   readU32,
   readU48,
+  readWatchPage,
   reminderPage,
   replyKind,
   requestKind,
@@ -53,6 +70,8 @@ import {
   sumTypes,
   type TransactFields,
   u48Max,
+  type WatchFields,
+  type WatchPage,
   type WireEvent,
   type WireListed,
   type WireListedReminder,
@@ -61,11 +80,17 @@ import {
   writeCancelReminderBody,
   writeDeleteBody,
   writeExecuteBody,
+  writeFeedBody,
   writeGetAtBody,
   writeGetBody,
+  writeGroupForgetBody,
+  writeGroupPollBody,
   writeHistoryBody,
   writeImportBody,
   writeListBody,
+  writeProjectionListBody,
+  writeProjectionOperateBody,
+  writeQueryBody,
   writeRemindBody,
   writeReminderListBody,
   writeRemindersBody,
@@ -77,12 +102,16 @@ import {
   writeSagaShowBody,
   writeTransactBody,
   writeU32,
+  writeUnwatchBody,
+  writeWatchBody,
 } from "@heddle/protocol/internal";
 import type { Gateway, StateAtSeq } from "./http/gateway.ts";
-import type { Router } from "./router.ts";
-import type { ThreadLink } from "./thread-link.ts";
+import type { AnyLink, Router } from "./router.ts";
 
 export const gatewayConnection = 0;
+
+/** Events of one shard that are asked for at once. */
+const feedPageEvents = 1_000;
 
 type WriteBody = (reserve: (bytes: number) => { bytes: Uint8Array; at: number }) => number;
 
@@ -144,6 +173,25 @@ export class NodeGateway implements Gateway {
   history(fields: HistoryFields): Promise<readonly WireEvent[]> {
     const write: WriteBody = (reserve) => writeHistoryBody(fields, reserve);
     return this.#callEntity(requestKind.history, fields.entity, write, bodyOf<readonly WireEvent[]>);
+  }
+
+  watch(fields: WatchFields, signal: AbortSignal): Promise<WatchPage> {
+    const write: WriteBody = (reserve) => writeWatchBody(fields, reserve);
+    const readPage = (reply: Reply) => readWatchPage(bodyOf(reply));
+    return this.#ask(requestKind.watch, requestKind.unwatch, hashOf(fields.entity), write, readPage, signal);
+  }
+
+  feed(query: FeedQuery): FeedMerge {
+    const port: FeedPort = {
+      shardCount: async () => this.#router.shardCount,
+      ends: async () => this.#router.ends(),
+      page: (shard, fields, signal) => {
+        const write: WriteBody = (reserve) => writeFeedBody(fields, reserve);
+        const readPage = (reply: Reply) => readFeedPage(bodyOf(reply), shard);
+        return this.#ask(requestKind.feed, requestKind.unfeed, shard, write, readPage, signal);
+      },
+    };
+    return new FeedMerge(port, query, feedPageEvents);
   }
 
   restore(fields: RestoreFields): Promise<AppendResult> {
@@ -221,6 +269,37 @@ export class NodeGateway implements Gateway {
     return reminderPage(list, this.#router.shardCount, query);
   }
 
+  groupPoll(fields: GroupPollFields): Promise<GroupPage> {
+    const write: WriteBody = (reserve) => writeGroupPollBody(fields, reserve);
+    return this.#call(requestKind.groupPoll, 0, write, (reply) => readGroupPage(bodyOf(reply)));
+  }
+
+  groups(): Promise<readonly ListedGroup[]> {
+    return this.#call(requestKind.groupList, 0, noBody, (reply) => readGroupList(bodyOf(reply)));
+  }
+
+  forgetGroup(fields: { readonly group: string }): Promise<boolean> {
+    const write: WriteBody = (reserve) => writeGroupForgetBody(fields, reserve);
+    return this.#call(requestKind.groupForget, 0, write, bodyOf<boolean>);
+  }
+
+  query(fields: QueryFields): Promise<QueryResult> {
+    const write: WriteBody = (reserve) => writeQueryBody(fields, reserve);
+    return this.#call(requestKind.query, 0, write, (reply) => readQueryResult(bodyOf(reply)));
+  }
+
+  async projections(): Promise<readonly ListedProjection[]> {
+    // No thread that could be asked: there are none.
+    if (this.#router.readers.projection === undefined) return [];
+    const write: WriteBody = (reserve) => writeProjectionListBody({ projection: "" }, reserve);
+    return this.#call(requestKind.projectionList, 0, write, (reply) => readProjectionList(bodyOf(reply)));
+  }
+
+  operateProjection(fields: ProjectionOperateFields): Promise<readonly ProjectionRebuilt[]> {
+    const write: WriteBody = (reserve) => writeProjectionOperateBody(fields, reserve);
+    return this.#call(requestKind.projectionOperate, 0, write, bodyOf<readonly ProjectionRebuilt[]>);
+  }
+
   transact(fields: TransactFields): Promise<WireTransaction | TransactionRejection> {
     const write: WriteBody = (reserve) => writeTransactBody(fields, reserve);
     const hash = hashOfTransaction(fields, this.#router.shardCount);
@@ -275,7 +354,7 @@ export class NodeGateway implements Gateway {
   }
 
   threadLost(thread: number): void {
-    const error = new HeddleError("OUTCOME_UNKNOWN", { problem: "the shard's thread was lost before it answered" });
+    const error = new HeddleError("OUTCOME_UNKNOWN", { problem: "its thread was lost before it answered" });
     for (const [call, pending] of this.#pending) {
       if (pending.thread !== thread) continue;
       this.#pending.delete(call);
@@ -290,6 +369,31 @@ export class NodeGateway implements Gateway {
 
   #callEntity<T>(kind: number, entity: string, write: WriteBody, convert: (reply: Reply) => T): Promise<T> {
     return this.#call(kind, hashOf(entity), write, convert);
+  }
+
+  /** A question that may wait, and how it is called off. */
+  async #ask<T>(
+    kind: number,
+    callOff: number,
+    hash: number,
+    write: WriteBody,
+    convert: (reply: Reply) => T,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const call = this.#nextCall;
+    const page = this.#call(kind, hash, write, convert);
+    const end = () => {
+      const unwatch: WriteBody = (reserve) => writeUnwatchBody({ call }, reserve);
+      // A thread that takes nothing now has nothing that waits.
+      this.#call(callOff, hash, unwatch, bodyOf<null>).catch(() => {});
+    };
+    if (signal.aborted) end();
+    else signal.addEventListener("abort", end, { once: true });
+    try {
+      return await page;
+    } finally {
+      signal.removeEventListener("abort", end);
+    }
   }
 
   #listShard(shard: number, fields: ListFields): Promise<readonly WireListed[]> {
@@ -316,11 +420,11 @@ export class NodeGateway implements Gateway {
   }
 
   // Encodes a request straight into the thread's outgoing message. `hash` is an entity's, or a shard's number.
-  #send(kind: number, hash: number, call: number, write: WriteBody): ThreadLink {
+  #send(kind: number, hash: number, call: number, write: WriteBody): AnyLink {
     const shard = this.#router.shardOf(hash);
-    const link = this.#router.linkOf(shard);
+    const link = this.#router.linkFor(kind, shard);
     const refusal = this.#router.refusal(shard, link);
-    if (refusal !== undefined) throw refusal;
+    if (link === undefined || refusal !== undefined) throw refusal;
     let frame = 0;
     const bodyBytes = write((wanted) => {
       frame = link.reserve(gatewayConnection, shard, frameOffset.requestBody + wanted);

@@ -8,6 +8,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { type KeyStore, openKeysOf } from "@heddle/backup";
 import type { CompiledContext } from "@heddle/domain/internal";
 import { nodeDisk } from "@heddle/event-log/internal";
+import { DurableEnds } from "@heddle/feed/internal";
 import { HeddleError, systemClock, systemKinds, systemRandom } from "@heddle/kernel";
 import { toWireError } from "@heddle/kernel/internal";
 import { openPartition } from "@heddle/partition/internal";
@@ -15,15 +16,19 @@ import { encodeErrorReply, requestCall } from "@heddle/protocol/internal";
 import { ClockWatch, ReleaseRate, ReminderRunner } from "@heddle/reminder/internal";
 import { SagaCopies, SagaRunner } from "@heddle/saga/internal";
 import { Shard } from "@heddle/shard/internal";
+import { type CrashPoint, CrashPoints } from "./crash-points.ts";
 import { logFolderOf, partitionFolderOf } from "./data-folder.ts";
 import { delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
 import { loadDomain } from "./load-domain.ts";
+import { ReaderErasures } from "./reader-erasures.ts";
 import { ThreadCalls } from "./thread-calls.ts";
 import {
+  type FromAnyThread,
   type FromThread,
   moreFollows,
   ReplyBatch,
   type ThreadStart,
+  type ThreadStats,
   type ToThread,
   visitRequests,
 } from "./thread-messages.ts";
@@ -41,7 +46,8 @@ const heapGrowingPercent = 50;
 
 const port = parentPort as MessagePort;
 const start = workerData as ThreadStart;
-const say = (message: FromThread) => port.postMessage(message);
+const say = (message: FromAnyThread<ThreadStats> | FromThread) => port.postMessage(message);
+const ends = new DurableEnds(start.ends);
 const calls = new ThreadCalls({
   thread: start.thread,
   threadCount: start.threadCount,
@@ -67,8 +73,11 @@ const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
 /** Opened by the first erasure: a node that erases nothing has no business with keys. */
 let keys: KeyStore | undefined;
 let heapIsBounded = false;
-/** For tests: where the process is to be killed, and at which passing from now on. */
-let crash: { readonly point: string; left: number } | undefined;
+const { publisher, projections } = start.readers;
+/** Undefined in a node whose readers keep no copies: its erasures end with the shards. */
+const erasures =
+  publisher || projections ? new ReaderErasures({ readers: start.readers, random: systemRandom, say }) : undefined;
+const crashPoints = new CrashPoints(start.crashAt);
 
 try {
   await openShards();
@@ -87,7 +96,7 @@ try {
 
 async function openShards(): Promise<void> {
   const domain = await loadDomain(start.domain);
-  const crashPoint = crashPointOf(start.crashAt);
+  const crashPoint = crashPoints.pass;
   for (const shard of start.shards) shards[shard] = await openShard(shard, domain, crashPoint);
   delays.enable();
   const ticker = setInterval(() => {
@@ -137,6 +146,7 @@ async function openShard(shard: number, domain: CompiledContext, crashPoint: Cra
         [systemKinds.reminders, reminding.source],
       ]),
       copies: new SagaCopies(calls),
+      readers: erasures,
       eraseKeys: (tombstones) => {
         keys ??= openKeysOf(start.data, start.keys);
         keys.erase(tombstones.map(({ entity, time, seq }) => ({ entity, tombstone: { time, seq } })));
@@ -150,6 +160,7 @@ async function openShard(shard: number, domain: CompiledContext, crashPoint: Cra
         if (state === "stopped") runner.stop();
         say({ kind: "state", shard, state, reason });
       },
+      onDurableEnd: (end) => ends.advance(shard, end),
       crashPoint,
     });
   } catch (error) {
@@ -222,6 +233,7 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
       return;
     case "connection-closed":
       sessions.delete(message.connection);
+      for (const shard of shards) shard?.forget(message.connection);
       replies.forget(message.connection);
       return;
     case "stats": {
@@ -244,8 +256,11 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
     case "checkpoint":
       for (const shard of shards) shard?.requestCheckpoint();
       return;
+    case "erasure-answer":
+      erasures?.onAnswer(message);
+      return;
     case "crash-at":
-      crash = parseCrash(message.crashAt);
+      crashPoints.killAt(message.crashAt);
       return;
     case "fail":
       throw new Error("told to fail");
@@ -276,19 +291,4 @@ async function endAfter(error: Error): Promise<void> {
   // Memory may be wrong now: nothing that is not durable may become so. Only the environments are closed in order.
   await Promise.all(shards.map((shard) => shard?.abandon())).catch(() => {});
   process.exit(1);
-}
-
-type CrashPoint = ((name: string) => void) | undefined;
-
-function crashPointOf(crashAt: string | undefined): CrashPoint {
-  if (crashAt === undefined) return undefined;
-  if (crashAt !== "later") crash = parseCrash(crashAt);
-  return (name) => {
-    if (name === crash?.point && --crash.left === 0) process.kill(process.pid, "SIGKILL");
-  };
-}
-
-function parseCrash(crashAt: string): NonNullable<typeof crash> {
-  const end = crashAt.lastIndexOf(":");
-  return { point: crashAt.slice(0, end), left: Number(crashAt.slice(end + 1)) };
 }

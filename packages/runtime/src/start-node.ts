@@ -2,28 +2,42 @@
 //
 // Order of opening: domain, data folder, shard threads (recovery), port. Order of closing: port, answers, threads,
 // folder. The main thread routes and writes; it decides nothing and touches no disk after the start.
+
+// startNode: puts one node together and takes it apart again.
+//
+// Order of opening: domain, data folder, shard threads (recovery), port. Order of closing: port, answers, threads,
+// folder. The main thread routes and writes; it decides nothing and touches no disk after the start.
+import fs, { existsSync } from "node:fs";
 import os from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Durability } from "@heddle/event-log";
+import { checkNatsOptions, DurableEnds, type NatsOptions } from "@heddle/feed/internal";
 import { systemClock, systemRandom } from "@heddle/kernel";
+import { readSinkOptions, type SinkOption } from "@heddle/projection/internal";
 import { protocolVersion } from "@heddle/protocol";
 import { releasePerSecondDefault } from "@heddle/reminder";
 import type { ShardStats } from "@heddle/shard";
 import { defaultShardLimits, type ShardLimits, syncBucketsUs } from "@heddle/shard/internal";
 import { type Logger, pino } from "pino";
-import { keysFileOf, openDataFolder } from "./data-folder.ts";
+import { keysFileOf, openDataFolder, projectionsFileOf, readersFileOf } from "./data-folder.ts";
 import { describeContext } from "./describe-context.ts";
+import { ErasureDesk } from "./erasure-desk.ts";
 import { type DelayMs, delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
+import { type FeedStats, feedThread } from "./feed-link.ts";
 import type { Readiness } from "./http/gateway.ts";
 import { openHttpDoor } from "./http/http-door.ts";
 import type { EventLoopDelay, NodeMetrics, ShardMetrics } from "./http/metrics.ts";
+import { readOrigins } from "./http/origins.ts";
 import { Listener } from "./listener.ts";
 import { loadDomain } from "./load-domain.ts";
 import { gatewayConnection, NodeGateway } from "./node-gateway.ts";
+import { type ProjectionStats, projectionThread } from "./projection-link.ts";
+import { ReaderLink } from "./reader-link.ts";
 import { Router, shardsOfThread } from "./router.ts";
 import { ThreadLink } from "./thread-link.ts";
-import type { ThreadStats } from "./thread-messages.ts";
+import type { ReaderStart, ThreadStats } from "./thread-messages.ts";
 import { version } from "./version.ts";
+import type { WorkerLinkOptions } from "./worker-link.ts";
 
 export interface NodeOptions {
   /** Path of the domain module: a file, or a folder with an index. */
@@ -56,8 +70,20 @@ export interface NodeOptions {
    * no backup. Default `keys/keys.sqlite` in the data folder.
    */
   readonly keys?: string;
+  /**
+   * Origins of web pages that may use the SDK with this node, over a WebSocket: `https://app.example.com`. Default: only pages
+   * of the node's own address.
+   */
+  readonly origins?: readonly string[];
+  /** Publishes the logs of all shards to JetStream, for readers elsewhere. Default: nothing is published. */
+  readonly nats?: NatsOptions;
   /** Request bytes that one shard thread may have unanswered before calls get `OVERLOADED`. Default 64 MiB. */
   readonly threadBytesMax?: number;
+  /**
+   * Where the domain's projections are kept, each in all of them: `sqlite` (a file in the data folder), the `http://` address of
+   * rqlite, the `mongodb://` address of MongoDB. Default: SQLite where the domain has projections, or had some.
+   */
+  readonly sinks?: readonly string[];
   /** Default: silent. */
   readonly logger?: Logger;
   /** For tests: `name:n` kills the process at a thread's n-th passing of a crash point; `later`: see NodeControls. */
@@ -79,6 +105,7 @@ export interface HeddleNode {
 
 /** What tests can do to a node beyond using it. */
 export interface NodeControls {
+  /** Shard threads from 0 on, then the feed thread, then the projection thread. */
   failThread(index: number): void;
   /** Of a node that was started with some `crashAt`: now it is this one, counted from here on. */
   crashAt(point: string): void;
@@ -97,13 +124,16 @@ const defaultThreadBytesMax = 64 << 20;
 
 /**
  * Starts a node; resolves when every shard has recovered and the port is open.
- * Errors: `DOMAIN_LOAD_FAILED`, `DATA_FOLDER_*`, `LOG_DAMAGED`, `PARTITION_DAMAGED`, `CANNOT_LISTEN`.
+ * Errors: `DOMAIN_LOAD_FAILED`, `DATA_FOLDER_*`, `LOG_DAMAGED`, `PARTITION_DAMAGED`, `CANNOT_LISTEN`; `INVALID_REQUEST` for an
+ * address of NATS, or of a sink, that is none. A server that is away holds no start up.
  */
 export async function startNode(options: NodeOptions): Promise<HeddleNode & NodeControls> {
   const logger = options.logger ?? pino({ level: "silent" });
   const host = options.host ?? "127.0.0.1";
   const durability = options.durability ?? "fsync";
   const startedAt = performance.now();
+  if (options.nats !== undefined) checkNatsOptions(options.nats);
+  const given = options.sinks === undefined ? undefined : readSinkOptions(options.sinks);
   const domain = await loadDomain(options.domain);
   const folder = openDataFolder(options.data, {
     context: domain.name,
@@ -114,13 +144,39 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
   const { shardCount } = folder.facts;
   const stateBytes = options.memory?.stateBytes ?? defaultStateBytes;
   const threadCount = Math.min(shardCount, options.threads ?? defaultThreadCount());
+  const ends = new DurableEnds(shardCount);
   const undo: (() => unknown)[] = [() => folder.release()];
   try {
+    const common = (index: number): WorkerLinkOptions => ({
+      index,
+      logger,
+      onReplies: (connection, calls, requestBytes, frames) => {
+        if (connection === gatewayConnection) gateway.deliver(frames);
+        else listener.deliver(connection, index, calls, requestBytes, frames);
+      },
+      onLost: () => {
+        gateway.threadLost(index);
+        listener.threadLost(index);
+      },
+    });
+    const readerStart = <S>(settings: S): ReaderStart<S> => {
+      return {
+        domain: options.domain,
+        data: options.data,
+        shardCount,
+        ends: ends.shared,
+        crashAt: options.crashAt,
+        settings,
+      };
+    };
+    const projectionsFile = projectionsFileOf(options.data);
+    // A file of projections that the domain module has no more is looked after all the same: erasures must reach it.
+    const hasProjections = domain.projections.size > 0 || existsSync(projectionsFile);
+    const sinks: readonly SinkOption[] = given ?? (hasProjections ? readSinkOptions(["sqlite"]) : []);
     const links: ThreadLink[] = Array.from(
       { length: threadCount },
       (_, index) =>
         new ThreadLink({
-          index,
           start: {
             domain: options.domain,
             data: options.data,
@@ -132,34 +188,57 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
             limits: { ...defaultShardLimits, stateBytesMax: liveBytesOf(stateBytes) / shardCount, ...options.limits },
             remindersPerSecond: (options.reminders?.ratePerSecondMax ?? releasePerSecondDefault) / threadCount,
             keys: options.keys ?? keysFileOf(options.data),
+            readers: { publisher: options.nats !== undefined, projections: sinks.length > 0 },
+            ends: ends.shared,
             crashAt: options.crashAt,
           },
-          logger,
-          onReplies: (connection, calls, requestBytes, frames) => {
-            if (connection === gatewayConnection) gateway.deliver(frames);
-            else listener.deliver(connection, index, calls, requestBytes, frames);
-          },
+          ...common(index),
           onReady: () => {
             for (const other of links) if (other.index !== index && other.ready) links[index]!.connectTo(other);
-          },
-          onLost: () => {
-            gateway.threadLost(index);
-            listener.threadLost(index);
           },
           sessions: function* () {
             yield { connection: gatewayConnection, session: gateway.session };
             yield* listener.sessions();
           },
+          onOther: (message, link) => erasures.onQuestion(message, link),
         }),
     );
-    const router = new Router({ shardCount, links, threadBytesMax: options.threadBytesMax ?? defaultThreadBytesMax });
+    const feed = new ReaderLink({
+      ...common(threadCount),
+      kind: feedThread(readerStart({ state: readersFileOf(options.data), nats: options.nats })),
+    });
+    const projection =
+      sinks.length === 0
+        ? undefined
+        : new ReaderLink({
+            ...common(threadCount + 1),
+            kind: projectionThread(
+              readerStart({ sinks, file: projectionsFile, history: String(folder.facts.createdMs) }),
+            ),
+          });
+    const erasures = new ErasureDesk({
+      publisher: options.nats === undefined ? undefined : feed,
+      projections: projection,
+    });
+    const readers = { feed, projection };
+    const router = new Router({
+      shardCount,
+      links,
+      readers,
+      ends,
+      threadBytesMax: options.threadBytesMax ?? defaultThreadBytesMax,
+    });
     const gateway = new NodeGateway(router, systemRandom);
     const delays = monitorEventLoopDelay({ resolution: delayResolutionMs });
     const nodeName = os.hostname();
     const http = await openHttpDoor({
       gateway,
       facts: { context: describeContext(domain), durability, shardCount, nodeName, version },
-      readiness: () => readiness(links),
+      readiness: async () => ({
+        ...readiness(links),
+        projections: await projectionReadiness(projection),
+        ...(await natsReadiness(feed)),
+      }),
       metrics: async () => {
         const threads = await Promise.all(links.map((link) => link.stats()));
         const shards: ShardMetrics[] = links.flatMap((link, index) => {
@@ -168,6 +247,7 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
           return stats.shards.map((figures, i) => shardMetrics(figures, stats, i));
         });
         const memory = process.memoryUsage();
+        const feedStats = await feed.stats();
         return {
           node: {
             uptimeMs: performance.now() - startedAt,
@@ -178,9 +258,14 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
             bytesInFlight: listener.bytesInFlight,
           },
           shards: shards.sort((a, b) => a.shard - b.shard),
+          nats: feedStats?.reader.nats,
+          groups: feedStats?.reader.groups,
+          projections: (await projection?.stats())?.reader,
         } satisfies NodeMetrics;
       },
       logger,
+      origins: readOrigins(options.origins ?? []),
+      onWebSocket: (stream) => void listener.acceptStream(stream),
     });
     undo.unshift(() => http.close());
     const welcome = { version: protocolVersion, node: nodeName, context: domain.name, shardCount, durability };
@@ -190,6 +275,13 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
       undo.unshift(() => link.stop());
       await link.start();
     }
+    undo.unshift(() => feed.stop());
+    if (options.nats !== undefined) await feed.start();
+    // Who had consumer groups wants to see how far they are, also while nobody reads.
+    else if (fs.existsSync(readersFileOf(options.data))) feed.need();
+    if (projection !== undefined) undo.unshift(() => projection.stop());
+    // Nobody has to wait for it: requests for it do so by themselves.
+    projection?.need();
     delays.enable();
     undo.unshift(() => delays.disable());
     const port = await listener.listen(options.port ?? defaultPort, host);
@@ -221,7 +313,7 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
         closing ??= (async () => {
           listener.stopListening();
           await http.close();
-          await Promise.all(links.map((link) => link.stop()));
+          await Promise.all(router.allLinks.map((link) => link.stop()));
           await listener.endConnections();
           delays.disable();
           folder.release();
@@ -229,9 +321,9 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
         })();
         return closing;
       },
-      failThread: (index) => links[index]!.tell({ kind: "fail" }),
+      failThread: (index) => router.allLinks.find((link) => link.index === index)!.tell({ kind: "fail" }),
       crashAt: (point) => {
-        for (const link of links) link.tell({ kind: "crash-at", crashAt: point });
+        for (const link of router.allLinks) link.tell({ kind: "crash-at", crashAt: point });
       },
       checkpoint: () => {
         for (const link of links) link.tell({ kind: "checkpoint" });
@@ -253,7 +345,7 @@ function defaultThreadCount(): number {
   return Math.max(1, os.availableParallelism() - 1);
 }
 
-function readiness(links: readonly ThreadLink[]): Readiness {
+function readiness(links: readonly ThreadLink[]): Pick<Readiness, "ready" | "shards"> {
   const shards = links.flatMap((link) =>
     link.shards.map((shard) => {
       if (!link.ready) return { shard, state: "down", reason: link.notReadyReason };
@@ -262,6 +354,37 @@ function readiness(links: readonly ThreadLink[]): Readiness {
     }),
   );
   return { ready: shards.every((shard) => shard.state === "open"), shards: shards.sort((a, b) => a.shard - b.shard) };
+}
+
+/** A thread that is busy, or away, must not make the node look as if it were. */
+const readinessWaitMs = 1_000;
+
+async function projectionReadiness(
+  projection: ReaderLink<ProjectionStats> | undefined,
+): Promise<Readiness["projections"]> {
+  if (projection === undefined) return [];
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, readinessWaitMs, undefined);
+  });
+  const stats = await Promise.race([projection.stats(), timeout]);
+  clearTimeout(timer);
+  if (stats === undefined) {
+    const reason = projection.ready
+      ? `its thread did not answer within ${readinessWaitMs} ms`
+      : projection.notReadyReason;
+    return [{ projection: "*", sink: "*", state: "waiting", reason }];
+  }
+  return stats.reader.projections.map(({ projection, sink, state, problem }) => {
+    return problem === undefined ? { projection, sink, state } : { projection, sink, state, reason: problem };
+  });
+}
+
+async function natsReadiness(feed: ReaderLink<FeedStats>): Promise<Pick<Readiness, "nats">> {
+  const nats = (await feed.stats())?.reader.nats;
+  if (nats === undefined) return {};
+  const { server, isConnected, problems } = nats;
+  return { nats: { server, connected: isConnected, problems } };
 }
 
 /** `place` is the shard's among those of its thread. */
@@ -284,6 +407,7 @@ function shardMetrics(stats: ShardStats, thread: ThreadStats, place: number): Sh
       logBytes: stats.logBytes,
       checkpoint: { position: stats.checkpointPosition, ageMs: stats.checkpointAgeMs },
       partitionReads: stats.partitionReads,
+      watches: stats.watches,
       sagas: thread.sagas[place]!,
       transactions: stats.transactions,
       reminders: thread.reminders[place]!,

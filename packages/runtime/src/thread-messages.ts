@@ -22,6 +22,8 @@ import type { ReminderStats } from "@heddle/reminder";
 import type { SagaStats } from "@heddle/saga";
 import type { ShardState, ShardStats } from "@heddle/shard";
 import { innerConnectionMin, isInner, type ReplySink, type ShardLimits } from "@heddle/shard/internal";
+import type { ErasureQuestion } from "./erasure-messages.ts";
+import type { CopyingReaders, ErasureAnswer } from "./reader-erasures.ts";
 
 /** Given to a shard thread when it is started. */
 export interface ThreadStart {
@@ -38,35 +40,74 @@ export interface ThreadStart {
   readonly remindersPerSecond: number;
   /** File of the key store, from which erasures take keys. */
   readonly keys: string;
+  /** Which readers are to be told of erasures, and waited for. */
+  readonly readers: CopyingReaders;
+  /** Of `DurableEnds`: where readers on other threads see how far these logs are. */
+  readonly ends: SharedArrayBuffer;
   /** `name:n` kills the process at the n-th passing of a crash point; `later`: a message will say which. For tests. */
   readonly crashAt: string | undefined;
 }
 
-export type ToThread =
-  | { readonly kind: "connection-opened"; readonly connection: number; readonly session: number }
+/** What any thread of the node may be told. */
+export type ToAnyThread =
   | { readonly kind: "connection-closed"; readonly connection: number }
   | { readonly kind: "stats"; readonly id: number }
-  /** Another thread is ready; its shards are reached through the port, and it reaches these through the other end. */
-  | { readonly kind: "peer"; readonly thread: number; readonly port: MessagePort }
-  | { readonly kind: "checkpoint" }
   /** For tests, of a thread that was started with some `crashAt`: now it is this one, counted from here on. */
   | { readonly kind: "crash-at"; readonly crashAt: string }
   /** For tests: throws in the thread, as a fault of Heddle's own would. */
   | { readonly kind: "fail" }
   | { readonly kind: "stop" };
 
-export type FromThread =
+export type ToThread =
+  | ToAnyThread
+  | { readonly kind: "connection-opened"; readonly connection: number; readonly session: number }
+  /** Another thread is ready; its shards are reached through the port, and it reaches these through the other end. */
+  | { readonly kind: "peer"; readonly thread: number; readonly port: MessagePort }
+  | { readonly kind: "checkpoint" }
+  | ({ readonly kind: "erasure-answer" } & ErasureAnswer);
+
+/** What any thread of the node says; `Stats` are its own. */
+export type FromAnyThread<Stats> =
   | { readonly kind: "ready" }
   | { readonly kind: "failed"; readonly error: WireError }
-  | { readonly kind: "stats"; readonly id: number; readonly stats: ThreadStats }
+  | { readonly kind: "stats"; readonly id: number; readonly stats: Stats }
   | {
       readonly kind: "report";
       readonly level: "info" | "warn" | "error";
       readonly message: string;
       readonly facts: Record<string, unknown>;
     }
-  | { readonly kind: "state"; readonly shard: number; readonly state: ShardState; readonly reason: string }
   | { readonly kind: "stopped" };
+
+export type FromThread =
+  | { readonly kind: "state"; readonly shard: number; readonly state: ShardState; readonly reason: string }
+  | { readonly kind: "erasure"; readonly id: number; readonly question: ErasureQuestion };
+
+/** Given to a thread that reads beside the shards when it is started. */
+export interface ReaderStart<Settings = unknown> {
+  readonly domain: string;
+  readonly data: string;
+  readonly shardCount: number;
+  /** Of `DurableEnds`. */
+  readonly ends: SharedArrayBuffer;
+  readonly crashAt: string | undefined;
+  /** What this kind of thread needs besides. */
+  readonly settings: Settings;
+}
+
+/** To a thread that reads beside the shards: a question in plain data, that it answers. */
+export type ToReader = { readonly kind: "ask"; readonly id: number; readonly question: unknown };
+export type FromReader = {
+  readonly kind: "answer";
+  readonly id: number;
+  readonly answer?: unknown;
+  readonly error?: WireError;
+};
+
+export interface ReaderStats<Stats> {
+  readonly reader: Stats;
+  readonly eventLoopDelayMs: { readonly mean: number; readonly p99: number; readonly max: number };
+}
 
 export interface ThreadStats {
   readonly shards: readonly ShardStats[];

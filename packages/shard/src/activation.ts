@@ -82,12 +82,22 @@ export class Activation {
       active.touched = true;
       return active;
     }
+    const entity = this.#asleep(id);
+    return entity === undefined ? undefined : this.#add(entity);
+  }
+
+  /** The same for who only reads entries in this turn: one that sleeps is not woken. Errors as `activate`. */
+  peek(id: string): Entity | undefined {
+    return this.#active.get(id) ?? this.#asleep(id);
+  }
+
+  #asleep(id: string): Entity | undefined {
     this.#checkOwned(id);
     const head = this.#options.partition.head(id);
     if (head === undefined) return undefined;
     const entity = new Entity(id as EntityId, head);
     entity.baseSeq = this.baseOf(id, head);
-    return this.#add(entity);
+    return entity;
   }
 
   /** Sequence of the last tombstone of an entity that the partition has: it may be newer than the partition's own. */

@@ -333,7 +333,7 @@ describe("P5 P6: an erasure that is cut off", () => {
     ...["log:before-write", "log:after-write", "log:after-sync", "shard:before-reply", "shard:after-reply"].map(
       (name) => [name, 1] as [string, number],
     ),
-    ...["begun", "counted", "overwritten", "forgotten", "scrubbed", "dropped"].map(
+    ...["begun", "counted", "readers-told", "overwritten", "forgotten", "scrubbed", "dropped"].map(
       (name) => [`erasure:${name}`, 1] as [string, number],
     ),
     ...["journal-written", "journal-durable", "half-overwritten", "overwritten", "synced", "journal-emptied"].map(

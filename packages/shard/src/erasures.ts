@@ -5,9 +5,12 @@
 //   bury        records elsewhere that hold copies of what it was given (of sagas) are erased with it: first it is made sure that
 //               they will be, for afterwards nobody knows of them; at the end it is waited for
 //   count       its events are read once more, and taken out of the catalogue's counts by the next checkpoint
-//   log         its entries are overwritten in place; then its keys, without which no backup can be read
+//   log         readers of the log that keep copies are told which entries go, durably; then these are overwritten in place, and
+//               its keys, without which no backup can be read
 //   forget      a checkpoint drops its snapshots, extents and append ids from the partition
-//   scrub       what LMDB's file still held of them is overwritten; the next checkpoint drops the record of the erasure
+//   scrub       what LMDB's file still held of them is overwritten
+//   readers     NATS and projections are asked until they have nothing left of it; the next checkpoint then drops the record of
+//               the erasure
 //
 // The partition keeps the stage of each (`ErasureRecord`), written in the same transaction as the position that it covers;
 // a tombstone in the log's tail stands for the first stage. So a start goes on where the last process was. Many entities go
@@ -16,8 +19,9 @@
 // E1. One erasure of an entity at a time: no new life is erased, and none begins, before the one before is gone.
 // E2. What fails is begun again at a later tick, from the stage that it had reached; whoever waits is told why.
 // E3. It ends within a slice of work when it is stopped, whatever it waits for.
-// E4. One that has to wait for a saga to end holds up no other.
-// Not promised: that a receipt asked for anew after a crash has waited for records elsewhere; they are erased all the same.
+// E4. One that has to wait, for a saga to end or for a reader that is away, holds up no other.
+// Not promised: that a receipt asked for anew after a crash has waited for the records of sagas; they are erased all the same.
+// For readers it has waited, unless the partition was lost with the crash.
 // Not promised: how long it takes. Appends of other entities go on meanwhile, in the turns between.
 import { entryFlags } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
@@ -26,6 +30,7 @@ import { encodeErrorReply, encodeReply, replyKind } from "@heddle/protocol/inter
 import { messageOf } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
 import type { Memory } from "./memory.ts";
+import { ReaderWaits } from "./reader-waits.ts";
 import { type CopyHolder, nextTurnOf, type ShardOptions } from "./shard-options.ts";
 import { EntryDecoder } from "./stored-events.ts";
 import { countInto } from "./type-counts.ts";
@@ -39,7 +44,7 @@ export interface ErasureReceipt {
   readonly time: number;
   readonly from: number;
   readonly to: number;
-  /** False: the log is clean, the partition's file not yet. */
+  /** False: the log is clean, the partition's file and what readers of the log have not yet. */
   readonly complete: boolean;
 }
 
@@ -65,7 +70,7 @@ interface Erasure {
   copies: ReadonlySet<string> | undefined;
   /** It cannot go on now, and is tried again at a tick: one of the records is still needed. */
   isHeldUp: boolean;
-  /** All is done here; what is left is to hear that the records elsewhere are gone. */
+  /** All is done here; what is left is to hear that what is elsewhere is gone. */
   isWaiting: boolean;
   waiters: Waiter[];
 }
@@ -97,6 +102,8 @@ export class Erasures {
   readonly #options: ErasuresOptions;
   readonly #erasures = new Map<string, Erasure>();
   readonly #decoder = new EntryDecoder();
+  /** Undefined where no reader keeps copies. */
+  readonly #readers: ReaderWaits | undefined;
   #running: Promise<void> | undefined;
   /** Nothing new begins, and what is under way ends at its next turn. */
   #stopped = false;
@@ -107,6 +114,8 @@ export class Erasures {
   constructor(options: ErasuresOptions) {
     this.#options = options;
     this.#stopping.promise.catch(() => {});
+    const { readers, schedule } = options.shard;
+    this.#readers = readers === undefined ? undefined : new ReaderWaits(readers, schedule);
   }
 
   get count(): number {
@@ -157,6 +166,7 @@ export class Erasures {
   async stop(error: HeddleError): Promise<void> {
     this.#stopped = true;
     this.#stopping.reject(new HeddleError("CLOSED", { what: `the erasures of shard ${this.#options.shard.shard}` }));
+    this.#readers?.stop();
     await this.#running;
     this.#failWaiters([...this.#erasures.values()], error);
   }
@@ -221,10 +231,11 @@ export class Erasures {
     await withoutCheckpoints(() => partition.scrub(() => this.#nextTurn()));
     crashPoint?.("erasure:scrubbed");
     for (const erasure of batch) {
-      if (erasure.copies === undefined || erasure.copies.size === 0) {
+      if (this.#readers !== undefined || (erasure.copies?.size ?? 0) > 0) void this.#awaitCopies(erasure);
+      else {
         erasure.stage = "done";
         this.#answer(erasure.waiters, erasure.receipt, true);
-      } else void this.#awaitCopies(erasure, erasure.copies);
+      }
     }
     report("info", "entities were erased", { shard, count: batch.length });
     // Without it the next start would scrub again, and so would every further one until something else is written.
@@ -265,10 +276,14 @@ export class Erasures {
     return copies;
   }
 
-  async #awaitCopies(erasure: Erasure, copies: ReadonlySet<string>): Promise<void> {
+  async #awaitCopies(erasure: Erasure): Promise<void> {
     erasure.isWaiting = true;
+    const { copies, receipt } = erasure;
+    const waits: (Promise<void> | undefined)[] = [];
+    if (copies !== undefined && copies.size > 0) waits.push(this.#options.shard.copies!.gone(receipt.entity, copies));
+    waits.push(this.#readers?.wait(receipt, (error) => this.#tellProblem(erasure, error)));
     try {
-      await this.#unlessStopped(this.#options.shard.copies!.gone(erasure.receipt.entity, copies));
+      await this.#unlessStopped(Promise.all(waits));
       erasure.stage = "done";
       this.#answer(erasure.waiters, erasure.receipt, true);
       await this.#options.checkpoint();
@@ -278,6 +293,13 @@ export class Erasures {
     } finally {
       erasure.isWaiting = false;
     }
+  }
+
+  #tellProblem(erasure: Erasure, error: HeddleError): void {
+    if (this.#stopped || erasure.waiters.length === 0) return;
+    const { shard, report } = this.#options.shard;
+    report("warn", "an erasure waits for a reader that still has a copy", { shard, error: error.message });
+    this.#failWaiters([erasure], error);
   }
 
   // Errors: `CLOSED` when it is stopped meanwhile (E3).
@@ -308,6 +330,7 @@ export class Erasures {
     const found: number[] = [];
     for (const erasure of batch) {
       let left = sliceEntries;
+      let told = found.length;
       for (const extent of this.#extentsOf(erasure)) {
         found.push(extent.position);
         // What a transaction had prepared lies elsewhere, and goes with what it became.
@@ -315,9 +338,13 @@ export class Erasures {
         if ((flags & entryFlags.applied) !== 0) found.push(call);
         if (--left > 0) continue;
         left = sliceEntries;
+        await this.#tellReaders(erasure, found.slice(told));
+        told = found.length;
         await this.#nextTurn();
       }
+      await this.#tellReaders(erasure, found.slice(told));
     }
+    if (batch.length > 0) this.#options.shard.crashPoint?.("erasure:readers-told");
     const positions = Float64Array.from(found).sort();
     for (let at = 0; at < positions.length; at += overwriteEntries) {
       if (at > 0) await this.#nextTurn();
@@ -330,6 +357,12 @@ export class Erasures {
       erasure.stage = "scrub";
       activation.touch(this.#entityOf(erasure));
     }
+  }
+
+  // Afterwards nobody knows which entries they were. An empty part still says that there is a tombstone.
+  async #tellReaders({ receipt }: Erasure, positions: readonly number[]): Promise<void> {
+    const { readers } = this.#options.shard;
+    if (readers !== undefined) await this.#unlessStopped(readers.bury(receipt, Float64Array.from(positions)));
   }
 
   // It may have been let go and come back since it was asked for.

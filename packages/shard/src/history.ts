@@ -24,6 +24,7 @@ export class HistoryPage {
   readonly events: WireEvent[] = [];
   readonly #fields: HistoryFields;
   readonly #domain: CompiledContext;
+  readonly #bytesMax: number;
   readonly #forward: boolean;
   /** The last sequence that the range takes in, in the direction of reading. */
   readonly #last: number;
@@ -36,15 +37,21 @@ export class HistoryPage {
   /** The range in time is over. */
   #ended = false;
 
-  constructor(fields: HistoryFields, domain: CompiledContext) {
+  constructor(fields: HistoryFields, domain: CompiledContext, bytesMax = pageBytesMax) {
     this.#fields = fields;
     this.#domain = domain;
+    this.#bytesMax = bytesMax;
     this.#forward = fields.direction === "forward";
     const { to = 0, since = 0, until = 0 } = fields;
     this.#last = to !== 0 ? to : this.#forward ? Number.POSITIVE_INFINITY : 1;
     this.#since = since;
     this.#until = until === 0 ? Number.POSITIVE_INFINITY : until;
     this.#next = fields.from === 0 ? (this.#forward ? 1 : undefined) : fields.from;
+  }
+
+  /** Of one that goes forward: the sequence behind all that it has and has passed over. */
+  get next(): number {
+    return Math.max(this.#next!, (this.events.at(-1)?.[0] ?? 0) + 1);
   }
 
   /**
@@ -96,11 +103,11 @@ export class HistoryPage {
     // Every event of a page carries the entry's metadata, so that a short entry can make a long page.
     const perEvent = view.metadataTo - view.metadataFrom + eventBytesMax(view);
     const wanted = entry.eventCount * perEvent + view.end - view.payloadsFrom;
-    if (this.events.length > 0 && this.#bytes + wanted > pageBytesMax) {
-      this.#bytes = pageBytesMax;
+    if (this.events.length > 0 && this.#bytes + wanted > this.#bytesMax) {
+      this.#bytes = this.#bytesMax;
       return read;
     }
-    const isMeasured = wanted > pageBytesMax;
+    const isMeasured = wanted > this.#bytesMax;
     const stored = decoder.events(entry, this.#domain);
     if (!this.#forward) stored.reverse();
     for (const event of stored) {
@@ -115,7 +122,7 @@ export class HistoryPage {
   }
 
   #isFull(): boolean {
-    return this.events.length >= this.#fields.limit || (this.events.length > 0 && this.#bytes >= pageBytesMax);
+    return this.events.length >= this.#fields.limit || (this.events.length > 0 && this.#bytes >= this.#bytesMax);
   }
 }
 

@@ -9,9 +9,17 @@ export { aggregateOfAppend, aggregateOfCommand } from "./proposals.ts";
 export { SessionWindow } from "./sessions.ts";
 export { Shard } from "./shard.ts";
 export { innerConnectionMin, isInner, type ShardCalls, type WriteBody } from "./shard-calls.ts";
-export { type CopyHolder, defaultShardLimits, type ShardLimits, type ShardOptions } from "./shard-options.ts";
+export {
+  type CopiesState,
+  type CopyHolder,
+  defaultShardLimits,
+  type ReaderCopies,
+  type ShardLimits,
+  type ShardOptions,
+  type TombstonePlace,
+} from "./shard-options.ts";
 export { syncBucketsUs } from "./stats.ts";
-export { EntryDecoder, type StoredEvent } from "./stored-events.ts";
+export { EntryDecoder, type StoredEvent, upcast } from "./stored-events.ts";
 export { isJournal, type JournalFacts, journalEntity, readJournal } from "./transactions/journal.ts";
 export { OpenTransactions } from "./transactions/open-transactions.ts";
 export type { ReplySink } from "./waiting-replies.ts";

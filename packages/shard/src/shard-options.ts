@@ -1,7 +1,7 @@
 // ShardOptions: what a shard is opened with, and the bounds that it keeps.
 import type { CompiledContext } from "@heddle/domain/internal";
 import type { Disk, Durability } from "@heddle/event-log/internal";
-import type { Clock, Random } from "@heddle/kernel";
+import type { Clock, HeddleError, Random } from "@heddle/kernel";
 import type { Partition } from "@heddle/partition/internal";
 import type { AlarmSource } from "./alarms.ts";
 import type { Frame } from "./frame.ts";
@@ -56,6 +56,33 @@ export interface CopyHolder {
   gone(entity: string, records: ReadonlySet<string>): Promise<void>;
 }
 
+/** Where the log has an entity's tombstone. */
+export interface TombstonePlace {
+  readonly entity: string;
+  readonly shard: number;
+  readonly seq: number;
+  readonly position: number;
+}
+
+/** An error says why copies that are still there do not go now. */
+export type CopiesState = "gone" | "waiting" | HeddleError;
+
+/**
+ * Those that read the log beside the shard and keep copies of what they have read: NATS, projections. These go, too (P6).
+ */
+export interface ReaderCopies {
+  /**
+   * Resolves when it is durable that the copies of these entries will be erased. Asked before the log overwrites them, in
+   * parts, and once more after a crash.
+   */
+  bury(tombstone: TombstonePlace, positions: Float64Array): Promise<void>;
+  /**
+   * What has become of the copies of what lies before each of these tombstones, which the log has no more. Does not wait for
+   * them: it is asked again.
+   */
+  gone(tombstones: readonly TombstonePlace[]): Promise<readonly CopiesState[]>;
+}
+
 /** Where a life of an entity ended: sequence and time (ms since 1970) of the tombstone. */
 export interface Tombstone {
   readonly entity: string;
@@ -94,12 +121,19 @@ export interface ShardOptions {
    */
   readonly alarms?: ReadonlyMap<string, AlarmSource> | undefined;
   readonly copies?: CopyHolder | undefined;
+  /** Left out where nothing that reads the log keeps a copy. */
+  readonly readers?: ReaderCopies | undefined;
   /** Runs a task in a later turn, after a delay in ms. */
   readonly schedule: (task: () => void, delayMs: number) => void;
   /** Told of what an operator should know: recoveries, failures, stops. */
   readonly report: (level: "info" | "warn" | "error", message: string, facts: Record<string, unknown>) => void;
   /** Told of every change of state, so that readiness can be answered without asking the thread. */
   readonly onState?: (state: ShardState, reason: string) => void;
+  /**
+   * Told how far the log is durable: when the shard has opened or recovered, and once a commit group, before its replies
+   * leave, so that whoever has a receipt finds its event there (P2). Must be quick, and must not call the shard.
+   */
+  readonly onDurableEnd?: ((end: number) => void) | undefined;
   readonly crashPoint?: ((name: string) => void) | undefined;
 }
 

@@ -74,6 +74,7 @@ export interface ShardUnderTestOptions {
   /** Stands between the shard and its partition. */
   readonly wrapPartition?: (partition: Partition) => Partition;
   readonly eraseKeys?: ShardOptions["eraseKeys"];
+  readonly readers?: ShardOptions["readers"];
   /** Where its requests to shards go, and replies to theirs. Left out: it is the only shard. */
   readonly network?: Network;
   /** Heddle's own aggregates, and what works beside the shard on its thread. Made anew at every start. */
@@ -195,6 +196,7 @@ export class ShardUnderTest {
       limits: { ...defaultShardLimits, ...limits },
       calls: this.#callsOf(life),
       eraseKeys: this.#options.eraseKeys,
+      readers: this.#options.readers,
       ...ports,
       onState: (state) => {
         if (life === this.#life) this.states.push(state);

@@ -42,6 +42,7 @@ import { ShardCounters, type ShardState, type ShardStats } from "./stats.ts";
 import type { Waiter } from "./transactions/holds.ts";
 import { Transactions } from "./transactions/transactions.ts";
 import { TurnClock } from "./turn-clock.ts";
+import { Watches } from "./watches.ts";
 import { Writes } from "./writes.ts";
 
 /** A frame that waits. Its bytes belong to the message that brought it. */
@@ -70,6 +71,7 @@ export class Shard {
   readonly #resets: Resets;
   readonly #writes: Writes;
   readonly #reads: Reads;
+  readonly #watches: Watches;
   readonly #transactions: Transactions;
   #memory!: Memory;
   // Parts of memory that every frame asks.
@@ -159,6 +161,10 @@ export class Shard {
     this.#resets = new Resets(parts, this.#repeats);
     this.#writes = new Writes(parts, this.#repeats, this.#resets);
     this.#reads = new Reads(parts);
+    this.#watches = new Watches(parts, {
+      canRead: () => this.#state === "open" || this.#state === "full",
+      refuse: (frame, error) => this.#refuse(frame, error),
+    });
     this.#transactions = new Transactions(parts, this.#repeats, {
       answer: (frame) => this.#answer(frame),
       refuse: (frame, error) => this.#refuse(frame, error),
@@ -211,6 +217,7 @@ export class Shard {
     const now = this.#options.clock.monotonic();
     if (this.#state === "full") this.#probeSpace(now);
     this.#memory.sessions.tick(now);
+    this.#watches.tick(now);
     this.#memory.activation.passivate();
     this.#memory.alarms.tick();
     if (this.#state === "open" && !this.#isClosing && !this.#checkpoints.isBackingOff) this.#memory.erasures.tick();
@@ -218,6 +225,11 @@ export class Shard {
       this.#guarded(() => this.#transactions.tick(now));
     }
     this.#checkpoints.tick();
+  }
+
+  /** A connection is gone: what it waits for is not looked at any more. */
+  forget(connection: number): void {
+    this.#watches.forget(connection);
   }
 
   /** Begins a checkpoint as soon as everything decided is durable. */
@@ -245,6 +257,7 @@ export class Shard {
       checkpointAgeMs: this.#checkpoints.ageMs,
       isCheckpointing: this.#checkpoints.isRunning,
       partitionReads: partition.counters.reads,
+      watches: this.#watches.size,
       transactions: this.#transactions.stats(),
     });
   }
@@ -262,6 +275,7 @@ export class Shard {
     const { partition, shard, report } = this.#options;
     this.#isClosing = true;
     this.#memory.alarms.stop();
+    this.#watches.stop(this.#notServing());
     this.#transactions.stop(this.#notServing(), false);
     this.#workResumed();
     this.#drainMailbox((call) => encodeErrorReply(call, this.#notServing()));
@@ -337,9 +351,10 @@ export class Shard {
     this.#groups = groups;
     log.onDurable = (group) => this.#onDurable(group);
     log.onFailure = (error) => this.#onLogFailure(error);
-    const parts = [this.#repeats, this.#resets, this.#writes, this.#reads, this.#transactions];
+    const parts = [this.#repeats, this.#resets, this.#writes, this.#reads, this.#watches, this.#transactions];
     for (const part of parts) part.attach(this.#memory);
     this.#checkpoints.restartClock();
+    this.#options.onDurableEnd?.(log.durableEnd);
   }
 
   // ——— the mailbox
@@ -489,6 +504,12 @@ export class Shard {
         case requestKind.types:
           this.#reads.types(frame);
           return;
+        case requestKind.watch:
+          this.#watches.watch(frame);
+          return;
+        case requestKind.unwatch:
+          this.#watches.unwatch(frame);
+          return;
         default:
           this.#handleElsewhere(frame, bytes[from + frameOffset.kind]!);
       }
@@ -574,6 +595,7 @@ export class Shard {
     if (this.#state !== "open") return;
     const { groups, erasures } = this.#memory;
     this.#counters.countGroup(group);
+    this.#options.onDurableEnd?.(group.end);
     this.#options.crashPoint?.("shard:before-reply");
     const entities = groups.release(this.#options.shard);
     this.#options.crashPoint?.("shard:after-reply");
@@ -581,6 +603,7 @@ export class Shard {
     // Neither the replies nor the next group's write wait for the chain; what comes next into this group's memory does.
     this.#options.replies.flush();
     this.#flush();
+    if (this.#watches.size > 0) this.#watches.durable(entities);
     groups.link(group.record, entities);
     if (this.#state !== "open") return;
     this.#checkpoints.beginIfWanted();
@@ -627,6 +650,7 @@ export class Shard {
         state: next,
         logEnd: this.#memory.log.durableEnd,
       });
+      this.#watches.recovered();
       if (next === "open" && !this.#isClosing) this.#memory.erasures.start();
       if (!this.#isClosing) this.#guarded(() => this.#transactions.start());
     } catch (thrown) {
@@ -641,6 +665,7 @@ export class Shard {
     this.#enter("stopped");
     void this.#memory.erasures.stop(this.#notServing());
     this.#checkpoints.cancel();
+    this.#watches.stop(this.#notServing());
     this.#transactions.stop(this.#notServing(), true);
     this.#options.report("error", "the shard stops", { shard: this.#options.shard, reason });
     const answer = (call: number) => encodeErrorReply(call, this.#notServing());

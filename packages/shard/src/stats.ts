@@ -42,6 +42,8 @@ export interface ShardFacts {
   readonly checkpointAgeMs: number;
   readonly isCheckpointing: boolean;
   readonly partitionReads: number;
+  /** Subscriptions to one entity that wait for its next event. */
+  readonly watches: number;
   readonly transactions: TransactionStats;
 }
 

@@ -8,7 +8,7 @@
 // G2. They run twice on equal arguments, the second time with another clock. One that answers differently fails the test.
 // G3. States and payloads have to be plain data; anything that would not come back from a snapshot fails the test.
 // Not promised: that every impure function is found. One that changes its mind at the third call is not.
-import type { AnyAggregate, CommandContext, Schemas } from "@heddle/domain";
+import type { AnyAggregate, AnyProjection, CommandContext, Schemas } from "@heddle/domain";
 import {
   type CompiledAggregate,
   type CompiledCommand,
@@ -23,6 +23,7 @@ import {
 } from "@heddle/domain/internal";
 import { type PayloadIssue, parseEntityId } from "@heddle/kernel";
 import { described, expectEqual, failed, shown } from "./failed.ts";
+import { type GivenFact, GivenRows, isProjection } from "./given-rows.ts";
 import { frozenCopy } from "./plain-data.ts";
 import { frozenPlain, plain, purely } from "./purely.ts";
 import { eventNamed, readStored, type StoredEvent } from "./stored.ts";
@@ -79,10 +80,40 @@ export interface Then<G extends AnyAggregate> {
  *
  * The events have to be possible: each must fit its schema and keep every invariant. One with a `schemaVersion` is as it
  * lies in the log: it is upcast, and not held against the schema.
+ *
+ * Of a projection, it takes the events of any entities, in the order in which they are folded, and gives rows:
+ *
+ * ```ts
+ * given(accounts, [{ entity: "account/alice", type: "Credited", payload: { amount: 50 } }])
+ *   .thenRows([{ account: "account/alice", balance: 50 }]);
+ * ```
  */
-export function given<G extends AnyAggregate>(
+export function given<T extends AnyAggregate | AnyProjection>(
+  tested: T,
+  events: readonly GivenTo<T>[] = [],
+): GivenOf<T> {
+  const made = isProjection(tested)
+    ? new GivenRows<AnyProjection>(tested, events as readonly GivenFact<AnyProjection>[])
+    : givenHistory(tested, events as readonly GivenEvent<AnyAggregate>[]);
+  return made as GivenOf<T>;
+}
+
+/** What a test of an aggregate, or of a projection, begins with. */
+type GivenTo<T extends AnyAggregate | AnyProjection> = T extends AnyAggregate
+  ? GivenEvent<T> | StoredEvent<T>
+  : T extends AnyProjection
+    ? GivenFact<T>
+    : never;
+
+type GivenOf<T extends AnyAggregate | AnyProjection> = T extends AnyAggregate
+  ? Given<T>
+  : T extends AnyProjection
+    ? GivenRows<T>
+    : never;
+
+function givenHistory<G extends AnyAggregate>(
   aggregate: G,
-  history: readonly (GivenEvent<G> | StoredEvent<G>)[] = [],
+  history: readonly (GivenEvent<G> | StoredEvent<G>)[],
 ): Given<G> {
   const compiled = compileAggregate(aggregate);
   const initial = frozenPlain(compiled.initial(), `the initial state of ${compiled.name}`);

@@ -2,7 +2,7 @@
 //
 // Owns no behaviour of the product: it runs the same compiled aggregates as a shard does, and in a simulation the same shards.
 
-// Given, when, then: the rules of one aggregate
+// Given, when, then: the rules of one aggregate, and the rows of one projection
 export {
   type CommandCall,
   command,
@@ -13,6 +13,7 @@ export {
   type ThenEvent,
   type When,
 } from "./given.ts";
+export type { GivenFact, GivenRows } from "./given-rows.ts";
 // What clients saw, held against one serial order
 export {
   type CheckHistoryOptions,

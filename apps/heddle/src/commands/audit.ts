@@ -21,7 +21,7 @@ export const addAudit: AddCommand = (program, run) => {
       .description(
         "Reads the logs of a data folder from their first byte, folds every entity anew with the domain module, and checks\n" +
           "sequences, times, ids, checksums, hash chains, schemas, invariants, that nothing is left of what was erased, that the\n" +
-          "records of sagas agree with their entities' histories, and that the partitions agree. Changes nothing, and may run beside the node. Prints INTEGRITY_OK (n aggregates), or what is wrong; then the exit code is 1.",
+          "records of sagas agree with their entities' histories, and that the partitions and the projections in SQLite agree. Changes nothing, and may run beside the node. Prints INTEGRITY_OK (n aggregates), or what is wrong; then the exit code is 1.",
       ),
   )
     .option("--problems <n>", "problems that are told; all are counted", wholeNumber(1, 100_000), 100)
@@ -67,7 +67,8 @@ export function printAudit(terminal: Terminal, report: AuditReport): void {
   const erased = report.erased === 0 ? "" : `, ${count(report.erased)} erased`;
   const sagaTotal = ended + unfinished + stuck;
   const sagas = sagaTotal === 0 ? "" : `, ${counted(sagaTotal, "saga")}`;
-  const read = `${counted(report.events, "event")} of ${counted(report.entities, "entity", "entities")}${erased}${sagas} in ${counted(report.shards, "shard")}, ${bytes(report.logBytes)} of log, ${duration(report.tookMs)}`;
+  const projected = report.projections.length === 0 ? "" : `, ${counted(report.projections.length, "projection")}`;
+  const read = `${counted(report.events, "event")} of ${counted(report.entities, "entity", "entities")}${erased}${sagas}${projected} in ${counted(report.shards, "shard")}, ${bytes(report.logBytes)} of log, ${duration(report.tookMs)}`;
   if (report.ok) terminal.out(`${green("INTEGRITY_OK")} (${counted(report.aggregates, "aggregate")})`);
   else {
     terminal.out(`${red("INTEGRITY_FAILED")} (${counted(report.problemTotal, "problem")})`);

@@ -1,14 +1,16 @@
 // heddle serve: runs a node until it is told to stop.
-import type { LogLevel } from "@heddle/runtime/internal";
+import type { LogLevel, NodeOptions } from "@heddle/runtime/internal";
 import { type Command, Option } from "commander";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { LogLines } from "../log-lines.ts";
 import { loopbackHost, wholeNumber } from "../options.ts";
 import type { AddCommand } from "../program.ts";
+import { UsageError } from "../report-error.ts";
 import { stopSignal } from "../stop-signal.ts";
 import type { Terminal } from "../terminal.ts";
 import { counted } from "../text.ts";
+import { sinks } from "./project.ts";
 
 interface ServeValues {
   readonly domain: string;
@@ -21,6 +23,13 @@ interface ServeValues {
   readonly stateBytes: number;
   readonly remindersPerSecond: number;
   readonly keys?: string;
+  readonly origin?: readonly string[];
+  readonly nats?: string;
+  readonly natsEvents?: boolean;
+  readonly natsCredentials?: string;
+  readonly natsCa?: string;
+  readonly natsReplicas?: number;
+  readonly sink?: readonly string[];
   readonly logLevel: LogLevel;
   readonly json?: boolean;
 }
@@ -86,6 +95,25 @@ export function withServeOptions(command: Command): Command {
       10_000,
     )
     .option("--keys <file>", "key store of the backups (default: keys/keys.sqlite in the data folder)")
+    .option(
+      "--origin <origin>",
+      "web pages that may use the SDK, such as https://app.example.com; may be repeated",
+      (origin: string, others: readonly string[] = []) => [...others, origin],
+    )
+    .option(
+      "--sink <sink>",
+      "where projections are kept: sqlite, the http:// address of rqlite, mongodb://…; may be repeated; none for nowhere (default: sqlite where there are projections)",
+      sinks,
+    )
+    .option("--nats <url>", "publish the logs to JetStream there: nats://user:password@host:4222, or tls://…")
+    .option("--nats-events", "besides, publish one message for each event")
+    .option("--nats-credentials <file>", "credentials of a NATS user, as nsc writes them")
+    .option("--nats-ca <file>", "certificates of authorities to trust, for TLS to NATS")
+    .option(
+      "--nats-replicas <n>",
+      "copies of each stream in a NATS cluster, for streams that are made",
+      wholeNumber(1, 5),
+    )
     .addOption(
       new Option("--log-level <level>", "what is logged")
         .choices(["trace", "debug", "info", "warn", "error", "silent"])
@@ -113,6 +141,9 @@ async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode>
     ...(shards === undefined ? {} : { shards }),
     ...(threads === undefined ? {} : { threads }),
     ...(keys === undefined ? {} : { keys }),
+    ...(values.origin === undefined ? {} : { origins: values.origin }),
+    ...natsOptions(values),
+    ...sinkOptions(values),
   });
   try {
     if (values.json === true) {
@@ -126,6 +157,33 @@ async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode>
     stop.done();
   }
   return exitCodes.ok;
+}
+
+function sinkOptions({ sink }: ServeValues): Pick<NodeOptions, "sinks"> {
+  if (sink === undefined) return {};
+  if (!sink.includes("none")) return { sinks: sink };
+  if (sink.length > 1) throw new UsageError("--sink none goes without others", "Leave out one of the two.");
+  return { sinks: [] };
+}
+
+function natsOptions(values: ServeValues): Pick<NodeOptions, "nats"> {
+  const {
+    nats: url,
+    natsEvents: events,
+    natsCredentials: credentialsFile,
+    natsCa: caFile,
+    natsReplicas: replicas,
+  } = values;
+  if (url === undefined) return {};
+  return {
+    nats: {
+      url,
+      ...(events === undefined ? {} : { events }),
+      ...(credentialsFile === undefined ? {} : { credentialsFile }),
+      ...(caFile === undefined ? {} : { caFile }),
+      ...(replicas === undefined ? {} : { replicas }),
+    },
+  };
 }
 
 interface ReadyFacts {

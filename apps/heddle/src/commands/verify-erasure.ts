@@ -90,6 +90,9 @@ export function printProof(terminal: Terminal, proof: ErasureProof): void {
     terminal.out(`${leftovers === 0 ? green("holds") : red("fails")}  ${check}`);
   }
   if (!proof.hasPartition) terminal.out(dim("note: the shard has no partition; a node makes it from this log"));
+  terminal.out(
+    dim("note: NATS, rqlite and MongoDB are not looked into; the receipt waited for those that the node had"),
+  );
   const read = `${counted(proof.entries, "entry", "entries")} of the entity in shard ${shard}, ${bytes(proof.logBytes)} of log`;
   terminal.out(dim(`${read}, ${duration(proof.tookMs)}`));
 }

@@ -13,6 +13,8 @@ import {
   type BusyAirport,
   busiestAirports,
   differences,
+  type Flight,
+  flightsOfNextYear,
   readFlights,
   totalsOf,
 } from "@heddle-examples/flights/flights";
@@ -25,7 +27,10 @@ import { reportError, UsageError } from "../report-error.ts";
 import { stopSignal } from "../stop-signal.ts";
 import { type Terminal, terminalOf } from "../terminal.ts";
 import { count, counted, duration, rate, table } from "../text.ts";
-import { airportStates, type FlightsImport, flightCallers, importFlights } from "./import-flights.ts";
+import { askWithSql } from "./ask-with-sql.ts";
+import { airportStates, endedFlights, type FlightsImport, flightCallers, importFlights } from "./import-flights.ts";
+import { followImport, type LiveTail } from "./live-tail.ts";
+import { departuresShown, sqlLines, tailLines } from "./reading-lines.ts";
 import { shellPath, whatNext } from "./what-next.ts";
 
 interface FirstRunValues {
@@ -41,10 +46,10 @@ const launcher = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
 
 const terminal = terminalOf(process.stdout, process.stderr, process.env);
 const program = new Command("npm start --")
-  .description("Starts a node, flies 20,000 real flights as sagas, audits them, and stays up.")
+  .description("Starts a node, flies 20,000 real flights as sagas, audits them, asks them with SQL, and stays up.")
   .option("--data <folder>", "data folder; made when it is not there", path.join(repository, "data/flights"))
   .option("--port <n>", "port; 0 takes any free one (default: 9090, env: PORT)", wholeNumber(0, 65_535))
-  .option("--once", "end after the audit")
+  .option("--once", "end when everything was shown")
   .option("--json", "print the results as JSON")
   .exitOverride();
 
@@ -72,16 +77,20 @@ async function firstRun(values: FirstRunValues, terminal: Terminal): Promise<Exi
   const node = await start(values);
   try {
     await using db = new Heddle<typeof flights>(`${node.url}/flights`, { clientName: "heddle-first-run" });
-    const { imported, busiest, wrong } = await fill(db, terminal, asJson);
-    if (!asJson) {
-      for (const line of importLines(imported, node, terminal)) terminal.out(line);
-      for (const line of totalLines(wrong, terminal)) terminal.out(line);
-      terminal.out("");
-      for (const line of busiestTable(busiest)) terminal.out(line);
-      terminal.out("");
-    }
+    const say = (lines: readonly string[]) => {
+      if (!asJson) for (const line of lines) terminal.out(line);
+    };
+    const { imported, busiest, wrong, all, next } = await fill(db, terminal, asJson);
+    say([...importLines(imported, node, terminal), ...totalLines(wrong, terminal), ""]);
+    say([...busiestTable(busiest), ""]);
     const audit = await runAudit(values.data);
-    const next = whatNext({
+    say([auditLine(audit, terminal), ""]);
+    const sql = await askWithSql(db, all);
+    say([...sqlLines(sql, terminal), ""]);
+    const tail = next === undefined ? undefined : await followNextYear(db, all, next, terminal, asJson);
+    if (tail !== undefined) say([...tailLines(tail, terminal), ""]);
+    const ok = audit.ok && [...wrong, ...sql.wrong, ...(tail?.wrong ?? [])].length === 0;
+    const commands = whatNext({
       url: node.url,
       data: values.data,
       domain: path.dirname(domain),
@@ -96,7 +105,7 @@ async function firstRun(values: FirstRunValues, terminal: Terminal): Promise<Exi
       const measured = { durability, callers: flightCallers, sagasPerSecond };
       terminal.out(
         toJson({
-          ok: audit.ok && wrong.length === 0,
+          ok,
           url,
           port,
           data: values.data,
@@ -107,29 +116,19 @@ async function firstRun(values: FirstRunValues, terminal: Terminal): Promise<Exi
           wrong,
           busiest,
           audit,
-          next,
+          sql,
+          tail: tail ?? null,
+          next: commands,
         }),
       );
-    } else {
-      const { green, red, bold, dim } = terminal.outColours;
-      const verdict = audit.ok ? green("INTEGRITY_OK") : red("INTEGRITY_FAILED");
-      terminal.out(
-        `${verdict} (${audit.ok ? counted(audit.aggregates, "aggregate") : counted(audit.problemTotal, "problem")})`,
-      );
-      if (values.once !== true) {
-        terminal.out("");
-        terminal.out(`${bold(`The node is up at ${node.url}.`)} In another terminal, in this folder, try:`);
-        for (const { title, command } of next) {
-          terminal.out("");
-          terminal.out(dim(`# ${title}`));
-          terminal.out(command);
-        }
-        terminal.out("");
-        terminal.out("Ctrl-C stops it; npm start finds its data again.");
-      }
+    } else if (values.once !== true) {
+      const { bold, dim } = terminal.outColours;
+      say([`${bold(`The node is up at ${node.url}.`)} In another terminal, in this folder, try:`]);
+      for (const { title, command } of commands) say(["", dim(`# ${title}`), command]);
+      say(["", "Ctrl-C stops it; npm start finds its data again."]);
     }
     if (values.once !== true) await stop.asked;
-    return audit.ok && wrong.length === 0 ? exitCodes.ok : exitCodes.no;
+    return ok ? exitCodes.ok : exitCodes.no;
   } finally {
     await node.close();
     stop.done();
@@ -157,26 +156,63 @@ async function start({ data, port }: FirstRunValues): Promise<HeddleNode> {
   }
 }
 
-async function fill(
+interface Filled {
+  readonly imported: FlightsImport;
+  readonly busiest: readonly BusyAirport[];
+  readonly wrong: readonly string[];
+  /** Every flight that is there. */
+  readonly all: readonly Flight[];
+  /** What is to come while somebody watches; undefined when it came in an earlier run. */
+  readonly next: readonly Flight[] | undefined;
+}
+
+async function fill(db: Heddle<typeof flights>, terminal: Terminal, quiet: boolean): Promise<Filled> {
+  const file = readFlights();
+  const next = flightsOfNextYear(file);
+  const there = endedFlights(await airportStates(db, file));
+  // Next year's come when all of the file have ended.
+  const hasNext = there.flights > file.length;
+  const all = hasNext ? [...file, ...next] : file;
+  const imported = there.flights >= all.length ? there : await complete(db, all, terminal, quiet);
+  const states = await airportStates(db, file);
+  const wrong = differences(states, totalsOf(all));
+  return { imported, busiest: busiestAirports(states), wrong, all, next: hasNext ? undefined : next };
+}
+
+async function complete(
   db: Heddle<typeof flights>,
+  all: readonly Flight[],
   terminal: Terminal,
   quiet: boolean,
-): Promise<{ imported: FlightsImport; busiest: readonly BusyAirport[]; wrong: readonly string[] }> {
-  const all = readFlights();
+): Promise<FlightsImport> {
   let progress = silentProgress;
   try {
-    const imported = await importFlights(db, all, (done) => {
+    return await importFlights(db, all, (done) => {
       if (quiet) return;
       if (progress === silentProgress) {
         progress = startProgress(terminal, { doing: "flying", total: all.length, unit: "flights" });
       }
       progress.at(done);
     });
-    const states = await airportStates(db, all);
-    return { imported, busiest: busiestAirports(states), wrong: differences(states, totalsOf(all)) };
   } finally {
     progress.stop();
   }
+}
+
+async function followNextYear(
+  db: Heddle<typeof flights>,
+  all: readonly Flight[],
+  next: readonly Flight[],
+  terminal: Terminal,
+  quiet: boolean,
+): Promise<LiveTail> {
+  const { dim } = terminal.outColours;
+  if (!quiet) terminal.out(dim(`db.subscribe({ kind: "airport", types: ["Departed"], from: "now" })`));
+  const tail = await followImport(db, next, all.length, (line, seen) => {
+    if (!quiet && seen > next.length - departuresShown) terminal.out(`  ${line}`);
+  });
+  const states = await airportStates(db, all);
+  return { ...tail, wrong: [...tail.wrong, ...differences(states, totalsOf([...all, ...next]))] };
 }
 
 function importLines(imported: FlightsImport, node: HeddleNode, { outColours }: Terminal): string[] {
@@ -197,6 +233,13 @@ function importLines(imported: FlightsImport, node: HeddleNode, { outColours }: 
 function totalLines(wrong: readonly string[], { outColours }: Terminal): string[] {
   if (wrong.length === 0) return ["Every airport's departures and arrivals are those counted from the file alone."];
   return [outColours.red("The airports are not what the file says:"), ...wrong.map((line) => `  ${line}`)];
+}
+
+function auditLine({ ok, aggregates, problemTotal }: AuditReport, { outColours }: Terminal): string {
+  const { green, red } = outColours;
+  return ok
+    ? `${green("INTEGRITY_OK")} (${counted(aggregates, "aggregate")})`
+    : `${red("INTEGRITY_FAILED")} (${counted(problemTotal, "problem")})`;
 }
 
 function busiestTable(busiest: readonly BusyAirport[]): string[] {

@@ -31,6 +31,9 @@ export const auditRules = {
   "partition/erased":
     "the partition has no snapshot from before an entity's tombstone, and its append ids as digests only (P6)",
   "partition/catalogue": "the partition's counts of event types are those of the events that it covers",
+  "projection/readable": "the file of the SQLite projections can be read, and has the tables that it speaks of",
+  "projection/position": "a projection's position is where a record of the log ends (P5)",
+  "projection/rows": "a projection's rows are those that the events up to its position make, and no others (P5)",
 } as const;
 
 export type AuditRule = keyof typeof auditRules;

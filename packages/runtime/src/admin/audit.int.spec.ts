@@ -5,7 +5,7 @@ import fs from "node:fs";
 import { type EntityId, HeddleError, shardOf } from "@heddle/kernel";
 import { type Extent, openPartitionReadOnly } from "@heddle/partition/internal";
 import { afterEach, describe, expect, it } from "vitest";
-import { partitionFolderOf } from "../data-folder.ts";
+import { partitionFolderOf, projectionsFileOf } from "../data-folder.ts";
 import { startNode } from "../start-node.ts";
 import { type AuditReport, auditFolder } from "./audit.ts";
 import { type AuditProblem, type AuditRule, auditRules } from "./audit-problems.ts";
@@ -26,6 +26,7 @@ import {
   temporaryFolder,
   tombstone,
 } from "./crafted-folder.spec-support.ts";
+import { alterProjections, projected, projectFolder } from "./projected-folder.spec-support.ts";
 
 const folders: string[] = [];
 afterEach(() => {
@@ -49,6 +50,12 @@ const healthy: readonly CraftedAppend[] = [
   { entity: "item/hammer", aggregate: "Price", events: [{ type: "Set", payload: { cents: 1_250 } }], fingerprint: 1 },
   received("item/hammer", 1, { id: "delivery-2" }),
 ];
+
+async function projectedFolder(appends = healthy): Promise<string> {
+  const data = await crafted(appends);
+  await projectFolder(data);
+  return data;
+}
 
 interface Plant {
   readonly data: () => Promise<string>;
@@ -240,9 +247,34 @@ const plants: { readonly [R in AuditRule]: Plant } = {
     },
     finds: { entity: "item/hammer", seq: 4 },
   },
+  "projection/readable": {
+    data: async () => {
+      const data = await projectedFolder();
+      fs.writeFileSync(projectionsFileOf(data), Buffer.alloc(8_192, 0x41));
+      return data;
+    },
+    finds: { found: expect.stringContaining("file is not a database") as string },
+  },
+  "projection/position": {
+    data: async () => {
+      const data = await projectedFolder();
+      const moved = "UPDATE heddle_generations SET positions = json_replace(positions, '$[0]', 65, '$[1]', 65)";
+      alterProjections(data, moved);
+      return data;
+    },
+    finds: { found: "stock, shard 0: position 65", wanted: "the end of a record of the log" },
+  },
+  "projection/rows": {
+    data: async () => {
+      const data = await projectedFolder();
+      alterProjections(data, "UPDATE heddle_rows_stock_1 SET pieces = 9 WHERE item = 'item/hammer'");
+      return data;
+    },
+    finds: { entity: "item/hammer", found: "stock, the row item/hammer, column pieces: 9", wanted: "8" },
+  },
 };
 
-const audit = (data: string, more: { problemsMax?: number } = {}): Promise<AuditReport> =>
+const audit = (data: string, more: { problemsMax?: number; domain?: string } = {}): Promise<AuditReport> =>
   auditFolder({ data, domain: shop, ...more });
 
 /** The same without its threads, for what is wrong inside one shard. */
@@ -395,7 +427,9 @@ describe("audit: it can fail", () => {
   it.each(Object.entries(plants))("%s: a planted fault is found and named", async (rule, { data, finds }) => {
     const folder = await data();
     // What lies across shards only the whole audit finds.
-    const problems = rule === "saga/steps" ? (await audit(folder)).problems : await problemsOf(folder);
+    const domain = rule.startsWith("projection/") ? projected : shop;
+    const isWhole = rule === "saga/steps" || domain === projected;
+    const problems = isWhole ? (await audit(folder, { domain })).problems : await problemsOf(folder);
     expect(problems).toContainEqual(expect.objectContaining({ rule, ...finds }));
   });
 

@@ -1,13 +1,16 @@
 // Audit: `heddle audit`. Refolds everything from the logs of a data folder and says what is wrong, or that nothing is.
 //
 // Reads only. May run beside the node that has the folder open: see audit-slice.ts.
+
+import { loadDomain } from "../load-domain.ts";
 import type { AuditProblem } from "./audit-problems.ts";
+import { hasProjections, type ProjectionAudit, projectionAuditBytes } from "./audit-projections.ts";
 import { judgeSagas, type SagaCounts } from "./audit-sagas.ts";
 import { type Catalogue, joinSlices, readCatalogue, type ShardAudit } from "./audit-shard.ts";
 import type { SliceAudit } from "./audit-slice.ts";
 import { slicesOf } from "./entity-slices.ts";
 import { existingFolder, shardLogBytes } from "./existing-folder.ts";
-import type { AuditJob } from "./shard-jobs.ts";
+import type { AuditJob, AuditProjectionJob } from "./shard-jobs.ts";
 import { type AdminProgress, poolThreads, runOnPool } from "./shard-pool.ts";
 
 export interface AuditOptions {
@@ -31,6 +34,8 @@ export interface AuditReport {
   /** Entities that were erased and have no new life. */
   readonly erased: number;
   readonly sagas: SagaCounts;
+  /** Those whose rows in SQLite were compared with the logs. */
+  readonly projections: readonly { readonly name: string; readonly rows: number }[];
   readonly logBytes: number;
   /** The first of each shard, in the order of the shards and of their logs. */
   readonly problems: readonly AuditProblem[];
@@ -54,7 +59,9 @@ export async function auditFolder(options: AuditOptions): Promise<AuditReport> {
       return { data, domain, shardCount, problemsMax, shard, slice, slices, countedTo: catalogue?.countedTo ?? 0 };
     }),
   );
-  const totalBytes = plan.reduce((sum, { logBytes, slices }) => sum + slices * logBytes, 0);
+  const names = hasProjections(data) ? [...(await loadDomain(domain)).projections.keys()] : [];
+  const sliceBytes = plan.reduce((sum, { logBytes, slices }) => sum + slices * logBytes, 0);
+  const totalBytes = sliceBytes + projectionAuditBytes(data, shardCount, names.length);
   const audits = await runOnPool<AuditJob, SliceAudit>("audit", jobs, totalBytes, onProgress);
   let taken = 0;
   const shards = plan.map(({ shard, slices, catalogue }) => {
@@ -68,8 +75,15 @@ export async function auditFolder(options: AuditOptions): Promise<AuditReport> {
     audits.map((slice) => slice.sagas),
     problemsMax,
   );
+  const projections = await auditProjections({ data, domain, shardCount, problemsMax }, names, (doneBytes) =>
+    onProgress?.({ doneBytes: sliceBytes + doneBytes, totalBytes }),
+  );
   const sum = (pick: (shard: ShardAudit) => number) => shards.reduce((all, shard) => all + pick(shard), 0);
-  const problemTotal = total + sagas.total + sum((shard) => shard.problemTotal);
+  const problemTotal =
+    total +
+    sagas.total +
+    sum((shard) => shard.problemTotal) +
+    projections.reduce((all, projection) => all + projection.problemTotal, 0);
   return {
     ok: problemTotal === 0,
     context,
@@ -81,11 +95,33 @@ export async function auditFolder(options: AuditOptions): Promise<AuditReport> {
     erased: sum((shard) => shard.erased),
     sagas: countSagas(audits),
     logBytes: sum((shard) => shard.logBytes),
-    problems: [...shards.flatMap((shard) => shard.problems), ...problems, ...sagas.problems].slice(0, problemsMax),
+    problems: [
+      ...shards.flatMap((shard) => shard.problems),
+      ...problems,
+      ...sagas.problems,
+      ...projections.flatMap((projection) => projection.problems),
+    ].slice(0, problemsMax),
     problemTotal,
-    notes: [...shards.flatMap(notesOf), ...notes],
+    projections: projections.flatMap(({ projection, rows }) =>
+      rows === undefined ? [] : [{ name: projection, rows }],
+    ),
+    notes: [...shards.flatMap(notesOf), ...notes, ...projections.flatMap((projection) => projection.notes)],
     tookMs: performance.now() - startedAt,
   };
+}
+
+// After everything else: rows can be right only where the logs are.
+async function auditProjections(
+  options: Omit<AuditProjectionJob, "projection">,
+  names: readonly string[],
+  progress: (doneBytes: number) => void,
+): Promise<ProjectionAudit[]> {
+  if (names.length === 0) return [];
+  const jobs = names.map((projection) => ({ ...options, projection }));
+  const totalBytes = projectionAuditBytes(options.data, options.shardCount, names.length);
+  return runOnPool<AuditProjectionJob, ProjectionAudit>("auditProjection", jobs, totalBytes, ({ doneBytes }) =>
+    progress(doneBytes),
+  );
 }
 
 function countSagas(slices: readonly SliceAudit[]): SagaCounts {

@@ -15,6 +15,11 @@ import type { CompiledContext } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
 import { toWireError } from "@heddle/kernel/internal";
 import { loadDomain } from "../load-domain.ts";
+import {
+  type AuditProjectionOptions,
+  auditProjection as compareProjection,
+  type ProjectionAudit,
+} from "./audit-projections.ts";
 import { type AuditSliceOptions, auditSlice, type SliceAudit } from "./audit-slice.ts";
 import { type RebuildShardOptions, type RebuiltShard, rebuildShard } from "./rebuild-shard.ts";
 import { type RehearseSliceOptions, rehearseSlice, type SliceRehearsal } from "./rehearse-slice.ts";
@@ -26,6 +31,7 @@ export type WithDomainPath<Options extends { readonly domain: CompiledContext }>
 };
 
 export type AuditJob = WithDomainPath<AuditSliceOptions>;
+export type AuditProjectionJob = WithDomainPath<AuditProjectionOptions>;
 export type RebuildJob = WithDomainPath<RebuildShardOptions>;
 export type RehearseJob = Omit<WithDomainPath<RehearseSliceOptions>, "against"> & {
   readonly against: string | undefined;
@@ -33,6 +39,10 @@ export type RehearseJob = Omit<WithDomainPath<RehearseSliceOptions>, "against"> 
 
 export async function audit(job: AuditJob & PoolJob): Promise<JobOutcome<SliceAudit>> {
   return asOutcome(async () => auditSlice({ ...job, domain: await compiled(job.domain) }, mover(job)));
+}
+
+export async function auditProjection(job: AuditProjectionJob & PoolJob): Promise<JobOutcome<ProjectionAudit>> {
+  return asOutcome(async () => compareProjection({ ...job, domain: await compiled(job.domain) }, mover(job)));
 }
 
 export async function rebuild(job: RebuildJob & PoolJob): Promise<JobOutcome<RebuiltShard>> {

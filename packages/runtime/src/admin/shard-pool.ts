@@ -39,7 +39,7 @@ const progressIntervalMs = 100;
  * Errors: the first job's that failed, once all have ended.
  */
 export async function runOnPool<Options, R>(
-  name: "audit" | "rebuild" | "rehearse" | "backUp" | "restore" | "verifyBackup",
+  name: "audit" | "auditProjection" | "rebuild" | "rehearse" | "backUp" | "restore" | "verifyBackup",
   jobs: readonly Options[],
   totalBytes: number,
   onProgress: ((progress: AdminProgress) => void) | undefined,

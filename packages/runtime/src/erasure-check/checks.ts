@@ -13,6 +13,11 @@ export const erasureChecks = {
   "partition/done": "the shard has no erasure of the entity under way: what its files still held was scrubbed",
   "keys/marked": "the key store knows that the life ended, and makes no key for it again",
   "keys/gone": "the key store has no key for any life before the tombstone, so no backup can be read",
+  "projections/passed":
+    "a projection in SQLite that is not past the tombstone has no row that the entity may have written",
+  "projections/rows":
+    "no row in SQLite comes from the entity, unless it has a new life, and no note of an event of it that failed or waits",
+  "nats/done": "the node has nothing of the entity left to erase in NATS",
 } as const;
 
 export type ErasureCheck = keyof typeof erasureChecks;

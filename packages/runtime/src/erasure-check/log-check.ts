@@ -26,12 +26,19 @@ export interface LogCheckOptions {
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
-/** Gives the entity's entries before the tombstone that were looked at. Errors: `LOG_DAMAGED`. */
-export async function checkLog({ data, receipt, leftovers, onBytes }: LogCheckOptions): Promise<number> {
+export interface CheckedLog {
+  /** The entity's entries before the tombstone that were looked at. */
+  readonly entries: number;
+  /** There are others behind it. */
+  readonly hasNewLife: boolean;
+}
+
+/** Errors: `LOG_DAMAGED`. */
+export async function checkLog({ data, receipt, leftovers, onBytes }: LogCheckOptions): Promise<CheckedLog> {
   const folder = logFolderOf(data, receipt.shard);
   if (!fs.existsSync(folder)) {
     leftovers.add("log/tombstone", folder, "no log", `a tombstone at position ${receipt.position}`);
-    return 0;
+    return { entries: 0, hasNewLife: false };
   }
   const log = new LogReader(nodeDisk, folder);
   const files = new SegmentBytes(log.segmentFiles);
@@ -48,7 +55,7 @@ export async function checkLog({ data, receipt, leftovers, onBytes }: LogCheckOp
       afterSlice,
     });
     check.finish(folder);
-    return check.entries;
+    return { entries: check.entries, hasNewLife: check.hasNewLife };
   } finally {
     files.close();
     log.close();
@@ -57,6 +64,7 @@ export async function checkLog({ data, receipt, leftovers, onBytes }: LogCheckOp
 
 class EntryChecks {
   entries = 0;
+  hasNewLife = false;
   readonly #receipt: ErasureReceipt;
   readonly #entity: Buffer;
   readonly #leftovers: LeftoverList;
@@ -75,7 +83,11 @@ class EntryChecks {
   }
 
   look(entry: EntryView): void {
-    if (!this.#isOurs(entry) || entry.firstSeq > this.#receipt.seq) return;
+    if (!this.#isOurs(entry)) return;
+    if (entry.firstSeq > this.#receipt.seq) {
+      this.hasNewLife = true;
+      return;
+    }
     if ((entry.flags & entryFlags.tombstone) !== 0) this.#lookAtTombstone(entry);
     else {
       this.entries++;

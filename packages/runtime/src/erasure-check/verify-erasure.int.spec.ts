@@ -6,6 +6,7 @@ import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { KeyStore } from "@heddle/backup";
 import { EventLog, entityOfEntry, entryFlags, entryHeaderBytes, LogReader, nodeDisk } from "@heddle/event-log/internal";
+import { NatsErasures, ReaderState } from "@heddle/feed/internal";
 import { systemClock, systemRandom } from "@heddle/kernel";
 import type { ErasureReceipt } from "@heddle/protocol";
 import { afterEach, describe, expect, it } from "vitest";
@@ -20,7 +21,8 @@ import {
   temporaryFolder,
   tombstone,
 } from "../admin/crafted-folder.spec-support.ts";
-import { keysFileOf, lock, logFolderOf, partitionFolderOf } from "../data-folder.ts";
+import { alterProjections, projectFolder } from "../admin/projected-folder.spec-support.ts";
+import { keysFileOf, lock, logFolderOf, partitionFolderOf, projectionsFileOf, readersFileOf } from "../data-folder.ts";
 import { verifyErasure } from "./verify-erasure.ts";
 
 const folders: string[] = [];
@@ -340,5 +342,85 @@ describe("proof of an erasure: bad input", () => {
       code: "DATA_FOLDER_MISMATCH",
       facts: { found: "shard 0", wanted: "shard 3" },
     });
+  });
+});
+
+describe("verify-erasure: what readers of the log keep", () => {
+  const projectedLife = async (appends = life) => {
+    const made = await erased(appends);
+    await projectFolder(made.data);
+    return made;
+  };
+  const toldOf = async ({ data, receipt }: Erased) => {
+    const { leftovers } = await verifyErasure({ data, receipt });
+    return leftovers.map(({ check, found }) => `${check}: ${found}`);
+  };
+
+  it("P6: rows in SQLite that are past the tombstone, and hold nothing of it, are proved, also beside a new life", async () => {
+    const { data, receipt } = await projectedLife();
+    const proof = await verifyErasure({ data, receipt });
+    expect(proof.leftovers).toEqual([]);
+    expect(proof.checks.map(({ check }) => check)).toContain("projections/rows");
+    const again = await projectedLife([...life, received(entity, 3)]);
+    expect(await toldOf(again)).toEqual([]);
+  });
+
+  it("without files of readers nothing is said of them", async () => {
+    const { data, receipt } = await erased();
+    const { checks } = await verifyErasure({ data, receipt });
+    expect(checks.filter(({ check }) => /^(projections|nats)/.test(check))).toEqual([]);
+  });
+
+  it.each([
+    [
+      "a row of the entity",
+      "INSERT INTO heddle_rows_stock_1 VALUES ('item/a', 1, '[1]')",
+      "projections/rows: 1 rows of stock come from it",
+    ],
+    [
+      "a row that comes from it under another key",
+      "INSERT INTO heddle_rows_sizes_1 VALUES (99, 1, 'item/a')",
+      "projections/rows: 1 rows of sizes come from it",
+    ],
+    [
+      "rows of the entity at a position from before the tombstone, whatever life they are of",
+      "UPDATE heddle_generations SET positions = '[0]' WHERE projection = 'stock'; INSERT INTO heddle_rows_stock_1 VALUES ('item/a', 1, '[1]')",
+      "projections/passed: stock is at position 0, and has rows of the entity",
+      [received(entity, 3)],
+    ],
+    [
+      "rows of several entities that are still to be made anew",
+      `UPDATE heddle_generations SET facts = json_set(facts, '$.tainted', json('{"0":64}')) WHERE projection = 'sizes'`,
+      "projections/passed: sizes has rows of several entities that are still to be made anew",
+    ],
+    [
+      "the note of an event of it that failed",
+      `INSERT INTO heddle_held VALUES ('stock', 1, 'item/a', '{"entity":"item/a","position":64,"seq":1,"error":"secret"}')`,
+      "projections/rows: stock has a note of its event 1",
+    ],
+  ] as const)("P6: finds %s", async (_, statement, wanted, more: readonly CraftedAppend[] = []) => {
+    const made = await projectedLife([...life, ...more]);
+    if (more.length > 0) alterProjections(made.data, "DELETE FROM heddle_rows_stock_1");
+    alterProjections(made.data, statement);
+    expect(await toldOf(made)).toEqual([wanted]);
+  });
+
+  it("P6: finds a file of projections that cannot be read", async () => {
+    const made = await projectedLife();
+    fs.writeFileSync(projectionsFileOf(made.data), Buffer.alloc(8_192, 0x41));
+    expect(await toldOf(made)).toEqual(["projections/rows: file is not a database"]);
+  });
+
+  it("P6: finds what is still to be erased in NATS", async () => {
+    const made = await erased();
+    const { position } = made.receipt;
+    fs.mkdirSync(path.dirname(readersFileOf(made.data)));
+    const state = ReaderState.open(readersFileOf(made.data));
+    const erasures = new NatsErasures(state);
+    erasures.bury({ shard: 0, entity: "item/b", seq: 9, position: 900 }, Float64Array.of(64));
+    expect(await toldOf(made)).toEqual([]);
+    erasures.bury({ shard: 0, entity, seq: 4, position }, Float64Array.of(64));
+    state.close();
+    expect(await toldOf(made)).toEqual(["nats/done: what NATS has of it is still to be erased"]);
   });
 });

@@ -2,7 +2,8 @@
 //
 // Changes nothing, needs no domain module, and works beside a running node or on a folder that none has open.
 // Not proved: what LMDB's file holds outside of its entries (a scrub overwrote what was there; every change since leaves
-// bytes of other entities), and what others copied meanwhile: see docs/how-to/erase-an-entity.md.
+// bytes of other entities), what NATS, rqlite and MongoDB have, whose files are elsewhere (a receipt was waited for there), and
+// what others copied meanwhile: see docs/how-to/erase-an-entity.md.
 import fs from "node:fs";
 import { type EntityId, HeddleError, shardOf } from "@heddle/kernel";
 import type { ErasureReceipt } from "@heddle/protocol";
@@ -14,6 +15,7 @@ import { type ErasureCheck, erasureChecks, type Leftover, LeftoverList } from ".
 import { checkKeys } from "./keys-check.ts";
 import { checkLog } from "./log-check.ts";
 import { checkPartition } from "./partition-check.ts";
+import { checkReaders } from "./readers-check.ts";
 import { readReceipt } from "./receipt.ts";
 
 export interface VerifyErasureOptions {
@@ -63,7 +65,7 @@ export async function verifyErasure(options: VerifyErasureOptions): Promise<Eras
   if (hasPartition) await checkPartition({ data, receipt, leftovers, ...patience });
   const totalBytes = shardLogBytes(data, receipt.shard);
   let doneBytes = 0;
-  const entries = await checkLog({
+  const { entries, hasNewLife } = await checkLog({
     data,
     receipt,
     leftovers,
@@ -72,10 +74,13 @@ export async function verifyErasure(options: VerifyErasureOptions): Promise<Eras
       onProgress?.({ doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
     },
   });
+  const ofReaders = new Set(checkReaders({ data, receipt, hasNewLife, leftovers }));
   checkKeys(data, options.keys ?? keysFileOf(data), receipt, leftovers);
   onProgress?.({ doneBytes: totalBytes, totalBytes });
   const made = (Object.keys(erasureChecks) as ErasureCheck[]).filter(
-    (check) => hasPartition || !check.startsWith("partition/"),
+    (check) =>
+      (hasPartition || !check.startsWith("partition/")) &&
+      (ofReaders.has(check) || !/^(projections|nats)\//.test(check)),
   );
   return {
     ok: leftovers.total === 0,

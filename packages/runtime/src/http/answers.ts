@@ -35,11 +35,16 @@ export function resultsText(results: readonly (AppendResult | HeddleError)[]): s
 
 /** Fields are always all there; what an event does not have is null. */
 export function eventText(event: WireEvent): string {
+  return `{${eventFields(event)}}`;
+}
+
+/** The same without its braces, for who has more to say of it. */
+export function eventFields(event: WireEvent): string {
   const [seq, time, aggregate, type, payload, metadata, id, schemaVersion, position] = event;
   return (
-    `{"seq":${seq},"time":${time},"aggregate":${JSON.stringify(aggregate)},"type":${JSON.stringify(type)},` +
+    `"seq":${seq},"time":${time},"aggregate":${JSON.stringify(aggregate)},"type":${JSON.stringify(type)},` +
     `"payload":${jsonText(payload)},"metadata":${jsonText(metadata)},"id":${jsonText(id)},` +
-    `"schemaVersion":${schemaVersion},"position":${position}}`
+    `"schemaVersion":${schemaVersion},"position":${position}`
   );
 }
 

@@ -24,6 +24,12 @@ export interface HttpBounds {
   readonly forksMax: number;
   /** From `close()` to the end of the last connection, whatever is still running on it. */
   readonly closeMsMax: number;
+  /** Streams of server-sent events; each holds a connection. */
+  readonly eventStreamsMax: number;
+  /** After so long without an event a stream says that it is there. Shorter than `silenceMsMax`, and than proxies' bounds. */
+  readonly eventStreamPauseMs: number;
+  /** Between two pings of a WebSocket; the answer to one must have come by the next. */
+  readonly webSocketPingMs: number;
   /** Events in one read of an export: bounds what an export holds in memory. */
   readonly exportPageEvents: number;
 }
@@ -41,5 +47,8 @@ export const httpBounds: HttpBounds = {
   requestsMax: 8_192,
   forksMax: 64,
   closeMsMax: 10_000,
+  eventStreamsMax: 2_048,
+  eventStreamPauseMs: 15_000,
+  webSocketPingMs: 30_000,
   exportPageEvents: 1_000,
 };

@@ -19,10 +19,14 @@ import { refusal } from "./check-values.ts";
 /** Further names that the node answers to, or any: only where every request must carry a token anyway. */
 export type HostNames = readonly string[] | "any";
 
-/** Says why a request is refused for its Host or Origin header; `undefined` when it is not. */
+/**
+ * Says why a request is refused for its Host or Origin header; `undefined` when it is not. `origins` are pages of other
+ * origins that may send it: only where the operator has listed them, and never for requests that a page can make blindly.
+ */
 export function browserProblem(
   headers: { readonly host?: string | undefined; readonly origin?: string | undefined },
   hostNames: HostNames,
+  origins: readonly string[] = [],
 ): HeddleError | undefined {
   const { host, origin } = headers;
   if (host === undefined) {
@@ -33,7 +37,8 @@ export function browserProblem(
     const wanted = ["an IP address", "localhost", ...hostNames].join(", ");
     return refusal("Host", `this node does not go by ${JSON.stringify(host.slice(0, 100))}, wanted ${wanted}`);
   }
-  if (origin !== undefined && hostOfOrigin(origin) !== host.toLowerCase()) {
+  const isOwnPage = origin === undefined || hostOfOrigin(origin) === host.toLowerCase();
+  if (!isOwnPage && !origins.includes(origin.toLowerCase())) {
     return refusal("Origin", `requests from pages of ${JSON.stringify(origin.slice(0, 100))} are refused`);
   }
   return undefined;

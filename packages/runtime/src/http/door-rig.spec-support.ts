@@ -10,7 +10,11 @@ import type {
   AppendResult,
   EntityPage,
   ErasureReceipt,
+  ListedGroup,
+  ListedProjection,
   ListQuery,
+  ProjectionRebuilt,
+  QueryResult,
   Receipt,
   ReminderPage,
   ReminderQuery,
@@ -25,13 +29,20 @@ import type {
 } from "@heddle/protocol";
 import {
   type AppendFields,
+  FeedMerge,
+  type FeedPort,
+  type FeedQuery,
+  feedBeginning,
   type GetAtFields,
+  type GroupPage,
   type HistoryFields,
   type ImportFields,
   type ListFields,
   listPage,
   type SagaFields,
   type TransactFields,
+  type WatchFields,
+  type WatchPage,
   type WireEvent,
   type WireListed,
   type WireOperationResult,
@@ -123,6 +134,31 @@ export function sagaRecord(): SagaRecord {
   };
 }
 
+export const groupEvent = {
+  shard: 1,
+  position: 96,
+  index: 1,
+  entity: "account/alice",
+  seq: 3,
+  time: 1_764_000_000_000,
+  aggregate: "Account",
+  type: "Credited",
+  payload: { amount: 5 },
+  metadata: undefined,
+  id: undefined,
+  schemaVersion: 2,
+};
+
+export const listedGroup: ListedGroup = {
+  group: "billing",
+  kind: "account",
+  types: ["Credited"],
+  madeAt: 1_764_000_000_000,
+  members: [{ member: "m-1", slots: 32, state: "waiting", silentMs: 0 }],
+  shards: [{ shard: 0, position: 64, end: 128 }],
+  lagBytes: 64,
+};
+
 /** Answers from what it was given; counts and keeps what it was asked. */
 export class FakeGateway implements Gateway {
   readonly appends: AppendFields[] = [];
@@ -147,10 +183,29 @@ export class FakeGateway implements Gateway {
     duplicate: false,
   });
   onRemind: () => Promise<ReminderReceipt> = async () => ({ ok: true, name: "monthly", due: 1_764_000_000_000 });
+  onQuery = (): Promise<QueryResult> =>
+    Promise.resolve({ columns: ["account", "balance"], rows: [{ account: "account/alice", balance: 120 }] });
+  onOperateProjection = (): Promise<readonly ProjectionRebuilt[]> =>
+    Promise.resolve([{ projection: "accounts", sink: "sqlite", generation: 2 }]);
   onCancelReminder: () => Promise<void> = async () => {};
   entityReminders: readonly ReminderRecord[] = [];
   /** Ids, in order. */
   entities: readonly string[] = [];
+  onWatch: (fields: WatchFields, signal: AbortSignal) => Promise<WatchPage> = async (fields, signal) => {
+    const events = fields.from === 0 ? [] : this.#page({ ...fields, direction: "forward" });
+    if (events.length > 0) return { events, next: events.at(-1)![0] + 1 };
+    // As a shard does it: what is not there yet is waited for, and given up when nobody wants it any more.
+    if (fields.waitMs > 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+      if (!signal.aborted && this.historyLength >= fields.from) return this.onWatch({ ...fields, waitMs: 0 }, signal);
+    }
+    return { events: [], next: fields.from === 0 ? this.historyLength + 1 : fields.from };
+  };
+  /** Has a watch that waits look again. */
+  wake: () => void = () => {};
   onHistory: (fields: HistoryFields) => Promise<readonly WireEvent[]> = async (fields) => this.#page(fields);
 
   append(fields: AppendFields): Promise<AppendResult> {
@@ -177,6 +232,27 @@ export class FakeGateway implements Gateway {
   history(fields: HistoryFields): Promise<readonly WireEvent[]> {
     this.calls.push({ name: "history", fields });
     return this.onHistory(fields);
+  }
+
+  /** What each of two shards says to a question. */
+  onFeedPage: FeedPort["page"] = async (_shard, { from }) => ({
+    events: [],
+    next: from === "now" ? feedBeginning : from,
+  });
+
+  feed(query: FeedQuery): FeedMerge {
+    this.calls.push({ name: "feed", fields: query });
+    const port: FeedPort = {
+      shardCount: async () => 2,
+      ends: async () => [4096, 8192],
+      page: (shard, fields, signal) => this.onFeedPage(shard, fields, signal),
+    };
+    return new FeedMerge(port, query, 1_000);
+  }
+
+  watch(fields: WatchFields, signal: AbortSignal): Promise<WatchPage> {
+    this.calls.push({ name: "watch", fields });
+    return this.onWatch(fields, signal);
   }
 
   getAt(fields: GetAtFields): Promise<StateAtSeq> {
@@ -256,12 +332,51 @@ export class FakeGateway implements Gateway {
     return Object.assign(lines, { cursor: "1764000000000:account/alice" });
   }
 
+  onGroupPoll: () => Promise<GroupPage> = async () => ({
+    slots: 5,
+    shard: 1,
+    page: {
+      events: [{ event: groupEvent, behind: { record: 64, skip: 2 } }],
+      next: { record: 128, skip: 0 },
+    },
+  });
+
+  groupPoll(fields: unknown): Promise<GroupPage> {
+    this.calls.push({ name: "groupPoll", fields });
+    return this.onGroupPoll();
+  }
+
+  async groups(): Promise<readonly ListedGroup[]> {
+    this.calls.push({ name: "groups", fields: undefined });
+    return [listedGroup];
+  }
+
+  async forgetGroup(fields: { readonly group: string }): Promise<boolean> {
+    this.calls.push({ name: "forgetGroup", fields });
+    return fields.group === listedGroup.group;
+  }
+
+  query(fields: unknown): Promise<QueryResult> {
+    this.calls.push({ name: "query", fields });
+    return this.onQuery();
+  }
+
+  async projections(): Promise<readonly ListedProjection[]> {
+    this.calls.push({ name: "projections", fields: undefined });
+    return [listedProjection];
+  }
+
+  operateProjection(fields: unknown): Promise<readonly ProjectionRebuilt[]> {
+    this.calls.push({ name: "operateProjection", fields });
+    return this.onOperateProjection();
+  }
+
   #listed({ prefix, after, limit }: ListFields): WireListed[] {
     const left = this.entities.filter((id) => id.startsWith(prefix) && id > after);
     return left.slice(0, limit).map((id): WireListed => [id, 7, 1_764_000_000_000, "00", false]);
   }
 
-  #page({ from, to = 0, limit, direction }: HistoryFields): WireEvent[] {
+  #page({ from, to = 0, limit, direction }: Omit<HistoryFields, "aggregate">): WireEvent[] {
     const page: WireEvent[] = [];
     const step = direction === "forward" ? 1 : -1;
     let seq = direction === "forward" ? Math.max(from, 1) : Math.min(from || this.historyLength, this.historyLength);
@@ -310,6 +425,8 @@ export class Rig implements AsyncDisposable {
         get: (fields) => rig.gateway.get(fields),
         getAt: (fields) => rig.gateway.getAt(fields),
         history: (fields) => rig.gateway.history(fields),
+        watch: (fields, signal) => rig.gateway.watch(fields, signal),
+        feed: (query) => rig.gateway.feed(query),
         restore: (fields) => rig.gateway.restore(fields),
         delete: (fields) => rig.gateway.delete(fields),
         import: (fields) => rig.gateway.import(fields),
@@ -324,9 +441,15 @@ export class Rig implements AsyncDisposable {
         reminders: (fields) => rig.gateway.reminders(fields),
         reminderList: (query) => rig.gateway.reminderList(query),
         transact: (fields) => rig.gateway.transact(fields),
+        groupPoll: (fields) => rig.gateway.groupPoll(fields),
+        groups: () => rig.gateway.groups(),
+        forgetGroup: (fields) => rig.gateway.forgetGroup(fields),
+        query: (fields) => rig.gateway.query(fields),
+        projections: () => rig.gateway.projections(),
+        operateProjection: (fields) => rig.gateway.operateProjection(fields),
       },
       facts,
-      readiness: () => ({ ready: true, shards: [{ shard: 0, state: "running" }] }),
+      readiness: () => ({ ready: true, shards: [{ shard: 0, state: "running" }], projections: [] }),
       metrics: async () => nodeMetrics,
       logger: pino({ level: "trace" }, { write: (line: string) => rig.logLines.push(line) }),
       ...options,
@@ -434,6 +557,34 @@ export function deferred<T>(): PromiseWithResolvers<T> {
 
 const delay = { meanMs: 1.5, p99Ms: 4, maxMs: 20 };
 
+export const listedProjection: ListedProjection = {
+  projection: "accounts",
+  sink: "sqlite",
+  table: "accounts",
+  version: 2,
+  state: "rebuilding",
+  problem: "its version was raised from 1 to 2",
+  shards: [{ shard: 0, position: 4_096, end: 65_536 }],
+  lagBytes: 61_440,
+  lagMs: 1_500,
+  events: 700,
+  eventsPerSecond: 12.5,
+  setAside: 1,
+  failures: [
+    {
+      entity: "account/bob",
+      seq: 3,
+      aggregate: "Account",
+      type: "Credited",
+      message: "x is undefined",
+      time: 1_764_000_000_000,
+    },
+  ],
+  waitingForSagas: 0,
+  generation: 1,
+  rebuild: { reason: "its version is 2", done: 250, total: 1_000, events: 70, eventsPerSecond: 7 },
+};
+
 export const nodeMetrics: NodeMetrics = {
   node: {
     uptimeMs: 90_500,
@@ -462,6 +613,7 @@ export const nodeMetrics: NodeMetrics = {
         logBytes: 1_048_576,
         checkpoint: { position: 65_536, ageMs: 2_500 },
         partitionReads: 12,
+        watches: 21,
         sagas: {
           running: 3,
           compensating: 2,
@@ -480,6 +632,10 @@ export const nodeMetrics: NodeMetrics = {
     },
     { shard: 1, state: 'stopped "hard"\n\\' },
   ],
+  projections: {
+    projections: [listedProjection],
+    queries: { running: 1, waiting: 2, ended: { ok: 30, QUERY_REFUSED: 4 }, sumMs: 12_500 },
+  },
 };
 
 type Schema = Record<string, unknown>;
@@ -511,7 +667,9 @@ function misfitOf(value: unknown, schema: Schema, at: string): string | undefine
   if (typeof $ref === "string") return misfitOf(value, byPointer($ref), at);
   if ("const" in schema && value !== schema["const"]) return `${at} is not ${schema["const"]}`;
   if (Array.isArray(schema["enum"]) && !schema["enum"].includes(value)) return `${at} is ${value}, not in the list`;
-  if (type !== undefined && ![type].flat().includes(typeName(value))) return `${at} is not ${type}`;
+  const isOfType = (wanted: unknown) =>
+    wanted === typeName(value) || (wanted === "number" && typeof value === "number");
+  if (type !== undefined && ![type].flat().some(isOfType)) return `${at} is not ${type}`;
   for (const one of (allOf as Schema[] | undefined) ?? []) {
     const misfit = misfitOf(value, one, at);
     if (misfit !== undefined) return misfit;

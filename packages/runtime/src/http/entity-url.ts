@@ -11,6 +11,7 @@ const actions: ReadonlySet<string> = new Set([
   "append",
   "execute",
   "history",
+  "stream",
   "export",
   "restore",
   "fork",

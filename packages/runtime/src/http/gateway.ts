@@ -6,7 +6,11 @@ import type {
   AppendResult,
   EntityPage,
   ErasureReceipt,
+  ListedGroup,
+  ListedProjection,
   ListQuery,
+  ProjectionRebuilt,
+  QueryResult,
   ReminderPage,
   ReminderQuery,
   ReminderReceipt,
@@ -23,15 +27,23 @@ import type {
   CancelReminderFields,
   DeleteFields,
   ExecuteFields,
+  FeedMerge,
+  FeedQuery,
   GetAtFields,
   GetFields,
+  GroupPage,
+  GroupPollFields,
   HistoryFields,
   ImportFields,
+  ProjectionOperateFields,
+  QueryFields,
   RemindFields,
   RestoreFields,
   SagaFields,
   SagaOperateFields,
   TransactFields,
+  WatchFields,
+  WatchPage,
   WireEvent,
   WireTransaction,
 } from "@heddle/protocol/internal";
@@ -47,6 +59,8 @@ export interface Gateway {
   getAt(fields: GetAtFields): Promise<StateAtSeq>;
   /** May return fewer events than the limit while more exist: only an empty page is the end. */
   history(fields: HistoryFields): Promise<readonly WireEvent[]>;
+  /** The next events of an entity. Answers at once when the signal says that nobody waits for it. */
+  watch(fields: WatchFields, signal: AbortSignal): Promise<WatchPage>;
   restore(fields: RestoreFields): Promise<AppendResult>;
   delete(fields: DeleteFields): Promise<ErasureReceipt>;
   /** An append with a time of its own. */
@@ -71,6 +85,19 @@ export interface Gateway {
   reminders(fields: { readonly entity: string }): Promise<readonly ReminderRecord[]>;
   /** Of all shards, by their time. */
   reminderList(query: ReminderQuery): Promise<ReminderPage>;
+  /** The events of all entities, page by page. With "now", they begin at the moment of this call. */
+  feed(query: FeedQuery): FeedMerge;
+  /** What a member of a consumer group is to do next. */
+  groupPoll(fields: GroupPollFields): Promise<GroupPage>;
+  groups(): Promise<readonly ListedGroup[]>;
+  /** Whether there was such a group. */
+  forgetGroup(fields: { readonly group: string }): Promise<boolean>;
+  /** Asks the tables of projections. */
+  query(fields: QueryFields): Promise<QueryResult>;
+  /** Every projection in each of its sinks. */
+  projections(): Promise<readonly ListedProjection[]>;
+  /** Resolves when the operation has been taken up. */
+  operateProjection(fields: ProjectionOperateFields): Promise<readonly ProjectionRebuilt[]>;
 }
 
 export interface StateAtSeq {
@@ -109,4 +136,16 @@ export interface Readiness {
   readonly ready: boolean;
   /** `reason` says why a shard does not serve; left out when it does. */
   readonly shards: readonly { readonly shard: number; readonly state: string; readonly reason?: string }[];
+  /** They do not decide whether the node is ready: it takes writes, and gives states, whatever becomes of query models. */
+  readonly projections: readonly ProjectionReadiness[];
+  /** Left out where nothing is published. It does not decide either: what NATS has not got is sent when it is back. */
+  readonly nats?: { readonly server: string; readonly connected: boolean; readonly problems: readonly string[] };
+}
+
+export interface ProjectionReadiness {
+  readonly projection: string;
+  readonly sink: string;
+  readonly state: string;
+  /** Why it is not live; left out when it is. */
+  readonly reason?: string;
 }

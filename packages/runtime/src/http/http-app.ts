@@ -1,5 +1,6 @@
 // The HTTP application: the routes of the node itself, what every request has in common, and how errors are answered.
-// The other routes: entity-routes.ts, life-routes.ts, reminder-routes.ts, saga-routes.ts, transaction-routes.ts.
+// The other routes: entity-routes.ts, group-routes.ts, life-routes.ts, reminder-routes.ts, saga-routes.ts,
+// stream-routes.ts, transaction-routes.ts.
 //
 // Knows nothing of sockets; http-door.ts brings the connections. Fastify routes and writes the answers; bodies are read,
 // parsed and checked by this folder's own code, so that there is one way in for all of them and every error is typed.
@@ -20,21 +21,26 @@ import type { HttpBounds } from "./bounds.ts";
 import { refusal } from "./check-values.ts";
 import { addEntityRoutes } from "./entity-routes.ts";
 import { canonicalUrl } from "./entity-url.ts";
+import { EventStreams } from "./event-stream.ts";
 import type { Gateway, NodeFacts, Readiness } from "./gateway.ts";
+import { addGroupRoutes } from "./group-routes.ts";
 import { type BodyLedger, unsupported } from "./json-body.ts";
 import { jsonText } from "./json-text.ts";
 import { addLifeRoutes } from "./life-routes.ts";
 import { metricsContentType } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
+import { addQueryRoutes } from "./query-routes.ts";
 import { addReminderRoutes } from "./reminder-routes.ts";
 import { addSagaRoutes } from "./saga-routes.ts";
 import { send, sendValue } from "./sending.ts";
+import { addStreamRoutes } from "./stream-routes.ts";
 import { addTransactionRoutes } from "./transaction-routes.ts";
+import { WaitingCalls } from "./waiting-calls.ts";
 
 export interface HttpAppOptions {
   readonly gateway: Gateway;
   readonly facts: NodeFacts;
-  readonly readiness: () => Readiness;
+  readonly readiness: () => Readiness | Promise<Readiness>;
   readonly metricsText: () => Promise<string>;
   readonly logger: Logger;
   readonly bounds: HttpBounds;
@@ -49,6 +55,8 @@ export interface HttpApp {
   readonly app: FastifyInstance;
   /** Every route there is, as registered: `/v1/entities/:kind/:name`. */
   readonly routes: readonly Route[];
+  readonly streams: EventStreams;
+  readonly waiting: WaitingCalls;
 }
 
 interface Route {
@@ -66,6 +74,8 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
     routerOptions: { maxParamLength: bounds.headerBytesMax },
   });
   const routes: Route[] = [];
+  const streams = new EventStreams(bounds, logger);
+  const waiting = new WaitingCalls();
   app.addHook("onRoute", (route) => {
     for (const method of [route.method].flat()) routes.push({ method, path: route.url });
   });
@@ -79,13 +89,16 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   app.setErrorHandler((error, request, reply) => sendError(logger, typedError(error, request), request, reply));
   app.setNotFoundHandler((request, reply) => sendNoRoute(routes, request, reply));
   addEntityRoutes(app, options);
+  addStreamRoutes(app, options, streams);
+  addGroupRoutes(app, options, waiting);
   addLifeRoutes(app, options);
   addSagaRoutes(app, options);
   addReminderRoutes(app, options);
   addTransactionRoutes(app, options);
+  addQueryRoutes(app, options);
   addNodeRoutes(app, options);
   await app.ready();
-  return { app, routes };
+  return { app, routes, streams, waiting };
 }
 
 function addNodeRoutes(app: FastifyInstance, { facts, readiness, metricsText }: HttpAppOptions): void {
@@ -105,12 +118,15 @@ function addNodeRoutes(app: FastifyInstance, { facts, readiness, metricsText }: 
   );
   app.get("/openapi.json", (_request, reply) => send(reply, { status: 200, text: document }));
   app.get("/livez", (_request, reply) => sendValue(reply, { live: true }));
-  app.get("/readyz", (_request, reply) => {
-    const { ready, shards } = readiness();
+  app.get("/readyz", async (_request, reply) => {
+    const { ready, shards, projections, nats } = await readiness();
     const reasons = shards.flatMap(({ shard, state, reason }) =>
       ready || reason === undefined ? [] : [`shard ${shard} is ${state}: ${reason}`],
     );
-    return send(reply, { status: ready ? 200 : 503, text: jsonText({ ready, reasons, shards }) });
+    return send(reply, {
+      status: ready ? 200 : 503,
+      text: jsonText({ ready, reasons, shards, projections, ...(nats === undefined ? {} : { nats }) }),
+    });
   });
   app.get("/metrics", async (_request, reply) => reply.type(metricsContentType).send(await metricsText()));
 }

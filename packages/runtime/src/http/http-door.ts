@@ -9,6 +9,7 @@
 // Not promised: that requests pipelined on one connection run one after another. Their answers come in order.
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { HeddleError } from "@heddle/kernel";
 import type { Logger } from "pino";
 import { type Answer, errorAnswer } from "./answers.ts";
@@ -20,15 +21,20 @@ import { buildHttpApp, type HttpApp } from "./http-app.ts";
 import { BodyLedger } from "./json-body.ts";
 import { metricsText, type NodeMetrics } from "./metrics.ts";
 import { retryAfterSeconds } from "./sending.ts";
+import { WebSockets } from "./web-socket.ts";
 
 export interface HttpDoorOptions {
   readonly gateway: Gateway;
   readonly facts: NodeFacts;
-  readonly readiness: () => Readiness;
+  readonly readiness: () => Readiness | Promise<Readiness>;
   readonly metrics: () => Promise<NodeMetrics>;
   readonly logger: Logger;
   /** Names that the Host header may have besides IP addresses and localhost; default none. See browser-guard.ts. */
   readonly hostNames?: HostNames;
+  /** Origins of pages that may open a WebSocket, beside the node's own; default none. */
+  readonly origins?: readonly string[];
+  /** Takes over a WebSocket, as a stream of bytes. Left out: there are none. */
+  readonly onWebSocket?: (stream: Duplex) => void;
   readonly bounds?: Partial<HttpBounds>;
 }
 
@@ -56,6 +62,7 @@ class Door implements HttpDoor {
   readonly #sockets = new Map<Socket, Set<ServerResponse>>();
   readonly #counts = new Map<string, { method: string; route: string; status: number; count: number }>();
   readonly #routes = new WeakMap<ServerResponse, string>();
+  readonly #webSockets: WebSockets;
   #running = 0;
   #server!: Server;
   #http!: HttpApp;
@@ -66,6 +73,7 @@ class Door implements HttpDoor {
     this.#options = options;
     this.#bounds = { ...httpBounds, ...options.bounds };
     this.#ledger = new BodyLedger(this.#bounds);
+    this.#webSockets = new WebSockets(this.#bounds.webSocketPingMs);
   }
 
   async open(): Promise<void> {
@@ -96,6 +104,8 @@ class Door implements HttpDoor {
       maxHeaderSize: bounds.headerBytesMax,
       // Missing ones are refused in browser-guard.ts, with an answer that says so.
       requireHostHeader: false,
+      // Whoever asks for another protocol than a WebSocket, as curl does for HTTP/2, is answered in this one.
+      shouldUpgradeCallback: WebSockets.isAsked,
     });
     server.timeout = bounds.silenceMsMax;
     // Beyond a count node drops headers without a word. Their bytes are bounded, which is enough.
@@ -117,6 +127,7 @@ class Door implements HttpDoor {
       const problem = refusal("Expect", `wanted 100-continue, found ${JSON.stringify(request.headers.expect)}`);
       writeAnswer(response, { ...errorAnswer(problem), status: 417 });
     });
+    server.on("upgrade", (request, socket, head) => this.#onUpgrade(request, socket as Socket, head));
     this.#server = server;
     return server;
   }
@@ -154,6 +165,9 @@ class Door implements HttpDoor {
   }
 
   async #close(): Promise<void> {
+    this.#http.streams.close();
+    this.#http.waiting.close();
+    this.#webSockets.close();
     for (const [socket, owed] of this.#sockets) {
       if (owed.size === 0) socket.destroySoon();
       for (const response of owed) if (!response.headersSent) response.setHeader("connection", "close");
@@ -201,6 +215,24 @@ class Door implements HttpDoor {
     return browserProblem(request.headers, this.#options.hostNames ?? []);
   }
 
+  #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const { onWebSocket, hostNames = [], origins } = this.#options;
+    const problem = this.#upgradeProblem() ?? browserProblem(request.headers, hostNames, origins);
+    if (problem !== undefined || onWebSocket === undefined) {
+      refuseSocket(socket, problem ?? refusal("Upgrade", "this node takes no WebSockets"));
+      return;
+    }
+    this.#webSockets.accept(request, socket, head, (stream) => {
+      // It is no HTTP connection any more: whoever has it ends it.
+      this.#sockets.delete(socket);
+      onWebSocket(stream);
+    });
+  }
+
+  #upgradeProblem(): HeddleError | undefined {
+    return this.#closing === undefined ? undefined : new HeddleError("CLOSED", { what: "the node" });
+  }
+
   #count(request: IncomingMessage, response: ServerResponse, startedAt: number): void {
     const method = request.method ?? "";
     const route = this.#routes.get(response) ?? "none";
@@ -219,6 +251,7 @@ class Door implements HttpDoor {
       connections: this.#sockets.size,
       requestsRunning: this.#running,
       bodyBytes: this.#ledger.bytes,
+      eventStreams: this.#http.streams.size,
       requests: [...this.#counts.values()],
     });
   }

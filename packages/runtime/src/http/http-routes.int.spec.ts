@@ -12,19 +12,20 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { errorSamples as samples } from "../../../../test/contract/error-samples.ts";
 import { httpBounds } from "./bounds.ts";
 import { type Answered, FakeGateway, facts, Rig, receipt } from "./door-rig.spec-support.ts";
+import type { Readiness } from "./gateway.ts";
 import { buildHttpApp } from "./http-app.ts";
 import { BodyLedger } from "./json-body.ts";
 import { openApiDocument } from "./openapi.ts";
 
 let rig: Rig;
-let readiness: { ready: boolean; shards: { shard: number; state: string; reason?: string }[] };
+let readiness: Readiness;
 
 beforeAll(async () => {
   rig = await Rig.start({ readiness: () => readiness });
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 beforeEach(() => {
-  readiness = { ready: true, shards: [{ shard: 0, state: "running" }] };
+  readiness = { ready: true, shards: [{ shard: 0, state: "running" }], projections: [] };
   rig.gateway = new FakeGateway();
   rig.logLines.length = 0;
 });
@@ -547,6 +548,7 @@ describe("routes", () => {
         { shard: 0, state: "running" },
         { shard: 1, state: "recovering", reason: "replaying 5 of 9 segments" },
       ],
+      projections: [{ projection: "accounts", sink: "sqlite", state: "paused", reason: "an operator paused it" }],
     };
     const { status, headers, body } = await rig.get("/readyz");
     expect([status, headers["retry-after"]]).toEqual([503, "1"]);
@@ -554,8 +556,18 @@ describe("routes", () => {
       ready: false,
       reasons: ["shard 1 is recovering: replaying 5 of 9 segments"],
       shards: readiness.shards,
+      projections: readiness.projections,
     });
     expect((await rig.get("/livez")).status).toBe(200);
+  });
+
+  it("say what is wrong with a projection, and are ready all the same", async () => {
+    const projection = { projection: "accounts", sink: "sqlite", state: "stopped", reason: "its shape has changed" };
+    readiness = { ready: true, shards: [{ shard: 0, state: "running" }], projections: [projection] };
+    expect(await rig.get("/readyz")).toMatchObject({
+      status: 200,
+      body: { ready: true, reasons: [], projections: [projection] },
+    });
   });
 
   it("give metrics of the node, its shards, and HTTP itself", async () => {

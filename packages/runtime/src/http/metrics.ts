@@ -3,9 +3,14 @@
 // Put together by hand rather than by prom-client: the figures arrive as finished snapshots from the shard threads, and
 // a registry would want to count them itself. Base units (seconds, bytes) throughout. Counters start at zero with the
 // node, or with a shard's restart; Prometheus takes a fall for a restart.
+import type { GroupFigures } from "@heddle/feed/internal";
+import type { NatsFigures } from "../nats-publishing.ts";
 import { type AcrossFigures, writeAcross } from "./across-metrics.ts";
 import type { NodeFacts } from "./gateway.ts";
 import { type Labels, MetricsPage, type Sample, type SyncHistogram } from "./metrics-page.ts";
+import { writeGroups } from "./group-metrics.ts";
+import { writeNats } from "./nats-metrics.ts";
+import { type ProjectionFigures, writeProjections } from "./projection-metrics.ts";
 
 /** What the node gathers, from its own thread and from each shard's, when somebody asks. */
 export interface NodeMetrics {
@@ -21,6 +26,12 @@ export interface NodeMetrics {
     readonly bytesInFlight: number;
   };
   readonly shards: readonly ShardMetrics[];
+  /** Left out where there are none, or while their thread cannot answer. */
+  readonly projections?: ProjectionFigures | undefined;
+  /** Left out where nothing is published. */
+  readonly nats?: NatsFigures | undefined;
+  /** None where there are none, or while their thread does not run. */
+  readonly groups?: readonly GroupFigures[] | undefined;
 }
 
 export interface ShardMetrics {
@@ -50,6 +61,8 @@ export interface ShardFigures extends AcrossFigures {
   readonly logBytes: number;
   readonly checkpoint: { readonly position: number; readonly ageMs: number };
   readonly partitionReads: number;
+  /** Subscriptions to one entity that wait. */
+  readonly watches: number;
   readonly eventLoopDelay: EventLoopDelay;
 }
 
@@ -64,6 +77,7 @@ export interface HttpFigures {
   readonly connections: number;
   readonly requestsRunning: number;
   readonly bodyBytes: number;
+  readonly eventStreams: number;
   readonly requests: readonly { method: string; route: string; status: number; count: number }[];
 }
 
@@ -74,6 +88,9 @@ export function metricsText(metrics: NodeMetrics, facts: NodeFacts, http: HttpFi
   writeNode(page, metrics.node, facts);
   writeHttp(page, http);
   writeShards(page, metrics.shards);
+  if (metrics.projections !== undefined) writeProjections(page, metrics.projections);
+  if (metrics.nats !== undefined) writeNats(page, metrics.nats);
+  if (metrics.groups !== undefined && metrics.groups.length > 0) writeGroups(page, metrics.groups);
   return page.text;
 }
 
@@ -99,6 +116,7 @@ function writeHttp(page: MetricsPage, http: HttpFigures): void {
   page.add("heddle_http_connections", "gauge", "Open HTTP connections.", [[{}, http.connections]]);
   page.add("heddle_http_requests_running", "gauge", "HTTP requests not answered yet.", [[{}, http.requestsRunning]]);
   page.add("heddle_http_body_bytes", "gauge", "Bodies of HTTP requests not answered yet.", [[{}, http.bodyBytes]]);
+  page.add("heddle_http_event_streams", "gauge", "Open streams of server-sent events.", [[{}, http.eventStreams]]);
   page.add(
     "heddle_http_requests_total",
     "counter",
@@ -216,6 +234,12 @@ function writeShards(page: MetricsPage, shards: readonly ShardMetrics[]): void {
     "counter",
     "Reads of the partition.",
     each((f) => f.partitionReads),
+  );
+  page.add(
+    "heddle_watches",
+    "gauge",
+    "Subscriptions to one entity that wait for its next event.",
+    each((f) => f.watches),
   );
   writeAcross(page, known);
   writeDelay(

@@ -6,6 +6,7 @@ const http = {
   connections: 2,
   requestsRunning: 1,
   bodyBytes: 10,
+  eventStreams: 4,
   requests: [{ method: "GET", route: "/livez", status: 200, count: 5 }],
 };
 const lines = metricsText(nodeMetrics, facts, http).split("\n");
@@ -60,8 +61,20 @@ describe("metrics", () => {
       'heddle_errors_total{shard="0",code="OVERLOADED"} 1',
       'heddle_checkpoint_age_seconds{shard="0"} 2.5',
       'heddle_partition_reads_total{shard="0"} 12',
+      'heddle_watches{shard="0"} 21',
+      "heddle_http_event_streams 4",
       'heddle_shard_event_loop_delay_p99_seconds{shard="0"} 0.004',
       "heddle_node_event_loop_delay_max_seconds 0.02",
+      'heddle_projection_state{projection="accounts",sink="sqlite",state="rebuilding"} 1',
+      'heddle_projection_lag_bytes{projection="accounts",sink="sqlite"} 61440',
+      'heddle_projection_lag_seconds{projection="accounts",sink="sqlite"} 1.5',
+      'heddle_projection_events_total{projection="accounts",sink="sqlite"} 700',
+      'heddle_projection_set_aside{projection="accounts",sink="sqlite"} 1',
+      'heddle_projection_rebuild_ratio{projection="accounts",sink="sqlite"} 0.25',
+      "heddle_queries_running 1",
+      "heddle_queries_waiting 2",
+      'heddle_queries_total{outcome="QUERY_REFUSED"} 4',
+      "heddle_query_seconds_total 12.5",
       'heddle_http_requests_total{method="GET",route="/livez",status="200"} 5',
     ]) {
       expect(lines).toContain(line);

@@ -14,6 +14,8 @@ import {
   schema,
   text,
 } from "./openapi-parts.ts";
+import { groupSchemas } from "./openapi-groups.ts";
+import { querySchemas } from "./openapi-queries.ts";
 import { reminderSchemas } from "./openapi-reminders.ts";
 import { sagaParameter, sagaSchemas } from "./openapi-sagas.ts";
 import { transactionSchemas } from "./openapi-transactions.ts";
@@ -81,6 +83,8 @@ const newEntity: Json = { ...text, description: "kind/name of the new entity", e
 
 export const plainSchemas: Json = {
   ...reminderSchemas,
+  ...querySchemas,
+  ...groupSchemas,
   ...sagaSchemas,
   ...transactionSchemas,
   AppendRequest: { oneOf: appendShapes({}) },
@@ -180,18 +184,34 @@ export const plainSchemas: Json = {
     },
     required: ["name", "version", "events", "commands", "invariants"],
   },
-  Readiness: closed({
-    ready: { type: "boolean" },
-    reasons: { type: "array", items: text },
-    shards: {
-      type: "array",
-      items: {
-        type: "object",
-        properties: { shard: count, state: text, reason: text },
-        required: ["shard", "state"],
+  Readiness: closed(
+    {
+      ready: { type: "boolean" },
+      reasons: { type: "array", items: text },
+      shards: {
+        type: "array",
+        items: {
+          type: "object",
+          properties: { shard: count, state: text, reason: text },
+          required: ["shard", "state"],
+        },
+      },
+      projections: {
+        type: "array",
+        description: "They do not decide whether the node is ready.",
+        items: closed(
+          { projection: text, sink: text, state: text },
+          { reason: { ...text, description: "Why not live." } },
+        ),
       },
     },
-  }),
+    {
+      nats: {
+        ...closed({ server: text, connected: { type: "boolean" }, problems: { type: "array", items: text } }),
+        description: "Of the publisher, if there is one. It does not decide whether the node is ready.",
+      },
+    },
+  ),
 };
 
 /** Payloads and inputs of the context, `Account.Credited`, as far as their schemas can be told. */

@@ -7,11 +7,14 @@
 import { limits } from "@heddle/kernel";
 import type { NodeFacts } from "./gateway.ts";
 import { entityPaths } from "./openapi-entities.ts";
+import { groupPaths } from "./openapi-groups.ts";
 import { lifePaths } from "./openapi-life.ts";
 import { answer, anyCall, count, errorSchema, errors, type Json, retryAfter, schema, text } from "./openapi-parts.ts";
+import { queryPaths } from "./openapi-queries.ts";
 import { reminderPaths } from "./openapi-reminders.ts";
 import { sagaPaths } from "./openapi-sagas.ts";
 import { contextSchemas, parameters, plainSchemas } from "./openapi-schemas.ts";
+import { streamPaths } from "./openapi-streams.ts";
 import { transactionPaths } from "./openapi-transactions.ts";
 
 export function openApiDocument(facts: NodeFacts): Json {
@@ -26,8 +29,26 @@ export function openApiDocument(facts: NodeFacts): Json {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/", description: "This node" }],
-    tags: [{ name: "entities" }, { name: "transactions" }, { name: "sagas" }, { name: "reminders" }, { name: "node" }],
-    paths: merged(entityPaths(), lifePaths(), transactionPaths(), sagaPaths(), reminderPaths(), nodePaths()),
+    tags: [
+      { name: "entities" },
+      { name: "transactions" },
+      { name: "sagas" },
+      { name: "reminders" },
+      { name: "groups" },
+      { name: "queries" },
+      { name: "node" },
+    ],
+    paths: merged(
+      entityPaths(),
+      streamPaths(),
+      groupPaths(),
+      lifePaths(),
+      transactionPaths(),
+      sagaPaths(),
+      reminderPaths(),
+      queryPaths(),
+      nodePaths(),
+    ),
     components: {
       parameters,
       schemas: { ...plainSchemas, ...contextSchemas(facts.context.aggregates) },
@@ -47,8 +68,8 @@ function merged(...parts: readonly Json[]): Json {
 const description = `
 **Names.** An entity id is kind/name, and the name may hold further slashes. In a path, percent-encode kind and name as
 every URL component: \`account/a%2Fb\`. Plain slashes are taken as part of the name too, except that a last segment
-XX Names that URLs cannot carry (\`.\` and \`..\`) can
-be written with \`/v1/append-many\`, which takes ids in the body.
+\`append\`, \`execute\`, \`history\`, \`stream\`, \`export\`, \`restore\`, \`fork\` or \`reminders\` is then the
+action, and so is a name behind \`reminders\`. Names that URLs cannot carry (\`.\` and \`..\`) can be written with \`/v1/append-many\`, which takes ids in the body.
 
 **Values.** Bodies are JSON in UTF-8. What JSON has no word for is a string in answers: integers beyond 2^53 in decimal,
 binary values in base64, timestamps in ISO 8601, NaN and the infinities by name. A number beyond 2^53 in a request loses its last
@@ -65,7 +86,7 @@ same \`id\`, an append takes effect once. Answers with 503 carry Retry-After.
 **Before a route is reached** a request can fail with INVALID_REQUEST: 400 (not HTTP/1.1; a Host or Origin header that is
 not this node's), 408 (too slow), 417 (an Expect other than 100-continue), 431 (headers too long); with UNKNOWN_ROUTE: 404,
 or 405 and an Allow header when the path has other methods; and with OVERLOADED or CLOSED: 503. HEAD works wherever GET
-does, but for exports.
+does, but for exports and streams.
 `.trim();
 
 function nodePaths(): Json {

@@ -2,7 +2,14 @@
 // out of its bounds is refused by name (P7).
 import { type EntityId, entityIdProblem, limits } from "@heddle/kernel";
 import type { ListQuery, Moment } from "@heddle/protocol";
-import { type DeleteFields, type GetFields, type HistoryFields, u48Max } from "@heddle/protocol/internal";
+import {
+  type DeleteFields,
+  type FeedQuery,
+  type GetFields,
+  type HistoryFields,
+  u48Max,
+  type WatchFields,
+} from "@heddle/protocol/internal";
 import { readName, readText, readTime, refusal } from "./check-values.ts";
 
 /** `aggregate`, and `seq` or `time` for an earlier state. */
@@ -39,6 +46,38 @@ export function readHistory(query: unknown, entity: EntityId): HistoryFields {
 }
 
 export const historyLimitDefault = 100;
+
+/** `aggregate`, and `from`: a sequence (default 1), or `now`. What a browser says when it comes again goes before. */
+export function readWatch(query: unknown, lastEventId: unknown): Pick<WatchFields, "aggregate" | "from"> {
+  const { aggregate = "", from = "1" } = readQuery(query, ["aggregate", "from"]);
+  const isAgain = typeof lastEventId === "string" && lastEventId !== "";
+  return {
+    aggregate: readAggregate(aggregate),
+    from: isAgain ? readWhole(lastEventId, "Last-Event-ID", 0, u48Max - 1) + 1 : readBeginning(from),
+  };
+}
+
+/**
+ * `kind`, `aggregate`, `types` (several with commas between), and `from`: `beginning`, `now`, or the id of a message. What a
+ * browser says when it comes again goes before.
+ */
+export function readFeed(query: unknown, lastEventId: unknown): FeedQuery {
+  const { kind, aggregate, types, from } = readQuery(query, ["kind", "aggregate", "types", "from"]);
+  const problem = kind === undefined ? undefined : kindProblem(kind);
+  if (problem !== undefined) throw refusal("kind", problem);
+  const isAgain = typeof lastEventId === "string" && lastEventId !== "";
+  return {
+    kind,
+    aggregate: aggregate === undefined ? undefined : readAggregate(aggregate),
+    types: types?.split(",").map((type) => readName(type, -1, "types")),
+    from: isAgain ? lastEventId : from,
+  };
+}
+
+// A watch takes 0 for now.
+function readBeginning(from: string): number {
+  return from === "now" ? 0 : readWhole(from, "from", 1, u48Max);
+}
 
 function readAggregate(aggregate: string): string {
   return aggregate === "" ? "" : readName(aggregate, -1, "aggregate");

@@ -101,6 +101,7 @@ export class SimulatedThread {
 
   sessionClosed(connection: number): void {
     this.#sessions.delete(connection);
+    for (const shard of this.#shards.values()) shard.forget(connection);
     this.#replies.forget(connection);
   }
 

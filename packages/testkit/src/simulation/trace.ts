@@ -50,6 +50,7 @@ const ofAnEntity: ReadonlySet<number> = new Set([
   requestKind.restore,
   requestKind.delete,
   requestKind.import,
+  requestKind.watch,
   requestKind.probe,
 ]);
 

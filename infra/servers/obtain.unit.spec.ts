@@ -1,0 +1,51 @@
+// Goal: where binaries are kept, and what a failed build tells. That building works is shown in servers.servers.spec.ts.
+import { describe, expect, it } from "vitest";
+import { buildError, cachedBinary, cacheFolder, recipes } from "./obtain.ts";
+
+describe("servers: the cache", () => {
+  it("is $HEDDLE_CACHE, else below $XDG_CACHE_HOME, else below the home folder", () => {
+    expect(cacheFolder({ HEDDLE_CACHE: "/c", XDG_CACHE_HOME: "/x", HOME: "/h" })).toBe("/c");
+    expect(cacheFolder({ HEDDLE_CACHE: "", XDG_CACHE_HOME: "/x", HOME: "/h" })).toBe("/x/heddle");
+    expect(cacheFolder({ XDG_CACHE_HOME: "relative is not allowed there", HOME: "/h" })).toBe("/h/.cache/heddle");
+    expect(cacheFolder({ HOME: "/h" })).toBe("/h/.cache/heddle");
+  });
+
+  it("names a binary's folder after its version and what it is built from", () => {
+    expect(cachedBinary("nats", { HEDDLE_CACHE: "/c" })).toMatch(
+      /^\/c\/servers\/nats-server-2\.14\.5-[0-9a-f]{12}\/nats-server$/,
+    );
+    expect(cachedBinary("mongo", { HEDDLE_CACHE: "/c" })).toMatch(
+      /^\/c\/servers\/ferretdb-1\.24\.2-[0-9a-f]{12}\/ferretdb$/,
+    );
+  });
+});
+
+describe("servers: a failed build", () => {
+  const recipe = recipes.nats;
+
+  it.each([
+    ["NO_GO", "ENOENT", ""],
+    ["GO_TOO_OLD", 1, "go: go.mod requires go >= 1.25.0 (running go 1.22.1; GOTOOLCHAIN=local)\n"],
+    ["GO_TOO_OLD", 1, "go: download go1.25 for linux/amd64: toolchain not available\n"],
+    [
+      "NO_NETWORK",
+      1,
+      'go: downloading a v1.0.0\nmain.go:4: a: Get "https://proxy/": dial tcp: lookup proxy: no such host\n',
+    ],
+    ["NO_NETWORK", 1, "go: a@v1.0.0: reading https://proxy/a.zip: 403 Forbidden\n"],
+    ["BUILD_FAILED", 1, "# a\n./a.go:3:1: syntax error: unexpected newline\n"],
+    ["BUILD_FAILED", 2, ""],
+  ] as const)("is told as %s (exit %s) with the way to mend it", (code, exit, said) => {
+    const error = buildError(recipe, exit, said);
+    expect(error.code).toBe(code);
+    expect(error.message).toContain("nats-server 2.14.5");
+    expect(error.message).toContain("HEDDLE_NATS_SERVER");
+  });
+
+  it("is told in one line, unless the compiler had something to say", () => {
+    const said = "go: downloading a v1.0.0\ngo: a@v1.0.0: dial tcp 10.0.0.1:443: connection refused\n";
+    expect(buildError(recipe, 1, said).message.split("\n")).toHaveLength(1);
+    expect(buildError(recipe, 1, said).message).toContain("a@v1.0.0: dial tcp");
+    expect(buildError(recipe, 1, "x.go:1: wrong\nx.go:2: wrong\n").message).toContain("x.go:1: wrong\nx.go:2: wrong");
+  });
+});

@@ -1,0 +1,243 @@
+// Goal: what becomes of projections when rqlite fails, refuses, is not rqlite, or has older data; that what was deleted leaves its
+// files; and what its queries answer. With the stand-in (see rqlite-sink.servers.spec.ts) nothing is shown of Raft.
+import fs from "node:fs";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type RunningRqlite, startRqlite } from "../../../../infra/servers/index.ts";
+import {
+  accounts,
+  addMovements,
+  expectedRows,
+  project,
+  shards,
+  storedRows,
+} from "../accounts-under-test.spec-support.ts";
+import { MemoryFeed } from "../memory-feed.spec-support.ts";
+import { sinkFailures } from "../sink-failures.spec-support.ts";
+import { RqliteClient } from "./rqlite-client.ts";
+import { RqliteSink } from "./rqlite-sink.ts";
+
+const code = (expected: string) => expect.objectContaining({ code: expected });
+
+describe("rqlite: a server that fails", () => {
+  sinkFailures({
+    start: startRqlite,
+    sinkAt: (url) => new RqliteSink({ url, timeoutMs: 1_000 }),
+    addressOf: (url) => url,
+    movements: 6_000,
+  });
+});
+
+describe("rqlite: a server that refuses", () => {
+  it("credentials that are not accepted are named, without the password; the right ones open it", async () => {
+    await using server = await startRqlite({ user: "heddle", password: "open sesame" });
+    const at = (user: string) => new RqliteSink({ url: server.url.replace("//", `//${user}@`) });
+    for (const sink of [new RqliteSink({ url: server.url }), at("heddle:wrong-word")]) {
+      const error = await sink.open().catch((thrown: unknown) => thrown);
+      expect(error).toEqual(code("SINK_REFUSED"));
+      expect(String(error)).not.toContain("wrong-word");
+      expect(sink.name).toBe(server.url);
+    }
+    await at("heddle:open%20sesame").open();
+  });
+
+  it("a server that is not rqlite is refused, one that has trouble is waited for", async () => {
+    let status = 200;
+    const server = http
+      .createServer((_, reply) => reply.writeHead(status).end("<html>welcome</html>"))
+      .listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const sink = new RqliteSink({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    await expect(sink.open()).rejects.toEqual(code("SINK_REFUSED"));
+    status = 404;
+    await expect(sink.open()).rejects.toEqual(code("SINK_REFUSED"));
+    for (status of [500, 503]) await expect(sink.open()).rejects.toEqual(code("SINK_UNAVAILABLE"));
+    server.close();
+  });
+
+  it("an error that a statement gets in a reply with status 200 is an error", async () => {
+    const replies = [
+      ['{"results":[{"error":"database or disk is full"}]}', "SINK_REFUSED"],
+      ['{"results":[{"error":"no such table: heddle_rows_accounts_1"}]}', "SINK_REFUSED"],
+      ['{"results":[{"error":"database is locked"}]}', "SINK_UNAVAILABLE"],
+      ['{"results":[],"error":"leadership lost while committing log"}', "SINK_UNAVAILABLE"],
+      ['{"results":[],"error":"not leader"}', "SINK_UNAVAILABLE"],
+    ] as const;
+    for (const [reply, expected] of replies) {
+      const server = http.createServer((_, to) => to.end(reply)).listen(0, "127.0.0.1");
+      await new Promise((resolve) => server.once("listening", resolve));
+      const sink = new RqliteSink({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+      await expect(sink.settings("accounts", "{}"), reply).rejects.toEqual(code(expected));
+      server.close();
+    }
+  });
+
+  it("follows a server that sends it on to the leader, with the same request", async () => {
+    await using leader = await startRqlite();
+    const follower = http.createServer((asked, reply) => {
+      reply.writeHead(301, { location: `${leader.url}${asked.url}` }).end();
+    });
+    follower.listen(0, "127.0.0.1");
+    await new Promise((resolve) => follower.once("listening", resolve));
+    const sink = new RqliteSink({ url: `http://127.0.0.1:${(follower.address() as AddressInfo).port}` });
+    await sink.open();
+    await sink.settings("accounts", "{}");
+    expect((await new RqliteSink({ url: leader.url }).describe("accounts"))?.settings).toBe("{}");
+    follower.close();
+  });
+});
+
+describe("rqlite: older data", () => {
+  it("P5 a database that was put back from a copy is caught up from where it is", async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-rqlite-"));
+    const store = path.join(folder, "store");
+    const server = await startRqlite({ folder });
+    const sink = new RqliteSink({ url: server.url });
+    const feed = new MemoryFeed(shards);
+    const projections = project(feed, sink);
+    const has = (count: number) =>
+      vi.waitFor(async () => expect(await storedRows(sink)).toEqual(expectedRows(count)), {
+        timeout: 60_000,
+        interval: 20,
+      });
+    try {
+      let count = 0;
+      const add = (more: number) => {
+        addMovements(feed, count, count + more);
+        count += more;
+      };
+      for (const older of ["some rows", "nothing at all"]) {
+        add(200);
+        await has(count);
+        await server.kill();
+        const copy = path.join(folder, "copy");
+        if (older === "some rows") fs.cpSync(store, copy, { recursive: true });
+        await server.restart();
+        add(300);
+        await has(count);
+        await server.kill();
+        fs.rmSync(store, { recursive: true });
+        if (older === "some rows") fs.cpSync(copy, store, { recursive: true });
+        await server.restart();
+        // It is found out by the next write.
+        add(1);
+        await has(count);
+      }
+    } finally {
+      await projections.stop();
+      await server.stop();
+      fs.rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("rqlite: what was deleted", () => {
+  it("P6 leaves no byte in the server's files after a scrub", async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-rqlite-"));
+    const server = await startRqlite({ folder });
+    const sink = new RqliteSink({ url: server.url });
+    const ref = { projection: accounts, generation: 1 };
+    const row = (name: string) => ({
+      account: name,
+      balance: 1,
+      movements: 1,
+      last: `MARK-${name}-${"x".repeat(300)}`,
+    });
+    const write = (name: string, gone = false) => ({
+      id: name,
+      key: [name],
+      row: gone ? null : row(name),
+      source: name,
+    });
+    const state = { generation: 1, version: 1, shape: "{}", revision: 0, positions: [0, 0], facts: "{}" };
+    const common = { writer: "me", positions: [1, 1], facts: "{}", held: new Map(), outcomes: new Map() };
+    const names = Array.from({ length: 500 }, (_, i) => `account/${i}`);
+    try {
+      await sink.open();
+      await sink.create(ref, state);
+      await sink.write(ref, { ...common, revision: 1, erased: [], rows: names.map((name) => write(name)) });
+      await sink.write(ref, {
+        ...common,
+        revision: 2,
+        erased: names.slice(0, 250),
+        rows: names.slice(250, 400).map((name) => write(name, true)),
+      });
+      expect(marksIn(folder).size).toBeGreaterThan(100);
+      await sink.scrub();
+      expect([...marksIn(folder)].sort()).toEqual(names.slice(400).sort());
+    } finally {
+      await server.stop();
+      fs.rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("rqlite: queries", () => {
+  let server: RunningRqlite;
+  let sink: RqliteSink;
+  beforeAll(async () => {
+    server = await startRqlite();
+    sink = new RqliteSink({ url: server.url });
+    await new RqliteClient({ url: server.url }).transaction([
+      ["CREATE TABLE things (name TEXT PRIMARY KEY, number INTEGER)"],
+      ["INSERT INTO things VALUES ('one', 1), ('two', 9007199254740993), ('x''61''', 3)"],
+    ]);
+  });
+  afterAll(() => server.stop());
+  const ask = (sql: string, more: object = {}) =>
+    sink.query({ sql, params: [], rowsMax: 100, timeoutMs: 5_000, ...more });
+
+  it("give rows by column, with every bit of a number", async () => {
+    expect(
+      await ask("SELECT name, number, x'6162' AS bytes FROM things WHERE number < ? ORDER BY 1", {
+        params: [9007199254740993n],
+      }),
+    ).toEqual({
+      columns: ["name", "number", "bytes"],
+      rows: [
+        ["one", 1, Uint8Array.of(0x61, 0x62)],
+        ["x'61'", 3, Uint8Array.of(0x61, 0x62)],
+      ],
+    });
+    const named = await ask("SELECT number FROM things WHERE name = :name", { params: { name: "two" } });
+    expect(named.rows).toEqual([[9007199254740993n]]);
+    expect((await ask("SELECT name FROM things WHERE 0")).rows).toEqual([]);
+  });
+
+  it("pass consistency levels on, and refuse others", async () => {
+    for (const consistency of ["none", "none 500ms", "weak", "linearizable", "strong", "auto"]) {
+      expect((await ask("SELECT count(*) FROM things", { consistency })).rows).toEqual([[3]]);
+    }
+    await expect(ask("SELECT 1", { consistency: "eventual" })).rejects.toEqual(code("QUERY_REFUSED"));
+  });
+
+  it("change nothing, and are bounded in rows and time", async () => {
+    await expect(ask("DELETE FROM things")).rejects.toEqual(code("QUERY_REFUSED"));
+    await expect(ask("SELECT nothing FROM things")).rejects.toEqual(code("QUERY_REFUSED"));
+    await expect(ask("SELECT * FROM things", { rowsMax: 2 })).rejects.toEqual(code("QUERY_LIMIT"));
+    const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    await expect(ask(endless, { timeoutMs: 200 })).rejects.toEqual(code("QUERY_LIMIT"));
+    expect((await ask("SELECT count(*) FROM things")).rows).toEqual([[3]]);
+  });
+
+  it("refuse a text that rqlite would take for bytes", async () => {
+    await expect(ask("SELECT * FROM things WHERE name = ?", { params: ["x'61'"] })).rejects.toEqual(
+      code("QUERY_REFUSED"),
+    );
+    expect((await ask("SELECT * FROM things WHERE name = ?", { params: ["x'6'"] })).rows).toEqual([]);
+  });
+});
+
+/** Which rows any file of a folder still has. */
+function marksIn(folder: string): Set<string> {
+  const found = new Set<string>();
+  for (const file of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!file.isFile()) continue;
+    const bytes = fs.readFileSync(path.join(file.parentPath, file.name), "latin1");
+    for (const [, name] of bytes.matchAll(/MARK-(account\/\d+)-/g)) found.add(name!);
+  }
+  return found;
+}

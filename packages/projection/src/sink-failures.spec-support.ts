@@ -1,0 +1,139 @@
+// What becomes of a projection when its server is killed, stands still, is away, or when the process that projects is killed: the
+// same for every server. Each supplies its own.
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { RunningServer } from "../../../infra/servers/index.ts";
+import { addMovements, expectedRows, project, shards, storedRows } from "./accounts-under-test.spec-support.ts";
+import { MemoryFeed } from "./memory-feed.spec-support.ts";
+import type { Projections } from "./projections.ts";
+import type { Sink } from "./sink.ts";
+
+export interface ServersUnderTest {
+  readonly start: () => Promise<RunningServer>;
+  readonly sinkAt: (address: string) => Sink;
+  /** Of a sink, for a server's url. */
+  readonly addressOf: (url: string) => string;
+  /** So many events are projected while processes are killed: a few seconds' work for the server. */
+  readonly movements: number;
+}
+
+const patience = { timeout: 60_000, interval: 20 };
+
+export function sinkFailures(under: ServersUnderTest): void {
+  let server: RunningServer;
+  let sink: Sink;
+  let feed: MemoryFeed;
+  let projections: Projections | undefined;
+
+  beforeEach(async () => {
+    server = await under.start();
+    sink = under.sinkAt(under.addressOf(server.url));
+    feed = new MemoryFeed(shards);
+  });
+  afterEach(async () => {
+    server.resume();
+    await projections?.stop();
+    projections = undefined;
+    await sink.close();
+    await server.stop();
+  });
+
+  const begin = () => {
+    projections = project(feed, sink, { limits: { liveEventsMax: 100, bytesMax: 16_384 } });
+  };
+  const status = () => projections!.list()[0]!;
+  const hasAll = (count: number) =>
+    vi.waitFor(async () => {
+      expect(status()).toMatchObject({ state: "live", lagBytes: 0 });
+      expect(await storedRows(sink)).toEqual(expectedRows(count));
+    }, patience);
+
+  it("P5 a server that is killed under load, and comes back, has every event once", async () => {
+    begin();
+    let count = 0;
+    for (let round = 0; round < 3; round++) {
+      addMovements(feed, count, count + 700);
+      count += 700;
+      const before = status().positions.reduce((sum, position) => sum + position, 0);
+      await vi.waitFor(
+        () => expect(status().positions.reduce((sum, one) => sum + one, 0)).toBeGreaterThan(before),
+        patience,
+      );
+      await server.kill();
+      addMovements(feed, count, count + 100);
+      count += 100;
+      await vi.waitFor(
+        () => expect(status()).toMatchObject({ state: "waiting", problem: { code: "SINK_UNAVAILABLE" } }),
+        patience,
+      );
+      await server.restart();
+      await hasAll(count);
+    }
+  });
+
+  it("P5 a server that stands still for a while has every event once: an answer that is late is no failure to write", async () => {
+    begin();
+    addMovements(feed, 0, 300);
+    await hasAll(300);
+    for (let round = 1; round <= 2; round++) {
+      server.pause();
+      addMovements(feed, 300 * round, 300 * (round + 1));
+      await vi.waitFor(
+        () => expect(status()).toMatchObject({ state: "waiting", problem: { code: "SINK_UNAVAILABLE" } }),
+        patience,
+      );
+      server.resume();
+      await hasAll(300 * (round + 1));
+    }
+  });
+
+  it("a server that is away at the start is waited for", async () => {
+    await server.kill();
+    addMovements(feed, 0, 200);
+    begin();
+    await vi.waitFor(
+      () => expect(status()).toMatchObject({ state: "waiting", problem: { code: "SINK_UNAVAILABLE" } }),
+      patience,
+    );
+    await server.restart();
+    await hasAll(200);
+  });
+
+  it("P5 the process that projects is killed at any point: no gap, no double", async () => {
+    const count = under.movements;
+    const points = [
+      "projection:before-write 1",
+      "projection:after-write 1",
+      "projection:after-write 4",
+      "at random",
+      "at random",
+    ];
+    for (const point of points) {
+      const before = await moved(sink);
+      const child = startProjecting(under.addressOf(server.url), count, point === "at random" ? [] : point.split(" "));
+      const ended = once(child, "exit");
+      if (point === "at random") {
+        await vi.waitFor(async () => expect(await moved(sink)).toBeGreaterThan(before), patience);
+        child.kill("SIGKILL");
+      }
+      await ended;
+    }
+    const [code] = await once(startProjecting(under.addressOf(server.url), count, []), "exit");
+    expect(code).toBe(0);
+    expect(await storedRows(sink)).toEqual(expectedRows(count));
+  });
+}
+
+/** The sum of a projection's positions. */
+async function moved(sink: Sink): Promise<number> {
+  await sink.open();
+  const stored = await sink.describe("accounts");
+  return stored?.live?.positions.reduce((sum, position) => sum + position, 0) ?? 0;
+}
+
+function startProjecting(address: string, count: number, point: readonly string[]): ChildProcess {
+  const file = fileURLToPath(new URL("./project-until-killed.spec-support.ts", import.meta.url));
+  return fork(file, [address, String(count), ...point], { execArgv: [] });
+}

@@ -1,0 +1,109 @@
+// EventStreams: server-sent events, from pages of events that come when there are some.
+//
+// E1. What goes wrong before the first byte has a status and a typed body; later it is an event named `error` with the same
+//     body, and the stream ends. A browser then comes again by itself.
+// E2. No page is asked for while the reader has not taken the one before (P8). One who stops reading is cut off by the
+//     connection's bound on silence.
+// E3. Every event, and every pause, says where to go on: `Last-Event-ID` brings it back. Nothing is left out between.
+// E4. When the reader goes, what waits for it ends at once; and all streams end when the node closes.
+import { Readable } from "node:stream";
+import { HeddleError } from "@heddle/kernel";
+import type { FastifyReply } from "fastify";
+import type { Logger } from "pino";
+import { errorAnswer } from "./answers.ts";
+import type { HttpBounds } from "./bounds.ts";
+
+/** One event: where to go on behind it, and its JSON. */
+export interface StreamedEvent {
+  readonly id: string;
+  readonly text: string;
+}
+
+export interface StreamPage {
+  readonly events: readonly StreamedEvent[];
+  /** Where to go on behind the page; behind what it passed over, too. */
+  readonly id: string;
+}
+
+/** Waits for up to `waitMs`, and comes back soon after the signal, with whatever. */
+export type NextPage = (waitMs: number, signal: AbortSignal) => Promise<StreamPage>;
+
+/** What a browser waits before it comes again. */
+const retryMs = 1_000;
+
+export class EventStreams {
+  readonly #bounds: HttpBounds;
+  readonly #logger: Logger;
+  readonly #open = new Set<AbortController>();
+  #isClosing = false;
+
+  constructor(bounds: HttpBounds, logger: Logger) {
+    this.#bounds = bounds;
+    this.#logger = logger;
+  }
+
+  /** Streams that are open. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Errors: `OVERLOADED`; whatever the first page throws. */
+  async send(reply: FastifyReply, next: NextPage): Promise<FastifyReply> {
+    const [depth, depthMax] = [this.#open.size, this.#bounds.eventStreamsMax];
+    if (depth >= depthMax) throw new HeddleError("OVERLOADED", { queue: "event streams", depth, depthMax });
+    const ending = new AbortController();
+    this.#open.add(ending);
+    reply.raw.once("close", () => {
+      this.#open.delete(ending);
+      ending.abort();
+    });
+    // Waits for nothing: it tells whether the question makes sense while there is still a status to say so with.
+    const first = await next(0, ending.signal);
+    return reply
+      .header("cache-control", "no-store")
+      .header("x-accel-buffering", "no")
+      .type("text/event-stream")
+      .send(Readable.from(this.#text(first, next, ending.signal), { objectMode: false }));
+  }
+
+  /** Ends all streams. */
+  close(): void {
+    this.#isClosing = true;
+    for (const ending of this.#open) ending.abort();
+  }
+
+  async *#text(first: StreamPage, next: NextPage, signal: AbortSignal): AsyncGenerator<string, void> {
+    let page = first;
+    yield `retry: ${retryMs}\n${page.events.length === 0 ? whereText(page) : pageText(page)}`;
+    try {
+      while (!signal.aborted) {
+        const before = page.id;
+        page = await next(this.#bounds.eventStreamPauseMs, signal);
+        if (page.events.length > 0) yield pageText(page);
+        // A comment, so that whoever stands between does not take the connection for dead.
+        else if (!signal.aborted) yield page.id === before ? ":\n\n" : whereText(page);
+      }
+      if (this.#isClosing) yield errorText(new HeddleError("CLOSED", { what: "the node" }));
+    } catch (error) {
+      this.#logger.debug({ err: error }, "an event stream broke off");
+      yield errorText(error);
+    }
+  }
+}
+
+function pageText({ events, id }: StreamPage): string {
+  let text = "";
+  for (const event of events) text += `id: ${event.id}\ndata: ${event.text}\n\n`;
+  return events.at(-1)!.id === id ? text : text + whereText({ events: [], id });
+}
+
+// Without data it is no event for who listens, and is remembered all the same.
+function whereText({ id }: StreamPage): string {
+  return `id: ${id}\n\n`;
+}
+
+function errorText(error: unknown): string {
+  const problem = "the node failed at this call, see its log";
+  const typed = error instanceof HeddleError ? error : new HeddleError("OUTCOME_UNKNOWN", { problem });
+  return `event: error\ndata: ${errorAnswer(typed).text}\n\n`;
+}
