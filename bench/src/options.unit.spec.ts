@@ -4,7 +4,7 @@ import { readOptions, UsageError } from "./options.ts";
 describe("command line", () => {
   it("measures everything for ten seconds, three times, when nothing is said", () => {
     expect(readOptions([])).toMatchObject({
-      scenarios: ["single", "batch", "broker", "dense", "restart", "sleepers", "transfers", "reminders"],
+      scenarios: ["single", "batch", "broker", "dense", "restart", "sleepers", "transfers", "reminders", "readers"],
       seconds: 10,
       warmupSeconds: 2,
       rounds: 3,

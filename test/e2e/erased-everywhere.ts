@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type ErasureReceipt, Heddle } from "@heddle/client";
+import { type ErasureReceipt, Heddle, HeddleError } from "@heddle/client";
 import type { NodeOptions } from "@heddle/runtime";
 import { auditFolder, verifyErasure } from "@heddle/runtime/internal";
 import { expect } from "vitest";
@@ -136,6 +136,18 @@ export async function erasedEverywhere(options: ErasedEverywhere): Promise<Erasu
     await db.close();
     await node.close();
     fs.rmSync(path.dirname(data), { recursive: true, force: true });
+  }
+}
+
+/** What whoever wants the receipt does: asks again while something is held up. */
+export async function receiptOf(db: Bank, entity: string): Promise<ErasureReceipt> {
+  for (;;) {
+    try {
+      return await db.entity(entity).delete();
+    } catch (error) {
+      if (!(error instanceof HeddleError) || !error.retryable) throw error;
+      await pause(50);
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import { Heddle } from "@heddle/client";
 import { auditFolder } from "@heddle/runtime/internal";
 import { describe, expect, it } from "vitest";
 import { newFolder, startTestNode } from "../support/node.ts";
-import { type Bank, erasedEverywhere, filesWith, fill, Markers, markedBank } from "./erased-everywhere.ts";
+import { type Bank, erasedEverywhere, filesWith, fill, Markers, markedBank, receiptOf } from "./erased-everywhere.ts";
 
 const unprojectedBank = fileURLToPath(new URL("./unprojected-bank.ts", import.meta.url));
 
@@ -73,7 +73,7 @@ describe("P6: an erased entity and the projections of its node", () => {
     for (const entity of entities) await fill(db, entity, markers, 3);
     const deleted = entities.map((entity, i) => {
       if (i % 3 === 0) node.failThread(node.threadCount + 1);
-      return db.entity(entity).delete();
+      return receiptOf(db, entity);
     });
     for (const one of await Promise.all(deleted)) expect(one).toMatchObject({ complete: true });
     expect(filesWith([node.data], markers.all)).toEqual([]);

@@ -8,7 +8,16 @@ import { Heddle } from "@heddle/client";
 import { describe, expect, it } from "vitest";
 import { startMongo, startNats, startRqlite } from "../../infra/servers/index.ts";
 import { startTestNode } from "../support/node.ts";
-import { type Bank, erasedEverywhere, filesWith, fill, Markers, markedBank, nothingLeft } from "./erased-everywhere.ts";
+import {
+  type Bank,
+  erasedEverywhere,
+  filesWith,
+  fill,
+  Markers,
+  markedBank,
+  nothingLeft,
+  receiptOf,
+} from "./erased-everywhere.ts";
 
 type TestNode = Awaited<ReturnType<typeof startTestNode>>;
 
@@ -95,8 +104,8 @@ describe("P6: a server that is away while an entity is erased", () => {
       .catch((error: unknown) => error);
     expect(early).toMatchObject({ code: expect.stringMatching(/^(SINK_UNAVAILABLE|TIMEOUT)$/) as string });
     await nothingLeft([node.data], markers.all, 10_000);
-    // Whoever asks before it is back gets the receipt when it is.
-    const asked = db.entity("account/alice").delete();
+    // Whoever asks again gets the receipt when it is back.
+    const asked = receiptOf(db, "account/alice");
     await nats.restart();
     expect(await asked).toMatchObject({ complete: true });
     await nothingLeft([nats.folder, node.data], markers.all, 0);
@@ -127,7 +136,7 @@ describe("P6: a server that is away while an entity is erased", () => {
     expect(filesWith([server.folder], markers.all)).not.toEqual([]);
     await using node = await startTestNode({ ...options, data: first.data });
     await using db = new Heddle(node.url, { timeoutMs: 120_000 }) as Bank;
-    const asked = db.entity("account/alice").delete();
+    const asked = receiptOf(db, "account/alice");
     await server.restart();
     expect(await asked).toMatchObject({ complete: true });
     await nothingLeft([server.folder, first.data], markers.all, 0);

@@ -6,6 +6,7 @@ import { committed, type GroupEventOf, Heddle, type Subscription } from "@heddle
 import { describe, expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
 import { startTestNode, type TestNode } from "../support/node.ts";
+import { billMovements, collectFees } from "./bill-accounts.ts";
 
 type Members = Subscription<GroupEventOf<typeof bank>>;
 
@@ -153,5 +154,82 @@ describe("a consumer group", () => {
       if (taken.length === 3) break;
     }
     expect(taken.sort()).toEqual(["account/0", "account/1", "account/2"]);
+  });
+});
+
+describe("a member over HTTP", () => {
+  it("shares a group with members of the SDK, and goes on behind what it has dealt with", async () => {
+    await using node = await startTestNode({ shards: 1 });
+    await using db = connect(node);
+    await credit(db, 8, 1);
+    const poll = async (body: object) => {
+      const headers = { "content-type": "application/json" };
+      const answer = await fetch(`${node.http}/v1/groups/billing/poll`, {
+        method: "POST",
+        headers,
+        body: JSON.stringify({ member: "worker-1", ...body }),
+      });
+      return (await answer.json()) as { code?: string; page: string; slots: number; events: { entity: string }[] };
+    };
+    const first = await poll({ kind: "account", limit: 3 });
+    expect(first).toMatchObject({ slots: 32, events: [{ seq: 1 }, { seq: 1 }, { seq: 1 }] });
+    expect(await poll({ alive: first.page })).toMatchObject({ slots: 32, events: [] });
+    // What was not done comes again.
+    expect((await poll({ kind: "account", limit: 3 })).events).toEqual(first.events);
+    const second = await poll({ done: first.page, limit: 100 });
+    expect(second.events).toHaveLength(5);
+    const other = db.subscribe({ group: "billing", kind: "account" });
+    const next = other.next();
+    await until(async () => (await db.groups())[0]!.members.length === 2);
+    expect(await poll({ done: second.page, leave: true })).toMatchObject({ slots: 0 });
+    expect(await poll({ done: second.page })).toMatchObject({ code: "GROUP_MEMBER_LOST" });
+    await credit(db, 1, 1);
+    expect((await next).value).toMatchObject({ entity: "account/0", seq: 2 });
+    const listed = await (await fetch(`${node.http}/v1/groups`)).json();
+    expect(listed).toMatchObject({ groups: [{ group: "billing", members: [{ slots: 32 }] }] });
+    const metrics = await (await fetch(`${node.http}/metrics`)).text();
+    expect(metrics).toContain('heddle_group_members{group="billing"} 1');
+    expect(metrics).toMatch(/heddle_group_lag_bytes\{group="billing"\} \d/);
+  });
+
+  it("that waits does not hold up the end of its node", async () => {
+    const node = await startTestNode({ shards: 1 });
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ member: "worker-1", waitMs: 25_000 });
+    const answer = fetch(`${node.http}/v1/groups/billing/poll`, { method: "POST", headers, body });
+    const db = connect(node);
+    await until(async () => (await db.groups()).length === 1);
+    await db.close();
+    await node.close();
+    expect((await answer).status).toBe(503);
+  });
+});
+
+describe("the code of the how-to", () => {
+  it("bills every debit, and collects a fee for each once, over a member that leaves early", async () => {
+    await using node = await startTestNode({ shards: 2 });
+    await using db = connect(node);
+    const accounts = Array.from({ length: 10 }, (_, i) => db.entity(`account/${i}`));
+    for (const account of accounts) {
+      committed(await account.append("Credited", { amount: 100 }));
+      for (const amount of [1, 2, 3]) committed(await account.append("Debited", { amount }));
+    }
+    const billed = new Map<string, number>();
+    const ends = [new AbortController(), new AbortController(), new AbortController()] as const;
+    const bill = async (_account: string, amount: number, key: string) => void billed.set(key, amount);
+    const working = [
+      billMovements(db, bill, ends[0].signal),
+      billMovements(db, bill, ends[1].signal),
+      collectFees(db, ends[2].signal),
+    ].map((work) => work.catch((error: unknown) => error));
+    await until(() => billed.size > 5);
+    ends[0].abort("early");
+    await until(() => billed.size === 30);
+    const fees = db.entity("fees/all");
+    await until(async () => (await fees.get("Account")).state.balance === 30);
+    expect([...billed.values()].reduce((a, b) => a + b)).toBe(60);
+    for (const end of ends.slice(1)) end.abort("done");
+    expect(await Promise.all(working)).toEqual(["early", "done", "done"]);
+    expect(await fees.get("Account")).toMatchObject({ state: { balance: 30 } });
   });
 });

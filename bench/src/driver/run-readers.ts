@@ -123,7 +123,7 @@ class ReadersRun {
     const beside = await this.#rebuildOnce(db, filled, "readers, rebuild beside appends");
     load.abandon();
     await load.done.catch(() => {});
-    await waitUntilSeen(db, projection);
+    await this.#settled(node, db);
     await db.close();
     await node.close();
     progress.note(
@@ -311,6 +311,17 @@ class ReadersRun {
     });
     const seconds = (performance.now() - startedAt) / 1000;
     return { seconds: Number(seconds.toFixed(3)), eventsPerSecond: Math.round(events / seconds) };
+  }
+
+  /** Waits for rows of what an abandoned client had sent, too. */
+  async #settled(node: Server, db: Heddle): Promise<void> {
+    for (let events = -1, unchanged = 0; unchanged < 3; ) {
+      await waitUntilSeen(db, projection);
+      const now = (await node.usage()).events;
+      unchanged = now === events ? unchanged + 1 : 0;
+      events = now;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   /** Writes events in batches; resolves to how many there are. */

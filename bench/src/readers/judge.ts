@@ -38,12 +38,6 @@ export interface AccountFigures {
 
 const objectionsShownMax = 20;
 
-if (import.meta.main) {
-  process.on("disconnect", () => process.exit(1));
-  const verdict = await judgeReaders(JSON.parse(process.argv[2]!) as ReadersJudgeJob);
-  process.send!(verdict, () => process.exit(0));
-}
-
 export async function judgeReaders(job: ReadersJudgeJob): Promise<ReadersVerdict> {
   if (job.kind === "rows") return compareRows(accountsOf(job.data), await rowsOf(job.sink));
   return compareStream(job.data, job.context, job.nats);
@@ -191,4 +185,11 @@ function verdictOf(compared: number, events: number, objections: readonly string
     objections: objections.slice(0, objectionsShownMax),
     objectionTotal: objections.length,
   };
+}
+
+// At the end: what stands above is made when it runs.
+if (import.meta.main) {
+  process.on("disconnect", () => process.exit(1));
+  const verdict = await judgeReaders(JSON.parse(process.argv[2]!) as ReadersJudgeJob);
+  process.send!(verdict, () => process.exit(0));
 }

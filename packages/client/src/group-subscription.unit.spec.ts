@@ -102,6 +102,24 @@ describe("a member of a consumer group", () => {
     expect(after!.done).toEqual([]);
   });
 
+  it("M1: what is dealt with while the node is asked is told with the next question", async () => {
+    const rig = new Rig();
+    rig.gives(page(["account/a", "account/b", "account/c"]));
+    const members = rig.db.subscribe({ group: "billing" });
+    await rig.settled(members.next());
+    let asked = 0;
+    rig.answers.push((_, call) => {
+      asked = call;
+      return undefined;
+    });
+    await rig.node.world.pass(1_000);
+    await rig.settled(members.next());
+    rig.node.connection.say(value(asked, nothing()));
+    rig.gives(nothing());
+    await rig.node.world.pass(1_000);
+    expect(rig.last.done).toMatchObject([{ slot: slotOfEntity("account/a") }]);
+  });
+
   it("M2: says every second that it lives, what it has dealt with, and what it still holds", async () => {
     const rig = new Rig();
     rig.gives(page(["account/a", "account/b", "account/c"]), nothing(), nothing());
@@ -145,10 +163,10 @@ describe("a member of a consumer group", () => {
     expect(rig.polls).toHaveLength(3);
     expect(rig.last.holds).toBe((bit("account/a") | bit("account/b")) >>> 0);
     expect(await rig.settled(members.next())).toMatchObject({ value: { entity: "account/b" } });
+    rig.gives(nothing(bit("account/b")));
     await rig.node.world.pass(0);
     expect(rig.last).toMatchObject({ limit: 0, holds: bit("account/b"), done: [{ slot: slotOfEntity("account/a") }] });
-    rig.answers = [];
-    rig.gives(nothing(bit("account/b")), page(["account/b"], 2));
+    rig.gives(page(["account/b"], 2));
     expect(await rig.settled(members.next())).toMatchObject({ value: { entity: "account/b", seq: 2 } });
   });
 

@@ -64,9 +64,9 @@ export { type DeleteOptions, Entity, type ForkOptions, type RestoreOptions } fro
 export type { ExportOptions } from "./entity-export.ts";
 export type { EntitySubscribeOptions } from "./entity-subscription.ts";
 export type { FeedEventOf, SubscribeOptions } from "./feed-subscription.ts";
-export type { GroupEventOf, GroupOptions } from "./group-subscription.ts";
 // Several entities together
 export type { GetManyItem, GetManyStates } from "./get-many.ts";
+export type { GroupEventOf, GroupOptions } from "./group-subscription.ts";
 // Talking to a node
 export { type EntitiesOptions, Heddle, type ImportCallOptions, type NodeInfo } from "./heddle.ts";
 export type { EventsOptions, HistoryOptions, HistoryRange } from "./history-pages.ts";

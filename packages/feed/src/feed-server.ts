@@ -133,9 +133,9 @@ export class FeedServer {
     this.#options.reply(connection, to - from, encodeReply(replyKind.value, requestCall(bytes, from), null));
   }
 
-  /** Nobody waits for answers over this connection any more. */
+  /** Nobody waits for answers over this connection any more. They are given all the same: their credit comes back with them. */
   connectionClosed(connection: number): void {
-    for (const waiter of this.#waiters.get(connection) ?? []) this.#remove(waiter);
+    for (const waiter of this.#waiters.get(connection) ?? []) this.#answerEmpty(waiter);
   }
 
   /** Answers those whose time is up. */

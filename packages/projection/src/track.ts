@@ -68,7 +68,7 @@ export interface TrackLimits {
 }
 
 export const defaultTrackLimits: TrackLimits = {
-  liveEventsMax: 8_192,
+  liveEventsMax: 32_768,
   rebuildEventsMax: 32_768,
   bytesMax: 8 << 20,
   rowsMax: 100_000,

@@ -172,7 +172,17 @@ describe("cursors", () => {
   });
 
   it("P7: what is none, or one of another context, is refused", () => {
-    const none = ["", "x", "0:1", "0:1,1:2,2:3", "1:1,0:2", "0:1,1:-2", "0:1,1:2.", "0:1,1:999999999999999", "0:1,1:2 "];
+    const none = [
+      "",
+      "x",
+      "0:1",
+      "0:1,1:2,2:3",
+      "1:1,0:2",
+      "0:1,1:-2",
+      "0:1,1:2.",
+      "0:1,1:999999999999999",
+      "0:1,1:2 ",
+    ];
     for (const cursor of [...none, undefined, 7, {}]) {
       const refused = expect.objectContaining({
         code: "INVALID_REQUEST",

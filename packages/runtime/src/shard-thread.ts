@@ -234,6 +234,8 @@ function onMessage(message: ToThread, ticker: NodeJS.Timeout): void {
     case "connection-closed":
       sessions.delete(message.connection);
       for (const shard of shards) shard?.forget(message.connection);
+      // What was answered gives the credit of those requests back.
+      replies.flush();
       replies.forget(message.connection);
       return;
     case "stats": {

@@ -332,9 +332,10 @@ export class Erasures {
       let left = sliceEntries;
       let told = found.length;
       for (const extent of this.#extentsOf(erasure)) {
-        found.push(extent.position);
-        // What a transaction had prepared lies elsewhere, and goes with what it became.
         const { flags, call } = activation.readAt(extent.position);
+        // The tombstone that this life began behind stays as it is.
+        if ((flags & entryFlags.tombstone) === 0) found.push(extent.position);
+        // What a transaction had prepared lies elsewhere, and goes with what it became.
         if ((flags & entryFlags.applied) !== 0) found.push(call);
         if (--left > 0) continue;
         left = sliceEntries;

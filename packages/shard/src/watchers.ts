@@ -120,11 +120,13 @@ export class Watchers {
     if (ended !== undefined) this.#options.answerEmpty(ended);
   }
 
-  /** The connection is gone, and everything that it asked. */
+  /** The connection is gone. What it asked is answered all the same: the credit of the requests comes back with the answers. */
   forget(connection: number): void {
-    const watches = this.#byConnection.get(connection);
-    if (watches !== undefined) for (const watch of watches.values()) this.#remove(watch);
+    const watches = [...(this.#byConnection.get(connection)?.values() ?? [])];
+    for (const watch of watches) this.#remove(watch);
+    const due = this.#due.filter((watch) => watch.connection === connection);
     this.#due = this.#due.filter((watch) => watch.connection !== connection);
+    for (const watch of [...watches, ...due]) this.#options.answerEmpty(watch);
   }
 
   /** The shard does not serve any more. */

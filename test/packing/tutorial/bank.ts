@@ -1,5 +1,5 @@
 // #region domain
-import { command, defineAggregate, defineContext, event, reject } from "@heddle/domain";
+import { command, defineAggregate, defineContext, defineProjection, event, reject } from "@heddle/domain";
 import { z } from "zod";
 
 const money = z.object({ amount: z.int().positive() });
@@ -21,5 +21,16 @@ export const Account = defineAggregate("Account", {
   },
 });
 
-export default defineContext("bank", { aggregates: [Account] });
+export const accounts = defineProjection("accounts", {
+  version: 1,
+  from: [Account],
+  columns: { account: "text", balance: "integer" },
+  key: ["account"],
+  on: {
+    Credited: (row, { entity, payload }) => ({ account: entity, balance: (row?.balance ?? 0) + payload.amount }),
+    Debited: (row, { entity, payload }) => ({ account: entity, balance: (row?.balance ?? 0) - payload.amount }),
+  },
+});
+
+export default defineContext("bank", { aggregates: [Account], projections: [accounts] });
 // #endregion domain

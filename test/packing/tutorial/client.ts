@@ -39,3 +39,18 @@ console.log("written once, at", first.seq, "and", again.seq, "- a repeat:", agai
 // #region history
 for (const event of await alice.history(10)) console.log(event.seq, event.type, event.payload.amount);
 // #endregion history
+
+// #region subscribe
+for await (const event of alice.subscribe("Account", { from: 2 })) {
+  console.log("seen:", event.type, event.payload.amount);
+  if (event.seq === 3) break;
+}
+// #endregion subscribe
+
+// #region query
+const after = committed(await db.entity("account/bob").append("Credited", { amount: 20_000 }));
+const { rows } = await db.query("SELECT account, balance FROM accounts WHERE balance >= ? ORDER BY account", [7500], {
+  after,
+});
+for (const { account, balance } of rows) console.log(account, "has", balance);
+// #endregion query

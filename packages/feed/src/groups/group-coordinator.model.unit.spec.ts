@@ -76,7 +76,9 @@ class World {
   constructor(seed: number) {
     this.chance = new Chance(seed);
     this.#shardCount = [1, 2, 3, 4][this.chance.below(4)]!;
-    this.rig = new GroupRig(new WrittenLogs(this.#shardCount));
+    // With short slices, slots that are behind have turns of their own.
+    const sliceBytes = [undefined, 64, 700][this.chance.below(3)];
+    this.rig = new GroupRig(new WrittenLogs(this.#shardCount), sliceBytes);
   }
 
   newConnection(): number {

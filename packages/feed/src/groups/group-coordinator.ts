@@ -30,7 +30,7 @@ import {
 import { FeedDecoder } from "../feed-decoder.ts";
 import { checkFeedNames } from "../feed-names.ts";
 import { FeedPage } from "../feed-page.ts";
-import { Group, type GroupSource, type Member, type Run, sliceBytes, type Waiter } from "./group.ts";
+import { Group, type GroupSource, type Member, type Run, sliceBytesDefault, type Waiter } from "./group.ts";
 import type { GroupStore, StoredGroup } from "./group-store.ts";
 
 export interface GroupCoordinatorOptions {
@@ -42,6 +42,8 @@ export interface GroupCoordinatorOptions {
   readonly reply: (connection: number, requestBytes: number, frame: Uint8Array) => void;
   /** Runs a task in a later turn. */
   readonly schedule: (task: () => void) => void;
+  /** Bytes of log that a member reads in one turn. Default 256 KiB. */
+  readonly sliceBytes?: number;
 }
 
 export interface GroupFigures {
@@ -61,6 +63,7 @@ const idleWriteMs = 5_000;
 
 export class GroupCoordinator {
   readonly #options: GroupCoordinatorOptions;
+  readonly #sliceBytes: number;
   readonly #groups = new Map<string, Group>();
   readonly #decoders = new Map<Group, FeedDecoder>();
   readonly #texts = new TextCache();
@@ -85,6 +88,7 @@ export class GroupCoordinator {
   /** Errors: whatever the store throws. */
   constructor(options: GroupCoordinatorOptions) {
     this.#options = options;
+    this.#sliceBytes = options.sliceBytes ?? sliceBytesDefault;
     const now = options.clock.monotonic();
     this.#lastIdleWrite = now;
     for (const stored of options.store.load()) this.#add(new Group(stored, options.source, now, false));
@@ -343,7 +347,7 @@ export class GroupCoordinator {
       this.#answerEmpty(member);
       return;
     }
-    const run = group.nextRun(member);
+    const run = group.nextRun(member, this.#sliceBytes);
     if (run === undefined) {
       this.#waitAtEnd(member);
       return;
@@ -359,7 +363,7 @@ export class GroupCoordinator {
   #read(member: Member, waiter: Waiter, run: Run): void {
     const { shard, start, slots } = run;
     const { group } = member;
-    const chunk = this.#options.source.read(shard, start.record, sliceBytes);
+    const chunk = this.#options.source.read(shard, start.record, this.#sliceBytes);
     if (chunk === undefined) {
       this.#waitAtEnd(member);
       return;
@@ -423,7 +427,8 @@ export class GroupCoordinator {
     for (;;) {
       // Taken first: what changes while the ends are looked at is seen in the next round.
       const { mark } = source;
-      for (const member of this.#atEnd) if (member.group.nextRun(member) !== undefined) this.#makeReady(member);
+      for (const member of this.#atEnd)
+        if (member.group.nextRun(member, this.#sliceBytes) !== undefined) this.#makeReady(member);
       if (this.#atEnd.size === 0) break;
       await source.changedSince(mark, lookMs);
     }

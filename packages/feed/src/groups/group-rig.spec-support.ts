@@ -93,8 +93,11 @@ export class GroupRig {
   #wakes: (() => void)[] = [];
   #calls = 0;
 
-  constructor(logs = new WrittenLogs(2)) {
+  readonly #sliceBytes: number | undefined;
+
+  constructor(logs = new WrittenLogs(2), sliceBytes?: number) {
     this.logs = logs;
+    this.#sliceBytes = sliceBytes;
     this.coordinator = this.#start();
   }
 
@@ -118,6 +121,7 @@ export class GroupRig {
       domain,
       clock: { now: () => 1_700_000_000_000 + this.now, monotonic: () => this.now },
       store: this.store,
+      ...(this.#sliceBytes === undefined ? {} : { sliceBytes: this.#sliceBytes }),
       reply: (_connection, _requestBytes, frame) => {
         if (this.coordinator !== coordinator) return;
         const reply = readReply(frame, 0, frame.length);

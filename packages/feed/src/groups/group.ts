@@ -69,7 +69,7 @@ export interface Run {
 }
 
 /** Bytes of log that a member reads before the next has its turn. */
-export const sliceBytes = 256 << 10;
+export const sliceBytesDefault = 256 << 10;
 /** Members of a group (P8). Those beyond the number of slots stand by. */
 const membersMax = 256;
 
@@ -252,7 +252,7 @@ export class Group {
   }
 
   /** Where a member reads next, or undefined when all its slots are at the ends. */
-  nextRun(member: Member): Run | undefined {
+  nextRun(member: Member, sliceBytes: number): Run | undefined {
     const starts: { shard: number; place: FeedPosition }[] = [];
     for (let shard = 0; shard < this.#source.shardCount; shard++) {
       let reachedTo = 0;

@@ -7,8 +7,8 @@ import type { GroupFigures } from "@heddle/feed/internal";
 import type { NatsFigures } from "../nats-publishing.ts";
 import { type AcrossFigures, writeAcross } from "./across-metrics.ts";
 import type { NodeFacts } from "./gateway.ts";
-import { type Labels, MetricsPage, type Sample, type SyncHistogram } from "./metrics-page.ts";
 import { writeGroups } from "./group-metrics.ts";
+import { type Labels, MetricsPage, type Sample, type SyncHistogram } from "./metrics-page.ts";
 import { writeNats } from "./nats-metrics.ts";
 import { type ProjectionFigures, writeProjections } from "./projection-metrics.ts";
 

@@ -1,6 +1,7 @@
 // The components of the OpenAPI document: parameters that routes share, shapes of bodies and answers, the context's schemas.
 import { errorTable, limits } from "@heddle/kernel";
 import type { AggregateInfo, JsonSchema } from "./gateway.ts";
+import { groupSchemas } from "./openapi-groups.ts";
 import {
   aggregateParameter,
   closed,
@@ -14,7 +15,6 @@ import {
   schema,
   text,
 } from "./openapi-parts.ts";
-import { groupSchemas } from "./openapi-groups.ts";
 import { querySchemas } from "./openapi-queries.ts";
 import { reminderSchemas } from "./openapi-reminders.ts";
 import { sagaParameter, sagaSchemas } from "./openapi-sagas.ts";
