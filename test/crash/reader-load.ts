@@ -18,11 +18,12 @@ export class ReaderLoad {
   readonly #db: Bank;
   readonly #running: Promise<void>[];
   readonly #hasProjections: boolean;
+  readonly #erases: boolean;
   #isOver = false;
   #fault: unknown;
   #number = 0;
 
-  constructor(port: number, dice: Dice, hasProjections: boolean) {
+  constructor(port: number, dice: Dice, { hasProjections, erases }: { hasProjections: boolean; erases: boolean }) {
     this.#db = new Heddle({
       host: "127.0.0.1",
       port,
@@ -31,6 +32,7 @@ export class ReaderLoad {
       reconnectDelayMaxMs: 100,
     });
     this.#hasProjections = hasProjections;
+    this.#erases = erases;
     this.#running = Array.from({ length: callers }, () => this.#run(dice.fork()));
   }
 
@@ -85,8 +87,8 @@ export class ReaderLoad {
         .step(from, move("Debited"), move("Credited"))
         .commit();
     }
-    if (choice <= 97) return this.#db.entity(from).delete({ provisional: dice.chance(50) });
-    if (this.#hasProjections) return this.#rebuild(dice.pick(projections));
+    if (choice <= 97 && this.#erases) return this.#db.entity(from).delete({ provisional: dice.chance(50) });
+    if (choice > 97 && this.#hasProjections) return this.#rebuild(dice.pick(projections));
     return this.#db.entity(to).get("Account");
   }
 

@@ -50,6 +50,8 @@ export interface ReadersRunOptions {
   readonly sinks: readonly string[];
   readonly nats?: { readonly url: string } | undefined;
   readonly shards?: number;
+  /** Whether entities are erased and begin anew. Default true. */
+  readonly erases?: boolean;
   /** Told of each kill, in a line. */
   readonly progress?: (line: string) => void;
 }
@@ -86,7 +88,7 @@ export class ReadersRun {
 
   /** Runs all kills and the end. Errors: throws with what differs, and where the data lies. */
   async run(kills: readonly ReaderKill[]): Promise<ReadersTotals> {
-    const { dice, sinks, progress } = this.#options;
+    const { dice, sinks, progress, erases = true } = this.#options;
     let load: ReaderLoad | undefined;
     let phase = "";
     try {
@@ -94,7 +96,7 @@ export class ReadersRun {
         phase = `kill ${i + 1} of ${kills.length}, ${JSON.stringify(kill)}`;
         const isAtPoint = kill.kind === "at-point";
         await this.#start(isAtPoint ? `${kill.point}:${kill.passing}` : undefined);
-        load ??= new ReaderLoad(this.#port, dice.fork(), sinks.length > 0);
+        load ??= new ReaderLoad(this.#port, dice.fork(), { hasProjections: sinks.length > 0, erases });
         const before = load.done;
         if (!isAtPoint) {
           await until(`${kill.answers} answers`, () => load!.done >= before + kill.answers || this.#isDead);

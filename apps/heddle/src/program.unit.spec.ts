@@ -73,6 +73,8 @@ describe("command line: what makes no sense", () => {
     [["query", "select 1", "--rows-max", "0"], "Wanted a whole number from 1 to 1000000."],
     [["query", "select 1", "--level", "sure"], "Allowed choices are none, weak, linearizable, strong, auto."],
     [["serve", "--domain", "x", "--sink", "none", "--sink", "sqlite"], "heddle: --sink none goes without others"],
+    [["serve", "--domain", "x", "--nats-events"], "heddle: --nats-events is given without --nats"],
+    [["serve", "--domain", "x", "--nats-replicas", "3"], "heddle: --nats-replicas is given without --nats"],
     [["project", "--domain", "x"], "heddle: required option '--nats <url>' not specified"],
     [["projections", "rebuild"], "heddle: missing required argument 'projection'"],
     [["projections", "retry", "accounts"], "heddle: missing required argument 'entity'"],

@@ -264,7 +264,7 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     retryable: true,
     status: 503,
     describe: (f) =>
-      `the projection ${f.projection} in ${f.sink} has not seen that write after ${f.waitedMs} ms: it is ${f.state}`,
+      `the projection ${f.projection} in ${f.sink} has not got there after ${f.waitedMs} ms: it is ${f.state}`,
     advice: "Ask again, or without `after`; heddle projections ls tells how far it is behind.",
   },
   NOT_SET_ASIDE: {

@@ -280,7 +280,11 @@ export class Track {
       problem:
         problem === undefined
           ? undefined
-          : { code: problem.code, message: problem.message, facts: toWireError(problem).facts },
+          : {
+              code: problem.code,
+              message: this.#isPaused ? `heddle projections resume ${projection.name} lets it go on` : problem.message,
+              facts: toWireError(problem).facts,
+            },
       version: stored?.version ?? 0,
       generation: live?.ref.generation ?? stored?.generation ?? 0,
       positions: Array.from({ length: source.shardCount }, (_, shard) => this.position(shard)),

@@ -174,7 +174,14 @@ function natsOptions(values: ServeValues): Pick<NodeOptions, "nats"> {
     natsCa: caFile,
     natsReplicas: replicas,
   } = values;
-  if (url === undefined) return {};
+  if (url === undefined) {
+    const others = { "--nats-events": events, "--nats-credentials": credentialsFile, "--nats-ca": caFile };
+    for (const [option, value] of Object.entries({ ...others, "--nats-replicas": replicas })) {
+      if (value !== undefined)
+        throw new UsageError(`${option} is given without --nats`, "Say where NATS is, with --nats.");
+    }
+    return {};
+  }
   return {
     nats: {
       url,
