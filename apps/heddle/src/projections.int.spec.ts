@@ -97,11 +97,14 @@ describe("heddle projections", () => {
       /^projection +version +behind +for +events +set aside +state +sink\naccounts +1 .* live +sqlite\n/,
     );
     expect(out).toContain("bookings in sqlite cannot take Credited, event 1 of account/dora: ");
-    expect(await typed("projections", "retry", "bookings", "account/dora")).toEqual({
-      code: 0,
-      out: "bookings tries account/dora again\n",
-      said: "",
+    const retry = ["projections", "retry", "bookings", "account/dora"];
+    expect(await typed(...retry)).toMatchObject({
+      code: 1,
+      out: expect.stringContaining("bookings in sqlite cannot take Credited, event 1 of account/dora: "),
     });
+    expect(linesOf(await typed(...retry, "--sink", "sqlite", "--json"))).toMatchObject([
+      { ok: false, projection: "bookings", failures: [{ sink: "sqlite", entity: "account/dora", seq: 1 }] },
+    ]);
     const skip = ["projections", "skip", "bookings", "account/dora", "--reason", "a test booking", "--by", "ann"];
     expect(await typed(...skip, "--json")).toMatchObject({ code: 0, out: '{"ok":true,"projection":"bookings"}\n' });
     expect(await typed(...skip)).toMatchObject({ code: 1, said: expect.stringContaining("NOT_SET_ASIDE") });
@@ -109,7 +112,9 @@ describe("heddle projections", () => {
 
   it("pause, resume and rebuild one", async () => {
     expect((await typed("projections", "pause", "accounts", "--sink", "sqlite")).out).toBe("accounts is paused\n");
-    expect((await typed("projections", "ls")).out).toContain("accounts in sqlite is paused");
+    expect((await typed("projections", "ls")).out).toContain(
+      "accounts in sqlite is paused: heddle projections resume accounts lets it go on",
+    );
     expect(await typed("projections", "rebuild", "accounts")).toMatchObject({
       code: 3,
       said: expect.stringContaining("PROJECTION_LAGS"),

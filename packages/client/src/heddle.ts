@@ -358,7 +358,8 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
    * comes again: an event may come twice, after a crash, or when the loop is left while it is at it. Members that come and go
    * share the entities anew; one that is silent for 10 s is taken for dead.
    *
-   * Errors: as above; throws `INVALID_REQUEST` for `handleTimeoutMs`; the loop throws it where other members asked for other events.
+   * Errors: as above; throws `INVALID_REQUEST` for `handleTimeoutMs`; the loop throws it where other members asked for other events,
+   * and `DATA_FOLDER_UNWRITABLE` when the node cannot keep the group's place.
    */
   subscribe<A extends AggregateName<C> = AggregateName<C>, const T extends TypesOf<C, A> = TypesOf<C, A>>(
     options: GroupOptions<A, T>,

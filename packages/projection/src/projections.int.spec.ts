@@ -3,6 +3,7 @@ import type { AnyProjection } from "@heddle/domain";
 import { systemClock, systemRandom } from "@heddle/kernel";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Projections } from "./projections.ts";
+import type { Sink } from "./sink.ts";
 import { SqliteSink } from "./sqlite/sqlite-sink.ts";
 import {
   accounts,
@@ -22,11 +23,11 @@ beforeEach(() => {
 });
 afterEach(() => under.end());
 
-const made = (...projections: readonly AnyProjection[]) =>
+const made = (projections: readonly AnyProjection[], sinks: readonly Sink[] = [new SqliteSink({ file: under.file })]) =>
   new Projections({
     domain: domainOf(...projections),
     source: under.feed,
-    sinks: [new SqliteSink({ file: under.file })],
+    sinks,
     history: "1",
     clock: systemClock,
     random: systemRandom,
@@ -34,7 +35,7 @@ const made = (...projections: readonly AnyProjection[]) =>
   });
 
 it("each projection follows the feed, is told by its name, and waited for", async () => {
-  const projections = made(accounts(), totals);
+  const projections = made([accounts(), totals]);
   projections.start();
   const [position] = under.feed.add(0, credited("account/2", 3));
   await projections.waitFor(["accounts", "totals"], "sqlite", [{ shard: 0, position: position! }], 30_000);
@@ -50,9 +51,38 @@ it("each projection follows the feed, is told by its name, and waited for", asyn
   await projections.stop();
 });
 
+it("a sink is closed once nobody looks through it any more, so that it is not opened again", async () => {
+  const sink = new SqliteSink({ file: under.file });
+  const calls: string[] = [];
+  const looked = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const list = sink.list.bind(sink);
+  const close = sink.close.bind(sink);
+  Object.assign(sink, {
+    async list() {
+      begun.resolve();
+      await looked.promise;
+      calls.push("list");
+      return list();
+    },
+    close() {
+      calls.push("close");
+      close();
+    },
+  });
+  const projections = made([accounts()], [sink]);
+  projections.start();
+  await begun.promise;
+  const stopped = projections.stop();
+  await Promise.all(projections.tracks.map((track) => track.stop()));
+  looked.resolve();
+  await stopped;
+  expect(calls).toEqual(["list", "close"]);
+});
+
 it("an event that is skipped is reported with who did it and why", async () => {
   world.poisonBelow = 2;
-  const projections = made(accounts());
+  const projections = made([accounts()]);
   projections.start();
   const [position] = under.feed.add(0, credited("account/2", 3, { poison: 1 }));
   await projections.waitFor(["accounts"], "sqlite", [{ shard: 0, position: position! }], 30_000);
@@ -66,7 +96,7 @@ it("P6 a projection that the domain module has no more is dropped with its rows;
   under.feed.add(0, credited("account/2", 3));
   await drain(under.track(domainOf(accounts())));
   await drain(under.track(domainOf(halves), { origin: "shop:1" }));
-  const projections = made(totals);
+  const projections = made([totals]);
   projections.start();
   const sink = new SqliteSink({ file: under.file });
   sink.open();

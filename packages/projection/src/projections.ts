@@ -30,6 +30,7 @@ export class Projections {
   readonly tracks: readonly Track[];
   readonly #options: ProjectionsOptions;
   readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #tidying = new Set<Promise<void>>();
   #isStopped = false;
 
   constructor(options: ProjectionsOptions) {
@@ -43,7 +44,7 @@ export class Projections {
 
   /** Begins; sinks that are away hold up nobody. */
   start(): void {
-    for (const sink of this.#options.sinks) void this.#tidy(sink);
+    for (const sink of this.#options.sinks) this.#beginTidy(sink);
     for (const track of this.tracks) track.start();
   }
 
@@ -51,7 +52,7 @@ export class Projections {
   async stop(): Promise<void> {
     this.#isStopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
-    await Promise.all(this.tracks.map((track) => track.stop()));
+    await Promise.all([...this.tracks.map((track) => track.stop()), ...this.#tidying]);
     for (const sink of this.#options.sinks) await sink.close();
   }
 
@@ -132,6 +133,12 @@ export class Projections {
     return after;
   }
 
+  // A sink that is still being looked through when it is closed would be opened again.
+  #beginTidy(sink: Sink): void {
+    const tidying = this.#tidy(sink).finally(() => this.#tidying.delete(tidying));
+    this.#tidying.add(tidying);
+  }
+
   // Drops projections of this context that it does not have any more.
   async #tidy(sink: Sink): Promise<void> {
     if (this.#isStopped) return;
@@ -148,9 +155,10 @@ export class Projections {
       }
     } catch {
       // The tracks tell what is wrong with it.
+      if (this.#isStopped) return;
       const timer = setTimeout(() => {
         this.#timers.delete(timer);
-        void this.#tidy(sink);
+        this.#beginTidy(sink);
       }, tidyAgainMs);
       this.#timers.add(timer);
     }

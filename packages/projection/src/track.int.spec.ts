@@ -251,9 +251,12 @@ describe("track: events that fail", () => {
     expect(track.setAside()).toEqual([
       expect.objectContaining({ entity: "account/1", type: "Credited", seq: 2, shard: 1, error: "poison" }),
     ]);
+    const told = "the projection accounts in sqlite has 1 entity set aside; heddle projections ls tells why";
+    expect(under.reports).toEqual([told]);
     const again = under.track(domainOf(accounts()));
     add(credited("account/1", 16), credited("account/2", 32));
     await drain(again);
+    expect(under.reports).toEqual([told, told]);
     expect(sorted(await under.rows(again))).toEqual([row("account/1", 1, 1, 1), row("account/2", 40, 2, 2)]);
     expect(again.status()).toMatchObject({
       setAside: 1,

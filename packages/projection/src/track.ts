@@ -130,6 +130,8 @@ export class Track {
   #rate: EventRate;
   #rebuildRate: EventRate;
   #eventsBefore = 0;
+  /** Entities that were set aside when that was last reported. */
+  #setAsideTold = 0;
   /** Of foldings that are no more. */
   #erasuresBefore = 0;
 
@@ -336,6 +338,7 @@ export class Track {
     if (live !== undefined && (this.#next === undefined || live.setAside <= this.#limits.setAsideMax)) {
       const done = await live.step(this.#budget(this.#limits.liveEventsMax));
       hasMoved = done.bytes > 0 || done.hasWritten;
+      this.#tellSetAside(live);
       this.#checkSetAside(live);
       if (done.bytes === 0) this.#caughtUpAt = this.#options.clock.monotonic();
     }
@@ -529,6 +532,17 @@ export class Track {
     this.#problem = undefined;
     this.#stored = await sink.describe(projection.name);
     report?.(`the projection ${projection.name} in ${sink.name} was built anew`);
+  }
+
+  #tellSetAside(live: Folding): void {
+    const { projection, sink, report } = this.#options;
+    if (live.setAside > this.#setAsideTold) {
+      const entities = live.setAside === 1 ? "1 entity" : `${live.setAside} entities`;
+      report?.(
+        `the projection ${projection.name} in ${sink.name} has ${entities} set aside; heddle projections ls tells why`,
+      );
+    }
+    this.#setAsideTold = live.setAside;
   }
 
   #checkSetAside(folding: Folding): void {

@@ -107,12 +107,31 @@ function* troubles(listed: readonly ListedProjection[], { yellow, dim }: Colours
       const percent = Math.floor((100 * rebuild.done) / Math.max(1, rebuild.total));
       yield dim(`${projection} in ${sink} is being rebuilt: ${percent}% of ${bytes(rebuild.total)}`);
     }
-    for (const { entity, seq, type, message } of failures) {
-      yield yellow(plain(`${projection} in ${sink} cannot take ${type}, event ${seq} of ${entity}: ${message}`));
-    }
+    for (const failure of failures) yield yellow(cannotTake(projection, { sink, ...failure }));
     const more = setAside - failures.length;
     if (more > 0) yield dim(`and ${count(more)} more entities`);
   }
+}
+
+type Failure = ListedProjection["failures"][number] & { readonly sink: string };
+
+function cannotTake(projection: string, { sink, entity, seq, type, message }: Failure): string {
+  return plain(`${projection} in ${sink} cannot take ${type}, event ${seq} of ${entity}: ${message}`);
+}
+
+/** What is set aside of an entity, in a sink by its name or kind, or in all. */
+function failuresOf(
+  listed: readonly ListedProjection[],
+  projection: string,
+  entity: string,
+  wanted: string | undefined,
+): Failure[] {
+  const kindOf = (sink: string) => (sink.startsWith("http") ? "rqlite" : sink.startsWith("mongodb") ? "mongodb" : sink);
+  return listed
+    .filter((row) => row.projection === projection)
+    .filter(({ sink }) => wanted === undefined || wanted === sink || wanted === kindOf(sink))
+    .flatMap(({ sink, failures }) => failures.map((failure) => ({ ...failure, sink })))
+    .filter((failure) => failure.entity === entity);
 }
 
 // What was thrown is anything: none of it may steer the terminal.
@@ -239,9 +258,17 @@ Examples:
     entityArgument,
   ).action((projection: string, entity: string, values: SinkValues) =>
     run(values, async (terminal) => {
-      await withNode(values, (db) => db.retrySetAside(projection, entity, { sink: values.sink }));
-      sayDone(terminal, values, projection, `tries ${entity} again`);
-      return exitCodes.ok;
+      const left = await withNode(values, async (db) => {
+        await db.retrySetAside(projection, entity, { sink: values.sink });
+        return failuresOf(await db.projections(), projection, entity, values.sink);
+      });
+      if (left.length === 0) {
+        sayDone(terminal, values, projection, `tries ${entity} again`);
+        return exitCodes.ok;
+      }
+      if (values.json === true) terminal.out(toJson({ ok: false, projection, failures: left }));
+      else for (const failure of left) terminal.out(terminal.outColours.yellow(cannotTake(projection, failure)));
+      return exitCodes.no;
     }),
   );
 }

@@ -127,7 +127,9 @@ class World {
     else if (dice < 22) await rig.after(chance.below(1_500));
     else if (dice < 23) await rig.after(chance.below(12_000));
     else if (member !== undefined) member.step();
-    if (chance.of(60)) rig.turn();
+    // What was said and not written yet is lost, when the next step is a crash.
+    if (chance.of(25)) return;
+    if (chance.of(50)) rig.turn();
     else await rig.settle();
   }
 }

@@ -362,6 +362,29 @@ describe("consumer groups: an operator", () => {
     expect(rig.list()[0]!.shards).toEqual([{ shard: 0, position: end, end }]);
   });
 
+  it("begins at the end of a log that has lost what the group had dealt with, and leaves nothing out then", async () => {
+    const rig = await rigWith(credit("account/alice", 1));
+    const end = rig.logs.feed.end(0);
+    for (const place of [
+      { record: end + 8_192, skip: 0 },
+      { record: end, skip: 2 },
+    ]) {
+      const name = `at-${place.record}`;
+      const group = { name, filter: { kind: "", aggregate: "", types: [] }, madeAt: 1 };
+      const [owners, places] = [new Array<string>(32).fill(""), [new Array<typeof place>(32).fill(place)]];
+      rig.store.write([{ kind: "made", group: { ...group, owners, places } }]);
+    }
+    rig.crash();
+    const polls = rig.list().map(({ group }) => rig.poll({ group }));
+    await rig.settle();
+    await rig.logs.write(0, credit("account/alice", 2, 3));
+    await rig.settle();
+    expect(polls.map((poll) => rig.amounts(poll))).toEqual([
+      [2, 3],
+      [2, 3],
+    ]);
+  });
+
   it("whoever waits when the node closes is told to ask again, and what was said is kept", async () => {
     const rig = await rigWith(credit("account/alice", 1));
     const first = rig.poll();

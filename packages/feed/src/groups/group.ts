@@ -97,7 +97,7 @@ export class Group {
     this.filter = stored.filter;
     this.madeAt = stored.madeAt;
     this.#source = source;
-    this.#places = stored.places.map((of) => of.slice());
+    this.#places = stored.places.map((of, shard) => of.map((place) => this.#within(shard, place)));
     this.#isNew = isNew;
     this.#isOwed = isNew;
     this.#commonBits = Math.min(groupSlots, source.shardCount & -source.shardCount) - 1;
@@ -111,6 +111,15 @@ export class Group {
     this.#targets = this.#owners.slice();
     // The node may have died while slots were changing hands.
     this.#assign();
+  }
+
+  // A log that was not synced (`durability: "os"`) may have lost its end with the machine's power, and what is written there
+  // now is something else. One that ends at 0 may just not be open.
+  #within(shard: number, place: FeedPosition): FeedPosition {
+    const end = { record: this.#source.end(shard), skip: 0 };
+    if (end.record === 0 || !isBefore(end, place)) return place;
+    this.#placesChanged.add(shard);
+    return end;
   }
 
   get members(): Iterable<Member> {

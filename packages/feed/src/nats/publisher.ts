@@ -137,8 +137,9 @@ export class NatsPublisher {
       }
       await this.#link?.close();
       this.#link = undefined;
-      this.#tell();
+      // A connection that was closed on purpose is no problem.
       if (this.#stopped) return;
+      this.#tell();
       await this.#called(pauseMs, () => this.#stopped);
       pauseMs = Math.min(pauseMsMax, pauseMs * 2);
     }

@@ -2,7 +2,9 @@
 // ended, late, or of somebody else; and that what was deleted leaves the files. The server is FerretDB: what MongoDB does with a
 // deleted document's bytes is not shown here.
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { MongoClient } from "mongodb";
@@ -136,6 +138,34 @@ describe("mongodb: one server", () => {
     expect(Object.keys(await balances())).toHaveLength(16);
     expect(await client.db(name).collection("heddle_redo").countDocuments({})).toBe(0);
     await store.close();
+  });
+
+  it("a store that several open at once leaves no connection behind when it is closed", async () => {
+    let open = 0;
+    const gone: Promise<void>[] = [];
+    const way = net.createServer((socket) => {
+      open++;
+      const closed = Promise.withResolvers<void>();
+      gone.push(closed.promise);
+      socket.once("close", () => {
+        open--;
+        closed.resolve();
+      });
+      const there = net.connect(server.port, "127.0.0.1");
+      there.on("error", () => socket.destroy());
+      socket.on("error", () => there.destroy());
+      socket.pipe(there).pipe(socket);
+    });
+    way.listen(0, "127.0.0.1");
+    await once(way, "listening");
+    const { port } = way.address() as net.AddressInfo;
+    const store = new MongodbStore({ url: `mongodb://127.0.0.1:${port}/${name}` });
+    await Promise.all([store.open(), store.open(), store.open()]);
+    expect(open).toBeGreaterThan(0);
+    await store.close();
+    await Promise.all(gone);
+    expect(open).toBe(0);
+    way.close();
   });
 
   it("S2 of two writers of one revision only the first writes", async () => {

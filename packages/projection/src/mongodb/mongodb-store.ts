@@ -51,6 +51,8 @@ export class MongodbStore {
   readonly #options: MongoOptions;
   #client: MongoClient | undefined;
   #db: Db | undefined;
+  /** Of several that open it at the same time, one makes the client. */
+  #opening: Promise<void> | undefined;
   #isFerret = false;
   #lastCommand: Promise<unknown> = Promise.resolve();
 
@@ -65,6 +67,13 @@ export class MongodbStore {
 
   async open(): Promise<void> {
     if (this.#db !== undefined) return;
+    this.#opening ??= this.#connect().finally(() => {
+      this.#opening = undefined;
+    });
+    await this.#opening;
+  }
+
+  async #connect(): Promise<void> {
     const { url, selectionTimeoutMs = 5_000, answerTimeoutMs = 30_000 } = this.#options;
     const defaults: MongoClientOptions = {
       appName: "heddle",
@@ -92,6 +101,7 @@ export class MongodbStore {
   }
 
   async close(): Promise<void> {
+    await this.#opening?.catch(() => undefined);
     const client = this.#client;
     this.#client = undefined;
     this.#db = undefined;

@@ -75,7 +75,7 @@ function fromReply(value: unknown): unknown {
 
 function errorOf(client: RqliteClient, text: string, timeoutMs: number): HeddleError {
   if (/timeout|interrupted/i.test(text)) {
-    return new HeddleError("QUERY_LIMIT", { limit: "time (ms)", max: timeoutMs });
+    return new HeddleError("QUERY_LIMIT", { limit: "milliseconds", max: timeoutMs });
   }
   const known = client.errorOf(text);
   return known.code === "SINK_UNAVAILABLE" ? known : refused(text);

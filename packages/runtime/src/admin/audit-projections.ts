@@ -4,6 +4,7 @@
 // Not promised: anything about rqlite and MongoDB, which an audit of files does not reach.
 import fs from "node:fs";
 import type { CompiledContext } from "@heddle/domain/internal";
+import type { LogReader } from "@heddle/event-log/internal";
 import { type EntityId, isHeddleError, shardOf } from "@heddle/kernel";
 import { checkProjection, type ProjectionCheck, SqliteSnapshot } from "@heddle/projection/internal";
 import { projectionsFileOf } from "../data-folder.ts";
@@ -38,7 +39,7 @@ export function projectionAuditBytes(data: string, shardCount: number, projectio
   return 2 * projections * logBytesOf(data, shardCount);
 }
 
-/** Compares one projection, on this thread. Errors: `LOG_DAMAGED`. */
+/** Compares one projection, on this thread. With logs that cannot be read nothing is compared: the audit of the shard says what is wrong. */
 export async function auditProjection(
   options: AuditProjectionOptions,
   moved: (bytes: number) => void,
@@ -50,9 +51,10 @@ export async function auditProjection(
     return { projection: name, rows, problems, problemTotal: list.total, notes };
   };
   const projection = domain.projections.get(name)!;
-  const logs = Array.from({ length: shardCount }, (_, shard) => openLogReader(data, shard));
+  const logs: LogReader[] = [];
   let snapshot: SqliteSnapshot | undefined;
   try {
+    for (let shard = 0; shard < shardCount; shard++) logs.push(openLogReader(data, shard));
     snapshot = new SqliteSnapshot(projectionsFileOf(data));
     const stored = snapshot.stored(projection);
     if (stored === undefined) return result(undefined, [`the projection ${name} has no rows yet in SQLite`]);
@@ -66,6 +68,9 @@ export async function auditProjection(
     list.total = check.differenceTotal;
     return result(check.incomparable === undefined ? check.rows : undefined, notesOf(check));
   } catch (thrown) {
+    if (isHeddleError(thrown, "LOG_DAMAGED")) {
+      return result(undefined, [`the projection ${name} was not compared: a log cannot be read`]);
+    }
     if (!isHeddleError(thrown, "SINK_REFUSED")) throw thrown;
     const wanted = "a file with the tables of projections; a running node makes it anew, or the next start";
     list.add("projection/readable", { found: `${name}: ${thrown.facts.message}`, wanted });
