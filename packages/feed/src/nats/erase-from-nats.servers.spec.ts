@@ -162,6 +162,8 @@ describe("erasure in NATS: what is left", () => {
     await publisher.stop();
     const link = await connectNats({ url: nats.url });
     await link.jsm.streams.delete("heddle-bank-0");
+    // The server removes the folder after it has answered, under another name.
+    await until(() => !fs.existsSync(path.join(nats.folder, "store/jetstream/$G/streams/.heddle-bank-0")));
     expect(filesWith(nats, "SECRET-OF-bob")).not.toEqual([]);
     // Other messages than before, so that no repair stands where one stood.
     const again = publisherOf(logs, { url: nats.url });

@@ -58,12 +58,12 @@ export class EventStreams {
       ending.abort();
     });
     // Waits for nothing: it tells whether the question makes sense while there is still a status to say so with.
-    const first = await next(0, ending.signal);
+    const opened = { page: await next(0, ending.signal) };
     return reply
       .header("cache-control", "no-store")
       .header("x-accel-buffering", "no")
       .type("text/event-stream")
-      .send(Readable.from(this.#text(first, next, ending.signal), { objectMode: false }));
+      .send(Readable.from(this.#text(opened, next, ending.signal), { objectMode: false }));
   }
 
   /** Ends all streams. */
@@ -72,16 +72,21 @@ export class EventStreams {
     for (const ending of this.#open) ending.abort();
   }
 
-  async *#text(first: StreamPage, next: NextPage, signal: AbortSignal): AsyncGenerator<string, void> {
-    let page = first;
-    yield `retry: ${retryMs}\n${page.events.length === 0 ? whereText(page) : pageText(page)}`;
+  // No page is kept while its text waits for the reader: of streams that nobody reads there may be thousands.
+  async *#text(opened: { page: StreamPage | undefined }, next: NextPage, signal: AbortSignal): AsyncGenerator<string> {
+    let id = opened.page!.id;
+    const said = (page: StreamPage): string => {
+      const before = id;
+      id = page.id;
+      if (page.events.length > 0) return pageText(page);
+      // A comment, so that whoever stands between does not take the connection for dead.
+      return page.id === before ? ":\n\n" : whereText(page);
+    };
+    yield `retry: ${retryMs}\n${firstText(opened)}`;
     try {
       while (!signal.aborted) {
-        const before = page.id;
-        page = await next(this.#bounds.eventStreamPauseMs, signal);
-        if (page.events.length > 0) yield pageText(page);
-        // A comment, so that whoever stands between does not take the connection for dead.
-        else if (!signal.aborted) yield page.id === before ? ":\n\n" : whereText(page);
+        const text = said(await next(this.#bounds.eventStreamPauseMs, signal));
+        if (text !== ":\n\n" || !signal.aborted) yield text;
       }
       if (this.#isClosing) yield errorText(new HeddleError("CLOSED", { what: "the node" }));
     } catch (error) {
@@ -89,6 +94,12 @@ export class EventStreams {
       yield errorText(error);
     }
   }
+}
+
+function firstText(opened: { page: StreamPage | undefined }): string {
+  const page = opened.page!;
+  opened.page = undefined;
+  return page.events.length === 0 ? whereText(page) : pageText(page);
 }
 
 function pageText({ events, id }: StreamPage): string {
