@@ -6,6 +6,8 @@
 //     connection's bound on silence.
 // E3. Every event, and every pause, says where to go on: `Last-Event-ID` brings it back. Nothing is left out between.
 // E4. When the reader goes, what waits for it ends at once; and all streams end when the node closes.
+// E5. Readers that are behind take turns, a page or two at a time with turns of the event loop between: a thousand of them hold up
+//     neither each other nor who writes (P8).
 import { Readable } from "node:stream";
 import { HeddleError } from "@heddle/kernel";
 import type { FastifyReply } from "fastify";
@@ -28,6 +30,12 @@ export interface StreamPage {
 /** Waits for up to `waitMs`, and comes back soon after the signal, with whatever. */
 export type NextPage = (waitMs: number, signal: AbortSignal) => Promise<StreamPage>;
 
+/** A page with so many events says that its reader is behind. */
+const behindEvents = 100;
+
+/** Pages of readers that are behind that are made at the same time. */
+const pagesAtOnce = 2;
+
 /** What a browser waits before it comes again. */
 const retryMs = 1_000;
 
@@ -35,6 +43,9 @@ export class EventStreams {
   readonly #bounds: HttpBounds;
   readonly #logger: Logger;
   readonly #open = new Set<AbortController>();
+  /** Each resolves when the last page of its row is made. */
+  readonly #rows: Promise<void>[] = Array.from({ length: pagesAtOnce }, () => Promise.resolve());
+  #nextRow = 0;
   #isClosing = false;
 
   constructor(bounds: HttpBounds, logger: Logger) {
@@ -58,7 +69,7 @@ export class EventStreams {
       ending.abort();
     });
     // Waits for nothing: it tells whether the question makes sense while there is still a status to say so with.
-    const opened = { page: await next(0, ending.signal) };
+    const opened = { page: await this.#inTurn(() => next(0, ending.signal)) };
     return reply
       .header("cache-control", "no-store")
       .header("x-accel-buffering", "no")
@@ -72,12 +83,27 @@ export class EventStreams {
     for (const ending of this.#open) ending.abort();
   }
 
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const row = this.#nextRow++ % pagesAtOnce;
+    const before = this.#rows[row]!;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#rows[row] = promise;
+    await before;
+    try {
+      return await work();
+    } finally {
+      setImmediate(resolve);
+    }
+  }
+
   // No page is kept while its text waits for the reader: of streams that nobody reads there may be thousands.
   async *#text(opened: { page: StreamPage | undefined }, next: NextPage, signal: AbortSignal): AsyncGenerator<string> {
     let id = opened.page!.id;
+    let isBehind = opened.page!.events.length >= behindEvents;
     const said = (page: StreamPage): string => {
       const before = id;
       id = page.id;
+      isBehind = page.events.length >= behindEvents;
       if (page.events.length > 0) return pageText(page);
       // A comment, so that whoever stands between does not take the connection for dead.
       return page.id === before ? ":\n\n" : whereText(page);
@@ -85,6 +111,11 @@ export class EventStreams {
     yield `retry: ${retryMs}\n${firstText(opened)}`;
     try {
       while (!signal.aborted) {
+        if (isBehind) {
+          const text = await this.#inTurn(async () => said(await next(0, signal)));
+          if (text !== ":\n\n") yield text;
+          continue;
+        }
         const text = said(await next(this.#bounds.eventStreamPauseMs, signal));
         if (text !== ":\n\n" || !signal.aborted) yield text;
       }
