@@ -104,7 +104,7 @@ class ReadersRun {
   async lag(cost: ReadersReport["cost"]): Promise<ReadersReport["lag"]> {
     const taken = spreadOf(cost.rounds.map((round) => round.with.eventsPerSecond))!.median;
     // More than the machine takes would show a queue of calls, and not what a projection is behind.
-    const perSecond = Math.min(stated.lagPerSecond, Math.floor(0.9 * taken));
+    const perSecond = Math.min(stated.lagPerSecond, Math.floor(taken));
     return this.#atRate("lag", "sqlite", perSecond, (data) => ({ kind: "sqlite", file: projectionsFileOf(data) }));
   }
 
@@ -174,7 +174,6 @@ class ReadersRun {
     const from = performance.now();
     const node = await this.#node(data, { sinks: [], nats: { url: server.url } });
     const readyMs = performance.now() - from;
-    const publishing = performance.now();
     const { logBytes } = await node.usage();
     for (;;) {
       const { lagBytes, messages } = await natsFigures(node.port);
@@ -182,7 +181,7 @@ class ReadersRun {
       progress.step("readers, nats: publishing", `${rate(filled)}`, 1 - Math.min(1, lagBytes / logBytes));
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    const seconds = (performance.now() - publishing) / 1000;
+    const seconds = (performance.now() - from) / 1000;
     const whole = await natsFigures(node.port);
     const live = await this.#measure(
       node,
@@ -290,17 +289,16 @@ class ReadersRun {
     const sampler = new LagSampler(node.port, projection);
     const startedAt = performance.now();
     const { openLoop } = await this.#measure(node, job, `readers, ${name}`);
-    const { lag, drainedMs } = await sampler.drained();
+    const { lag, projectedPerSecond, drainedMs } = await sampler.drained();
     const { events, latency, offeredPerSecond } = openLoop as OpenLoopMeasurement;
     const tookMs = performance.now() - startedAt;
     await node.close();
-    const projectedPerSecond = Math.round(events / (seconds + drainedMs / 1000));
     progress.note(
       `readers, ${name}: ${rate(offeredPerSecond)} offered, lag p50 ${lag.p50Ms}, p99 ${lag.p99Ms} ms, drained in ${drainedMs} ms`,
     );
     await this.#judge(name, data, { kind: "rows", data, sink: rows(data) });
-    const report: LagReport = { lag, drainedMs };
-    return { offeredPerSecond, events, latency, projectedPerSecond, tookMs: Math.round(tookMs), ...report };
+    const report: LagReport = { lag, projectedPerSecond, drainedMs };
+    return { offeredPerSecond, events, latency, tookMs: Math.round(tookMs), ...report };
   }
 
   async #rebuildOnce(db: Heddle, events: number, what: string) {

@@ -5,6 +5,8 @@ import { LatencyHistogram, type LatencySummary } from "../statistics/histogram.t
 export interface LagReport {
   /** How old the oldest event was that rows did not show yet, at each sample. */
   readonly lag: LatencySummary;
+  /** Events that came into rows in a second, over the last two thirds of the load. */
+  readonly projectedPerSecond: number;
   /** From the end of the load to rows that show all of it. */
   readonly drainedMs: number;
 }
@@ -17,6 +19,7 @@ export class LagSampler {
   readonly #db: Heddle;
   readonly #projection: string;
   readonly #histogram = new LatencyHistogram();
+  readonly #samples: { readonly atMs: number; readonly events: number }[] = [];
   readonly #ending = new AbortController();
   readonly #sampling: Promise<void>;
 
@@ -36,13 +39,22 @@ export class LagSampler {
     } finally {
       await this.#db.close();
     }
-    return { lag: this.#histogram.summary(), drainedMs: Math.round(performance.now() - from) };
+    const drainedMs = Math.round(performance.now() - from);
+    return { lag: this.#histogram.summary(), projectedPerSecond: this.#rate(), drainedMs };
+  }
+
+  // What comes first is the opening of the accounts.
+  #rate(): number {
+    const last = this.#samples.at(-1)!;
+    const first = this.#samples[Math.floor(this.#samples.length / 3)]!;
+    return Math.round((1000 * (last.events - first.events)) / Math.max(1, last.atMs - first.atMs));
   }
 
   async #sample(): Promise<void> {
     while (!this.#ending.signal.aborted) {
-      const { lagMs } = await listed(this.#db, this.#projection);
+      const { lagMs, events } = await listed(this.#db, this.#projection);
       this.#histogram.record(lagMs);
+      this.#samples.push({ atMs: performance.now(), events });
       await pause(sampleMs);
     }
   }

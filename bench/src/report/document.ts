@@ -293,8 +293,6 @@ export interface RateReport extends LagReport {
   readonly events: number;
   /** Of the appends. */
   readonly latency: LatencySummary;
-  /** Events over the time until the rows had all of them. */
-  readonly projectedPerSecond: number;
   readonly tookMs: number;
 }
 
@@ -315,6 +313,7 @@ export type StreamReport =
       readonly logBytes: number;
       readonly messages: number;
       readonly readyMs: number;
+      /** From the start of the node's process to a stream that has all. */
       readonly seconds: number;
       readonly eventsPerSecond: number;
       readonly live: {

@@ -292,7 +292,7 @@ function renderReaders(report: ReadersReport): string[] {
     ...sinks.map((sink) =>
       "missing" in sink
         ? `  ${sink.sink} was not measured: ${sink.missing}`
-        : `  ${sink.server} at ${whole(sink.offeredPerSecond)} events/s: ${behind(sink)}; ${whole(sink.projectedPerSecond)} events/s until all were there`,
+        : `  ${sink.server} at ${whole(sink.offeredPerSecond)} events/s: ${behind(sink)}; ${whole(sink.projectedPerSecond)} events/s came in over the last two thirds`,
     ),
     `  ${whole(subscribers.subscribers)} subscribers at ${whole(subscribers.offeredPerSecond)} events/s: p50 ${short(subscribers.latency.p50Ms)}, ` +
       `p99 ${short(subscribers.latency.p99Ms)}, max ${short(subscribers.latency.maxMs)} ms from when an append was due to its subscriber`,
