@@ -65,6 +65,30 @@ describe("P6: an erased entity and the projections of its node", () => {
     fs.rmSync(path.dirname(data), { recursive: true, force: true });
   });
 
+  it("P6: rows in SQLite go when it is no sink any more, because nobody would erase in them", async () => {
+    const data = path.join(newFolder(), "data");
+    const markers = new Markers();
+    {
+      await using node = await startTestNode({ domain: markedBank, data, shards: 1 });
+      await using db = new Heddle(node.url) as Bank;
+      await fill(db, "account/alice", markers, 5);
+      await caughtUp(node, db);
+    }
+    expect(filesWith([path.join(data, "projections")], markers.all)).not.toEqual([]);
+    {
+      await using node = await startTestNode({ domain: markedBank, data, sinks: [] });
+      await using db = new Heddle(node.url) as Bank;
+      expect(await db.entity("account/alice").delete()).toMatchObject({ complete: true });
+      expect(filesWith([data], markers.all)).toEqual([]);
+      await fill(db, "account/bob", new Markers(), 3);
+    }
+    await using node = await startTestNode({ domain: markedBank, data });
+    await using db = new Heddle(node.url) as Bank;
+    await caughtUp(node, db);
+    expect((await db.query("SELECT account FROM accounts")).rows).toEqual([{ account: "account/bob" }]);
+    fs.rmSync(path.dirname(data), { recursive: true, force: true });
+  });
+
   it("P6: the projection thread is lost again and again meanwhile: the receipt comes all the same", async () => {
     await using node = await startTestNode({ domain: markedBank, shards: 2, threads: 1 });
     await using db = new Heddle(node.url, { timeoutMs: 60_000 }) as Bank;

@@ -7,7 +7,7 @@
 //
 // Order of opening: domain, data folder, shard threads (recovery), port. Order of closing: port, answers, threads,
 // folder. The main thread routes and writes; it decides nothing and touches no disk after the start.
-import fs, { existsSync } from "node:fs";
+import fs from "node:fs";
 import os from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Durability } from "@heddle/event-log";
@@ -171,8 +171,9 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
     };
     const projectionsFile = projectionsFileOf(options.data);
     // A file of projections that the domain module has no more is looked after all the same: erasures must reach it.
-    const hasProjections = domain.projections.size > 0 || existsSync(projectionsFile);
+    const hasProjections = domain.projections.size > 0 || fs.existsSync(projectionsFile);
     const sinks: readonly SinkOption[] = given ?? (hasProjections ? readSinkOptions(["sqlite"]) : []);
+    if (!sinks.some(({ kind }) => kind === "sqlite")) removeProjections(projectionsFile, logger);
     const links: ThreadLink[] = Array.from(
       { length: threadCount },
       (_, index) =>
@@ -333,6 +334,13 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
     for (const step of undo) await step();
     throw error;
   }
+}
+
+// Rows that nobody keeps, nobody would erase in (P6). They are made anew when the sink is named again.
+function removeProjections(file: string, logger: Logger): void {
+  if (!fs.existsSync(file)) return;
+  for (const part of [file, `${file}-wal`, `${file}-shm`]) fs.rmSync(part, { force: true });
+  logger.warn({ file }, "rows of projections are removed, because SQLite is no sink any more");
 }
 
 /** What may live in the heap, so that it takes no more than `bytes` together with what the collector has not come to. */
