@@ -131,6 +131,10 @@ describe("node: one port", () => {
       .entity("account/a")
       .append("Nonsense", {})
       .catch(() => {});
+    await db.entity("account/a").append("Credited", { amount: 1 });
+    // Projections and groups say something as soon as their threads do.
+    for await (const _ of db.subscribe({ group: "billing" })) break;
+    await db.query("SELECT account FROM accounts");
     const text = await (await fetch(`${node.http}/metrics`)).text();
     const shown = [...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]!);
     const explained = [...page.matchAll(/^\| `(\S+)` \|/gm)].map((match) => match[1]!);
