@@ -99,8 +99,8 @@ describe("queries: a write that is read back", () => {
       { id: "account/alice" },
       { after },
     );
-    expect(columns).toEqual(["account", "balance", "movements", "changedAt", "amount"]);
-    expect(rows).toEqual([{ account: "account/alice", balance: 5, movements: 1, changedAt: after.time, amount: 5 }]);
+    expect(columns).toEqual(["account", "balance", "movements", "changed_at", "amount"]);
+    expect(rows).toEqual([{ account: "account/alice", balance: 5, movements: 1, changed_at: after.time, amount: 5 }]);
   });
 
   it("fails at once while its projection is paused, and is seen when that goes on", async () => {

@@ -293,7 +293,6 @@ export interface RateReport extends LagReport {
   readonly events: number;
   /** Of the appends. */
   readonly latency: LatencySummary;
-  readonly tookMs: number;
 }
 
 export interface RebuildRun {

@@ -9,7 +9,7 @@
 // D4. A feed position counts every event of its record, also those that are left out or erased.
 import type { CompiledAggregate, CompiledContext } from "@heddle/domain/internal";
 import { besideFlags, type EntryView, entryFlags } from "@heddle/event-log/internal";
-import { type FeedEvent, type FeedPosition, readU16, systemAggregate, TextCache } from "@heddle/protocol/internal";
+import { type FeedEvent, type FeedPosition, readU16, TextCache } from "@heddle/protocol/internal";
 import { EntryDecoder, upcast } from "@heddle/shard/internal";
 import type { FeedChunk } from "./feed-source.ts";
 
@@ -261,9 +261,4 @@ export class FeedDecoder {
     for (let i = 0; i < kind.length; i++) if (bytes[start + i] !== kind[i]) return false;
     return bytes[start + kind.length] === slash;
   }
-}
-
-/** Whether an event is one that Heddle wrote into an entity's history. */
-export function isSystemEvent(event: { readonly aggregate: string }): boolean {
-  return event.aggregate === systemAggregate;
 }

@@ -6,7 +6,6 @@ export {
   type FeedFilter,
   type FeedReset,
   type FeedVisitor,
-  isSystemEvent,
 } from "./feed-decoder.ts";
 export { FeedServer, type FeedServerOptions, type FeedServerStats } from "./feed-server.ts";
 export type { FeedChunk, FeedSource } from "./feed-source.ts";

@@ -13,7 +13,7 @@ const [sink] = await makeSinks(readSinkOptions([address!]), { file: "", report: 
 let left = Number(turn ?? 0);
 const projections = project(feed, sink!, {
   // Small, so that there are many writes to die in.
-  limits: { liveEventsMax: 50, bytesMax: 8_192 },
+  limits: { eventsMax: 50, bytesMax: 8_192 },
   crashPoint: (name) => {
     if (name === point && --left === 0) process.kill(process.pid, "SIGKILL");
   },

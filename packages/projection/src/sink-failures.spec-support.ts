@@ -41,7 +41,7 @@ export function sinkFailures(under: ServersUnderTest): void {
   });
 
   const begin = () => {
-    projections = project(feed, sink, { limits: { liveEventsMax: 100, bytesMax: 16_384 } });
+    projections = project(feed, sink, { limits: { eventsMax: 100, bytesMax: 16_384 } });
   };
   const status = () => projections!.list()[0]!;
   const hasAll = (count: number) =>

@@ -117,7 +117,7 @@ describe("track: operators", () => {
 
   it("a rebuild goes on beside the rows that are read, which follow the log meanwhile; then they are swapped", async () => {
     for (let i = 0; i < 400; i++) add(credited(`account/${i % 10}`, 1));
-    const track = under.track(domainOf(accounts()), { limits: { rebuildEventsMax: 50, bytesMax: 4_096 } });
+    const track = under.track(domainOf(accounts()), { limits: { eventsMax: 50, bytesMax: 4_096 } });
     await drain(track);
     const before = sorted(await under.rows(track));
     await track.rebuild();
@@ -141,7 +141,7 @@ describe("track: operators", () => {
 
   it("a rebuild that was under way when the process ended goes on where it was", async () => {
     for (let i = 0; i < 400; i++) add(credited(`account/${i % 10}`, 1));
-    const options = { limits: { rebuildEventsMax: 50, bytesMax: 4_096 } };
+    const options = { limits: { eventsMax: 50, bytesMax: 4_096 } };
     const track = under.track(domainOf(accounts()), options);
     await drain(track);
     await track.rebuild();
@@ -541,8 +541,7 @@ describe("track: O1-O4 random runs over logs with resets, sagas and failures, wi
     };
     const options = {
       limits: {
-        rebuildEventsMax: 1 + upTo(20),
-        liveEventsMax: 1 + upTo(20),
+        eventsMax: 1 + upTo(20),
         bytesMax: 200 + upTo(4_000),
         replayEventsMax: 1 + upTo(10),
         rowsMax: 2 + upTo(8),

@@ -40,10 +40,8 @@ export interface TrackOptions {
 }
 
 export interface TrackLimits {
-  /** Events that are folded in one write of the rows that are read. */
-  readonly liveEventsMax: number;
-  /** The same of those that are built anew. */
-  readonly rebuildEventsMax: number;
+  /** Events that are folded in one write. */
+  readonly eventsMax: number;
   /** Bytes of log for one write. */
   readonly bytesMax: number;
   /** Rows at hand for each generation. */
@@ -68,8 +66,7 @@ export interface TrackLimits {
 }
 
 export const defaultTrackLimits: TrackLimits = {
-  liveEventsMax: 32_768,
-  rebuildEventsMax: 32_768,
+  eventsMax: 32_768,
   bytesMax: 8 << 20,
   rowsMax: 100_000,
   lingerMs: 25,
@@ -336,7 +333,7 @@ export class Track {
     let hasMoved = false;
     // Rows that have set too much aside wait for those that take their place.
     if (live !== undefined && (this.#next === undefined || live.setAside <= this.#limits.setAsideMax)) {
-      const done = await live.step(this.#budget(this.#limits.liveEventsMax));
+      const done = await live.step(this.#budget());
       hasMoved = done.bytes > 0 || done.hasWritten;
       this.#tellSetAside(live);
       this.#checkSetAside(live);
@@ -495,7 +492,7 @@ export class Track {
     if (this.#stop.signal.aborted) throw new HeddleError("CLOSED", { what: `the projection ${this.projection.name}` });
     const live = this.#live;
     if (live === undefined || live.setAside > this.#limits.setAsideMax) return;
-    await live.step(this.#budget(this.#limits.liveEventsMax));
+    await live.step(this.#budget());
     this.#tellWaiters();
   }
 
@@ -508,7 +505,7 @@ export class Track {
   async #advanceNext(next: Folding): Promise<void> {
     const { source } = this.#options;
     const ends = Array.from({ length: source.shardCount }, (_, shard) => source.end(shard));
-    await next.step(this.#budget(this.#limits.rebuildEventsMax));
+    await next.step(this.#budget());
     this.#checkSetAside(next);
     // As much as the rows that are read have seen; where those do not move, as much as there was.
     const wanted = this.#live?.positions ?? ends;
@@ -553,8 +550,8 @@ export class Track {
     throw new StopTrack(new HeddleError("DOMAIN_FAILED", { where: `the projection ${name}`, message }));
   }
 
-  #budget(events: number): StepBudget {
-    return { events, bytes: this.#limits.bytesMax };
+  #budget(): StepBudget {
+    return { events: this.#limits.eventsMax, bytes: this.#limits.bytesMax };
   }
 
   async #recover(thrown: unknown): Promise<void> {
@@ -613,7 +610,7 @@ export class Track {
       if (!canGoOn) throw new HeddleError("NOT_SET_ASIDE", { projection: name, entity });
       const live = this.#live!;
       live.goOn(entity, from);
-      do await live.step(this.#budget(this.#limits.liveEventsMax));
+      do await live.step(this.#budget());
       while (live.heldOf(entity)?.reason === "retry");
       after = live.heldOf(entity);
     });

@@ -227,7 +227,7 @@ export class Shard {
     this.#checkpoints.tick();
   }
 
-  /** A connection is gone: what it waits for is not looked at any more. */
+  /** A connection is gone: what waits for it is answered with nothing. */
   forget(connection: number): void {
     this.#watches.forget(connection);
   }

@@ -4,7 +4,7 @@
 // W2. A watch that waits holds its entity's id and where it got to: no state, no activation, no bytes of its request. It
 //     outlives a recovery in place, because what it has seen was durable.
 // W3. Every watch is answered once: with events, with an empty page when its time is over or nobody wants it any more, or with
-//     why the shard does not serve. That its connection is gone is the one end without an answer.
+//     why the shard does not serve. One whose connection is gone, too: its credit comes back with the answer.
 // W4. A commit group costs nothing while nobody waits, and one look-up an entry while somebody does. What those who are
 //     concerned get is read in later turns, a bounded number of them in each (P8).
 //
