@@ -20,7 +20,7 @@ export default defineConfig({
   test: {
     projects: [
       tier("unit", ["**/*.unit.spec.ts"]),
-      tier("int", ["**/*.int.spec.ts"]),
+      tier("int", ["**/*.int.spec.ts"], { testTimeout: 180_000, hookTimeout: 180_000 }),
       tier("servers", ["**/*.servers.spec.ts"], { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: 2 }),
       tier("browser", ["test/**/*.browser.spec.ts"], { testTimeout: 120_000, fileParallelism: false }),
       tier("e2e", ["test/**/*.e2e.spec.ts"], { testTimeout: 300_000, fileParallelism: false }),

@@ -1,8 +1,9 @@
 // The WebSocket side of the door: who may open one, and that both ways hold back. What is spoken on it is the binary
 // protocol, as on any connection: test/e2e/subscribe.e2e.spec.ts, test/browser.
+import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import { limits } from "@heddle/kernel";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { Rig } from "./door-rig.spec-support.ts";
 import type { HttpDoorOptions } from "./http-door.ts";
@@ -196,17 +197,30 @@ describe("the stream", () => {
   });
 
   it("W3: a peer that answers pings stays, one that does not is cut off", async () => {
-    await using node = await start({ bounds: { webSocketPingMs: 20 } });
-    const alive = dial(node);
-    let pings = 0;
-    alive.on("ping", () => pings++);
-    await outcome(alive);
-    const dead = new WebSocket(`ws://127.0.0.1:${node.rig.port}/v1/socket`, { autoPong: false });
-    open.push(dead);
-    expect(await closed(dead)).toBe(1006);
-    const before = pings;
-    await until(() => pings > before + 3);
-    expect(alive.readyState).toBe(WebSocket.OPEN);
+    vi.useFakeTimers({ toFake: ["setInterval"] });
+    try {
+      const pingMs = 30_000;
+      await using node = await start({ bounds: { webSocketPingMs: pingMs } });
+      const alive = dial(node);
+      await outcome(alive);
+      const dead = new WebSocket(`ws://127.0.0.1:${node.rig.port}/v1/socket`, { autoPong: false });
+      open.push(dead);
+      await outcome(dead);
+      const cutOff = closed(dead);
+      for (let pings = 1; pings <= 3; pings++) {
+        const pinged = once(alive, "ping");
+        vi.advanceTimersByTime(pingMs);
+        await pinged;
+        // Behind the answer to the ping.
+        const heard = once(node.streams[0]!, "data");
+        alive.send(Buffer.from("here"));
+        await heard;
+      }
+      expect(await cutOff).toBe(1006);
+      expect(alive.readyState).toBe(WebSocket.OPEN);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("ends on the one side when the other ends", async () => {

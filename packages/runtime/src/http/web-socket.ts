@@ -46,7 +46,8 @@ export class WebSockets {
       peer.on("message", (_, isBinary) => {
         if (!isBinary) peer.close(unsupportedData, "wanted binary messages");
       });
-      this.#pinging ??= setInterval(() => this.#ping(), this.#pingMs).unref();
+      // Once what has come meanwhile is read: a node that was held up itself does not blame its peers.
+      this.#pinging ??= setInterval(() => setImmediate(() => this.#ping()), this.#pingMs).unref();
       onStream(createWebSocketStream(peer));
     });
   }
