@@ -30,7 +30,7 @@ beforeAll(async () => {
   typed = typedAt(node.url);
   await credit("account/alice", 1200);
   await credit("account/bob", 80);
-  after = await credit("account/carol", 0);
+  after = await credit("account/carol", 1);
 });
 afterAll(async () => {
   await db.close();
