@@ -62,9 +62,12 @@ function trusted<T>(): Trusted<T> {
   return { "~standard": { version: 1, vendor: "heddle", validate: (value) => ({ value: value as T }) } };
 }
 
+/** Shared by all: states are frozen. */
+const none: RemindersState = { version: 0, pending: [] };
+
 export const remindersAggregate = defineAggregate(systemKinds.reminders, {
   version: 1,
-  initial: (): RemindersState => ({ version: 0, pending: [] }),
+  initial: () => none,
   events: {
     Set: event(trusted<SetPayload>(), (state, { name, due, schedule, missed, aggregate, content }) => {
       const version = state.version + 1;

@@ -69,23 +69,26 @@ export interface Resolved extends Retried {
 const interventionsKept = 20;
 const nothing = new Uint8Array();
 
+/** Shared by all: states are frozen. */
+const notBegun: SagaFacts = {
+  state: "NONE",
+  fingerprint: 0,
+  name: "",
+  startedAt: 0,
+  deadline: 0,
+  endedAt: 0,
+  stepTimeoutMs: 0,
+  entities: [],
+  steps: nothing,
+  goesBack: false,
+  why: null,
+  outcomes: [],
+  interventions: [],
+};
+
 export const sagaAggregate = defineAggregate(systemKinds.saga, {
   version: 1,
-  initial: (): SagaFacts => ({
-    state: "NONE",
-    fingerprint: 0,
-    name: "",
-    startedAt: 0,
-    deadline: 0,
-    endedAt: 0,
-    stepTimeoutMs: 0,
-    entities: [],
-    steps: nothing,
-    goesBack: false,
-    why: null,
-    outcomes: [],
-    interventions: [],
-  }),
+  initial: () => notBegun,
   events: {
     Started: event(own<Started>(), (s, e) => ({
       ...s,

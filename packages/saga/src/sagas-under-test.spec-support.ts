@@ -129,6 +129,8 @@ export class SagasUnderTest {
   #activity = 0;
   #heldBack: Task[] = [];
   #nextCall = 1;
+  /** Of threads. */
+  #lives = 0;
   #waiting = new Map<number, (reply: Reply) => void>();
   #crashAt: { readonly name: string; left: number; readonly act: () => void } | undefined;
   #ended = false;
@@ -177,7 +179,8 @@ export class SagasUnderTest {
       shard: undefined as unknown as Shard,
       runner: undefined as unknown as SagaRunner,
       isAlive: true,
-      nextCall: 1,
+      // A late answer to a call of an earlier life is not one to a call of this.
+      nextCall: 1 + this.#lives++ * 1_000_000,
     };
     this.#threads[index] = thread;
     const clock = { now: () => this.wallMs, monotonic: () => this.#nowMs };

@@ -216,7 +216,7 @@ export class Activation {
   /** Moves an entity on by one log entry. */
   extend(entity: Entity, count: number, position: number, time: number): void {
     if (entity.queuedFor === 0) this.#markChanged(entity);
-    entity.newExtents.push(entity.seq + 1, count, position, 0);
+    addExtent(entity, count, position);
     entity.seq += count;
     entity.position = position;
     entity.time = time;
@@ -397,6 +397,17 @@ export class Activation {
 
 function encodedBytes(states: readonly unknown[]): number {
   return states.reduce<number>((sum, state) => sum + (encodeState(state)?.length ?? 0), 0);
+}
+
+// The first two are literals: an empty list that is added to makes room for twenty numbers, and most entities that wait for a
+// checkpoint have no more than two.
+function addExtent(entity: Entity, count: number, position: number): void {
+  const extents = entity.newExtents;
+  const firstSeq = entity.seq + 1;
+  if (extents.length === 0) entity.newExtents = [firstSeq, count, position, 0];
+  else if (extents.length === extentWidth) {
+    entity.newExtents = [extents[0]!, extents[1]!, extents[2]!, extents[3]!, firstSeq, count, position, 0];
+  } else extents.push(firstSeq, count, position, 0);
 }
 
 const unwritten = { seq: 0, position: 0, time: 0, chain: "", baseSeq: 0 };

@@ -126,12 +126,12 @@ export class Alarms implements ShardAlarms {
     for (const { timed } of this.#kinds) timed?.tick();
   }
 
-  /** An entity of Heddle's own has another state now; undefined for one that was erased. */
-  changed(entity: Entity, aggregate: number, state: unknown): void {
+  /** An entity of Heddle's own has another state now; undefined for one that was erased. Returns its alarm. */
+  changed(entity: Entity, aggregate: number, state: unknown): number | undefined {
     const kind = this.#byAggregate[aggregate];
-    if (kind?.timed === undefined) return;
-    const due = state === undefined ? undefined : kind.source.alarmOf(state);
-    kind.timed.changed(entity.id, due, entity.storedAlarm);
+    const due = state === undefined ? undefined : kind?.source.alarmOf(state);
+    kind?.timed?.changed(entity.id, due, entity.storedAlarm);
+    return due;
   }
 
   /** An entity was erased. */
@@ -145,7 +145,8 @@ export class Alarms implements ShardAlarms {
    * may have asked for it since it was recovered. Errors: as `Activation.statesOf`.
    */
   beforeCut(entity: Entity): void {
-    if (entity.states !== undefined || entity.isErased || this.#kindOfEntity(entity.id) === undefined) return;
+    if (entity.states !== undefined || entity.isErased || entity.isOver) return;
+    if (this.#kindOfEntity(entity.id) === undefined) return;
     this.#activation.statesOf(entity);
   }
 
@@ -246,7 +247,7 @@ export class Alarms implements ShardAlarms {
   }
 
   #alarmNow(entity: Entity, { source, index }: Kind): number | undefined {
-    if (entity.seq === 0 || entity.isErased) return undefined;
+    if (entity.seq === 0 || entity.isErased || entity.isOver) return undefined;
     return source.alarmOf(this.#activation.statesOf(entity)[index]);
   }
 

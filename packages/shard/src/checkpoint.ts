@@ -20,7 +20,7 @@ import type { Activation } from "./activation.ts";
 import type { Alarms } from "./alarms.ts";
 import type { AppendId, AppendIds } from "./append-ids.ts";
 import { encodeState } from "./encode-state.ts";
-import { type Entity, extentWidth, noExtents } from "./entity.ts";
+import { type Entity, extentWidth, noExtents, shortHistoryMax } from "./entity.ts";
 import type { Erasures, ErasuresCut } from "./erasures.ts";
 import type { ChangedSessions, Sessions } from "./sessions.ts";
 import { SortInTurns } from "./sort-in-turns.ts";
@@ -31,8 +31,6 @@ import { putTypeCounts, type TypeCounts } from "./type-counts.ts";
 const sliceEntitiesMax = 250;
 const sliceBytesMax = 256 << 10;
 const sliceIdsMax = 500;
-/** Events of an entity of Heddle's own that has come to its end, up to which it has no snapshot. */
-const shortHistoryMax = 8;
 /** Numbers in windows; a window by itself weighs as much as so many. */
 const sliceCallsMax = 16_384;
 const sessionWeight = 64;

@@ -12,6 +12,9 @@ export interface EntityCut {
   readonly states: readonly unknown[] | undefined;
 }
 
+/** Events of an entity of Heddle's own that has come to its end, up to which it is folded anew when somebody asks. */
+export const shortHistoryMax = 8;
+
 /** Fields of an extent: first sequence, count, position, check. */
 export const extentWidth = 4;
 
@@ -51,6 +54,8 @@ export class Entity {
   hold: Hold | undefined = undefined;
   /** Position of the last entry that a transaction of another shard has brought: it was decided before it is durable here. */
   appliedAt = -1;
+  /** Of Heddle's own, with a short history and no alarm: once that is durable its states are let go, and seldom asked for again. */
+  isOver = false;
   /** Used since the hand of passivation last came by. */
   touched = true;
 

@@ -85,6 +85,7 @@ export class OpenGroups {
       if (entity !== undefined) {
         readEntry(record, at, 0, this.#entry);
         this.#chain.link(entity, this.#entry);
+        if (entity.isOver && entity.chainedSeq === entity.seq) entity.states = undefined;
       }
       at += entryLengthAt(record, at);
     }

@@ -25,7 +25,7 @@ import type { AppendIds } from "./append-ids.ts";
 import { type Folded, foldAll, type Proposed, validateAll } from "./decide.ts";
 import { type Decided, decideCommand } from "./decide-command.ts";
 import { checkBodyBytes, checkDepth, decodeInput, decodePayloads, metadataOf } from "./decoding.ts";
-import type { Entity } from "./entity.ts";
+import { type Entity, shortHistoryMax } from "./entity.ts";
 import type { Erasures } from "./erasures.ts";
 import { bodyOf, type Frame, fingerprintOf } from "./frame.ts";
 import type { Memory } from "./memory.ts";
@@ -303,7 +303,10 @@ export class Writes {
     states[aggregate.index] = this.#folded.state;
     this.#activation.extend(entity, payloads.length, position, time);
     this.#groups.entities.push(entity);
-    if (aggregate.system) this.#alarms.changed(entity, aggregate.index, this.#folded.state);
+    if (aggregate.system) {
+      const alarm = this.#alarms.changed(entity, aggregate.index, this.#folded.state);
+      entity.isOver = alarm === undefined && entity.seq <= shortHistoryMax;
+    }
     this.#types.add(proposed, payloads.length);
     this.#sessions.add(this.#repeats.window, frame.session, frame.call, position, time);
     if (append.id !== "") this.#appendIds.add(entity.id, append.id, position);

@@ -1,0 +1,83 @@
+// Goal: ids given by callers are found at their positions, whatever was added, handed to checkpoints, and taken back.
+import type { Partition } from "@heddle/partition/internal";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type AppendId, AppendIds } from "./append-ids.ts";
+
+/** What checkpoints have written. */
+class Written {
+  readonly positions = new Map<string, number>();
+  take(ids: Iterable<AppendId>): void {
+    for (const { entity, id, position } of ids) this.positions.set(`${entity}\0${id}`, position);
+  }
+  get partition(): Partition {
+    const appendIdPosition = (entity: string, id: string) => this.positions.get(`${entity}\0${id}`);
+    return { appendIdPosition } as unknown as Partition;
+  }
+}
+
+const name = fc.integer({ min: 0, max: 20 }).map(String);
+const step = fc.oneof(
+  { weight: 20, arbitrary: fc.record({ kind: fc.constant("add" as const), entity: name, id: name }) },
+  { weight: 1, arbitrary: fc.constant({ kind: "checkpoint" as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: "failed checkpoint" as const }) },
+);
+
+describe("append ids", () => {
+  it("P4 are found wherever they are on their way to the partition; the last position counts", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 400 }), fc.array(step, { maxLength: 40 }), (steps, meanwhile) => {
+        const written = new Written();
+        const ids = new AppendIds(written.partition);
+        const model = new Map<string, number>();
+        let position = 0;
+        const add = (entity: string, id: string) => {
+          ids.add(entity, id, ++position);
+          model.set(`${entity}\0${id}`, position);
+        };
+        const check = () => {
+          for (let entity = 0; entity <= 20; entity++) {
+            for (let id = 0; id <= 20; id++) {
+              const wanted = model.get(`${entity}\0${id}`);
+              expect(ids.find(String(entity), String(id), false)).toBe(wanted);
+            }
+          }
+        };
+        for (const each of steps) {
+          if (each.kind === "add") {
+            add(each.entity, each.id);
+            continue;
+          }
+          const handed = [...ids.flush()];
+          for (const one of meanwhile) if (one.kind === "add") add(one.entity, one.id);
+          check();
+          if (each.kind === "checkpoint") {
+            written.take(handed);
+            ids.flushed();
+          } else ids.giveBack();
+        }
+        check();
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("tell an entity's id from another's, also where both together read the same", () => {
+    const ids = new AppendIds(new Written().partition);
+    ids.add("account/a", "b", 1);
+    ids.add("account/ab", "", 2);
+    ids.add("account/", "ab", 3);
+    expect([ids.find("account/a", "b", false), ids.find("account/ab", "", false)]).toEqual([1, 2]);
+    expect(ids.find("account/", "ab", false)).toBe(3);
+    expect(ids.find("account/b", "a", false)).toBeUndefined();
+  });
+
+  it("are handed over in the order in which they came, each once", () => {
+    const ids = new AppendIds(new Written().partition);
+    for (let i = 0; i < 1_000; i++) ids.add(`account/${i % 10}`, `id-${i}`, i);
+    ids.add("account/3", "id-3", 2_000);
+    const handed = [...ids.flush()];
+    expect(handed.map(({ id }) => id)).toEqual(Array.from({ length: 1_000 }, (_, i) => `id-${i}`));
+    expect(handed[3]!.position).toBe(2_000);
+  });
+});
