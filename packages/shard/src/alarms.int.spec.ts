@@ -362,6 +362,49 @@ describe("Heddle's own aggregates", () => {
   });
 });
 
+describe("one of Heddle's own entities that has come to its end", () => {
+  it("wants no look into the log for lists, checkpoints and starts, and reads as it was when somebody asks", async () => {
+    let isUnreadable = false;
+    const { under } = openWithAlarms({ isUnreadable: () => isUnreadable });
+    for (const entity of ["$saga/a", "$saga/b"]) {
+      receipt(await move(under, entity, alarmNever));
+      receipt(await move(under, entity, -1));
+    }
+    receipt(await move(under, "$saga/c", start + 1));
+    isUnreadable = true;
+    const listed = () => under.shard.alarms.list("$saga", { limit: 10 });
+    expect(listed()).toEqual([{ entity: "$saga/c", due: start + 1 }]);
+    await under.checkpoint();
+    expect(listed()).toEqual([{ entity: "$saga/c", due: start + 1 }]);
+    isUnreadable = false;
+    expect(await under.state("$saga/a", "$saga")).toMatchObject({ state: { due: -1 }, seq: 2 });
+    await under.restart();
+    expect(await under.state("$saga/b", "$saga")).toMatchObject({ state: { due: -1 }, seq: 2 });
+  });
+
+  it("keeps its state while there is something that is not durable, and comes to life again", async () => {
+    const { under } = openWithAlarms();
+    receipt(await move(under, "$saga/a", alarmNever));
+    // Each while the one before is on its way to the disk: it rests upon a state that cannot be read from there yet.
+    const asked = [move(under, "$saga/a", -1)];
+    await under.turns(1);
+    for (const due of [-1, -1, start + 5]) {
+      asked.push(move(under, "$saga/a", due));
+      await asked[asked.length - 2];
+    }
+    for (const one of asked) receipt(await one);
+    expect(under.shard.alarms.list("$saga", { limit: 10 })).toEqual([{ entity: "$saga/a", due: start + 5 }]);
+    receipt(await move(under, "$saga/a", -1));
+    await under.checkpoint();
+    receipt(await move(under, "$saga/a", start + 9));
+    await under.crash("everything");
+    under.start();
+    await under.turns(20);
+    expect(under.shard.alarms.list("$saga", { limit: 10 })).toEqual([{ entity: "$saga/a", due: start + 9 }]);
+    expect(await under.state("$saga/a", "$saga")).toMatchObject({ state: { due: start + 9 }, seq: 7 });
+  });
+});
+
 describe("alarms: erasing (P6)", () => {
   it("an entity's erasure erases its reminders with it, their alarm and every byte, before it is answered", async () => {
     const { under, rung } = openWithAlarms();
