@@ -64,7 +64,7 @@ describe("compose: services", () => {
   it("have images of a fixed version", () => {
     for (const [name, { image }] of each) expect(image, name).toMatch(/^[a-z/-]+:\d+\.\d+\.\d+[\w.-]*$/);
     expect(services["nats"]?.image).toBe(`nats:${versions.nats}-alpine`);
-    expect(services["rqlite"]?.image).toBe(`rqlite/rqlite:${versions.rqlite}`);
+    expect(services["rqlite"]?.image).toBe(`rqlite/rqlite:${versions.rqliteImage}`);
     expect(services["mongo"]?.image).toBe(`mongo:${versions.mongodb}`);
   });
 

@@ -8,4 +8,4 @@ export type { RunningServer, StartOptions } from "./server-process.ts";
 export { type ServerName, serverNames, usualPorts, versions } from "./settings.ts";
 export { type MongoOptions, startMongo } from "./start-mongo.ts";
 export { type NatsOptions, startNats } from "./start-nats.ts";
-export { type RqliteOptions, type RunningRqlite, rqliteVariable, startRqlite } from "./start-rqlite.ts";
+export { type RqliteOptions, startRqlite } from "./start-rqlite.ts";

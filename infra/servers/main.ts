@@ -9,7 +9,7 @@ import type { RunningServer } from "./server-process.ts";
 import { type ServerName, serverNames, usualPorts } from "./settings.ts";
 import { startMongo } from "./start-mongo.ts";
 import { startNats } from "./start-nats.ts";
-import { rqliteVariable, startRqlite } from "./start-rqlite.ts";
+import { startRqlite } from "./start-rqlite.ts";
 
 const help = `Usage: npm run servers -- [options]
 
@@ -25,8 +25,7 @@ What is not built yet is built first, with Go, into a cache outside the reposito
   --json               prints one JSON object
   --help               prints this
 
-HEDDLE_NATS_SERVER, HEDDLE_RQLITED and HEDDLE_FERRETDB name binaries to use as they are.
-Without HEDDLE_RQLITED a stand-in answers rqlite's HTTP API; see infra/servers/README.md.`;
+HEDDLE_NATS_SERVER, HEDDLE_RQLITED and HEDDLE_FERRETDB name binaries to use as they are.`;
 
 export interface Wanted {
   readonly names: readonly ServerName[];
@@ -91,7 +90,7 @@ async function main(): Promise<number> {
   }
   const { names, ports, data, json } = wanted;
   const binaries: Record<string, string> = {};
-  for (const name of names) if (name !== "rqlite") binaries[name] = await obtain(name);
+  for (const name of names) binaries[name] = await obtain(name);
   if (wanted.obtainOnly) {
     if (json) console.log(JSON.stringify(binaries));
     else for (const [name, binary] of Object.entries(binaries)) console.log(`${name.padEnd(6)}  ${binary}`);
@@ -123,16 +122,11 @@ async function main(): Promise<number> {
 
 function factsOf(server: RunningServer): [string, object] {
   const { name, url, port, pid, version, folder } = server;
-  return [name, { url, port, pid, version, folder, standIn: "standIn" in server && server.standIn === true }];
+  return [name, { url, port, pid, version, folder }];
 }
 
 function tableOf(running: readonly RunningServer[]): string {
   const lines = running.map((server) => `${server.name.padEnd(6)}  ${server.version.padEnd(8)}  ${server.url}`);
-  if (running.some((server) => server.version === "stand-in"))
-    lines.push(
-      "",
-      `rqlite is a stand-in: its HTTP API over SQLite, without Raft. ${rqliteVariable} names a real rqlited.`,
-    );
   // A sink given takes the place of the embedded default, so that one is named too.
   const options = running.map(({ name, url }) => (name === "nats" ? `--nats ${url}` : `--sink ${url}`));
   const sinks = options.some((option) => option.startsWith("--sink")) ? ["--sink sqlite"] : [];

@@ -13,7 +13,7 @@ import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { ServerError } from "./server-error.ts";
-import { type BuiltServer, versions } from "./settings.ts";
+import { type ServerName, versions } from "./settings.ts";
 
 interface Recipe {
   /** What the binary is called. */
@@ -25,11 +25,15 @@ interface Recipe {
   readonly sources: readonly string[];
   readonly goPackage: string;
   readonly tags: string;
+  /** Needs a C compiler and the headers of libc. */
+  readonly cgo?: boolean;
+  /** A variable of its source and the value that it gets: how it comes to know its version. */
+  readonly set?: string;
   /** Holds the path of a binary to use as it is. */
   readonly variable: string;
 }
 
-export const recipes: Readonly<Record<BuiltServer, Recipe>> = {
+export const recipes: Readonly<Record<ServerName, Recipe>> = {
   nats: {
     binary: "nats-server",
     version: versions.nats,
@@ -38,6 +42,17 @@ export const recipes: Readonly<Record<BuiltServer, Recipe>> = {
     goPackage: "github.com/nats-io/nats-server/v2",
     tags: "",
     variable: "HEDDLE_NATS_SERVER",
+  },
+  rqlite: {
+    binary: "rqlited",
+    version: versions.rqlite,
+    folder: "rqlite",
+    sources: ["go.mod", "go.sum"],
+    goPackage: "github.com/rqlite/rqlite/v8/cmd/rqlited",
+    tags: "",
+    cgo: true,
+    set: `github.com/rqlite/rqlite/v8/cmd.Version=v${versions.rqlite}`,
+    variable: "HEDDLE_RQLITED",
   },
   mongo: {
     binary: "ferretdb",
@@ -56,15 +71,15 @@ export interface ObtainOptions {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-const obtained = new Map<BuiltServer, Promise<string>>();
+const obtained = new Map<ServerName, Promise<string>>();
 
 /**
  * The path of the server's binary.
  *
- * Errors: `ServerError` with `NO_SUCH_BINARY` when the variable names none, `NO_GO`, `GO_TOO_OLD`, `NO_NETWORK`,
- * `BUILD_FAILED`.
+ * Errors: `ServerError` with `NO_SUCH_BINARY` when the variable names none, `NO_GO`, `GO_TOO_OLD`, `NO_C_COMPILER`,
+ * `NO_NETWORK`, `BUILD_FAILED`.
  */
-export function obtain(name: BuiltServer, options: ObtainOptions = {}): Promise<string> {
+export function obtain(name: ServerName, options: ObtainOptions = {}): Promise<string> {
   if (options.env !== undefined) return obtainAnew(name, options);
   let promise = obtained.get(name);
   if (promise === undefined) {
@@ -84,10 +99,13 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /** The binary's place in the cache, whether it is there or not. */
-export function cachedBinary(name: BuiltServer, env: NodeJS.ProcessEnv = process.env): string {
+export function cachedBinary(name: ServerName, env: NodeJS.ProcessEnv = process.env): string {
   const recipe = recipes[name];
   const hash = createHash("sha256").update(
-    JSON.stringify([process.platform, process.arch, recipe.goPackage, recipe.tags, buildArgs]),
+    JSON.stringify([
+      ...[process.platform, process.arch, recipe.goPackage, recipe.tags, buildArgs(recipe)],
+      ...(recipe.cgo === true ? ["cgo"] : []),
+    ]),
   );
   for (const source of recipe.sources) hash.update(fs.readFileSync(path.join(sourceFolder(recipe), source)));
   const folder = `${recipe.binary}-${recipe.version}-${hash.digest("hex").slice(0, 12)}`;
@@ -95,17 +113,21 @@ export function cachedBinary(name: BuiltServer, env: NodeJS.ProcessEnv = process
 }
 
 /** The path that the variable names, if it is set. Errors: `NO_SUCH_BINARY` when no file there can be run. */
-export function givenBinary(variable: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
+function givenBinary(variable: string, env: NodeJS.ProcessEnv): string | undefined {
   const given = env[variable];
   if (given === undefined || given === "") return undefined;
   if (isExecutable(given)) return path.resolve(given);
   throw new ServerError("NO_SUCH_BINARY", `${variable} is ${given}, which is no file that can be run`);
 }
 
-const buildArgs = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"];
+const buildArgs = ({ set }: Recipe) => [
+  "-mod=readonly",
+  "-trimpath",
+  `-ldflags=-s -w${set === undefined ? "" : ` -X ${set}`}`,
+];
 const sourceFolder = (recipe: Recipe) => fileURLToPath(new URL(`./${recipe.folder}/`, import.meta.url));
 
-async function obtainAnew(name: BuiltServer, options: ObtainOptions): Promise<string> {
+async function obtainAnew(name: ServerName, options: ObtainOptions): Promise<string> {
   const env = options.env ?? process.env;
   const recipe = recipes[name];
   const given = givenBinary(recipe.variable, env);
@@ -120,7 +142,7 @@ async function obtainAnew(name: BuiltServer, options: ObtainOptions): Promise<st
   );
   try {
     if (isExecutable(binary)) return binary;
-    say(`${recipe.binary} ${recipe.version}: building with Go, once; a minute or two`);
+    say(`${recipe.binary} ${recipe.version}: building with Go, once; a minute or a few`);
     const startedAt = performance.now();
     const unfinished = `${folder}.${randomUUID()}`;
     try {
@@ -141,10 +163,10 @@ async function obtainAnew(name: BuiltServer, options: ObtainOptions): Promise<st
 }
 
 async function build(recipe: Recipe, output: string, env: NodeJS.ProcessEnv): Promise<void> {
-  const args = ["build", ...buildArgs, ...(recipe.tags === "" ? [] : ["-tags", recipe.tags])];
+  const args = ["build", ...buildArgs(recipe), ...(recipe.tags === "" ? [] : ["-tags", recipe.tags])];
   const go = spawn("go", [...args, "-o", output, recipe.goPackage], {
     cwd: sourceFolder(recipe),
-    env: { ...env, CGO_ENABLED: "0", GOWORK: "off" },
+    env: { ...env, CGO_ENABLED: recipe.cgo === true ? "1" : "0", GOWORK: "off" },
     stdio: ["ignore", "ignore", "pipe"],
   });
   let said = "";
@@ -175,6 +197,13 @@ export function buildError(
   const first = lines[0] ?? `go build ended with exit code ${code}`;
   if (/requires go >=|requires go1|toolchain not available|invalid go version/.test(said))
     return new ServerError("GO_TOO_OLD", `${what} needs a newer Go (${first}): see go.dev/doc/install, ${instead}`);
+  if (/C compiler .* not found|fatal error: \S+\.h: No such file/.test(said)) {
+    const found = lines.find((line) => /not found|fatal error/.test(line)) ?? first;
+    return new ServerError(
+      "NO_C_COMPILER",
+      `${what} needs a C compiler and the headers of libc (${found.trim()}): install gcc and libc's headers, ${instead}`,
+    );
+  }
   if (
     /dial tcp|no such host|lookup .*:|connection refused|i\/o timeout|TLS handshake|proxyconnect|\b(403|407|50\d) /.test(
       said,

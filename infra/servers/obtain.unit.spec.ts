@@ -14,6 +14,9 @@ describe("servers: the cache", () => {
     expect(cachedBinary("nats", { HEDDLE_CACHE: "/c" })).toMatch(
       /^\/c\/servers\/nats-server-2\.14\.5-[0-9a-f]{12}\/nats-server$/,
     );
+    expect(cachedBinary("rqlite", { HEDDLE_CACHE: "/c" })).toMatch(
+      /^\/c\/servers\/rqlited-8\.43\.4-[0-9a-f]{12}\/rqlited$/,
+    );
     expect(cachedBinary("mongo", { HEDDLE_CACHE: "/c" })).toMatch(
       /^\/c\/servers\/ferretdb-1\.24\.2-[0-9a-f]{12}\/ferretdb$/,
     );
@@ -33,6 +36,8 @@ describe("servers: a failed build", () => {
       'go: downloading a v1.0.0\nmain.go:4: a: Get "https://proxy/": dial tcp: lookup proxy: no such host\n',
     ],
     ["NO_NETWORK", 1, "go: a@v1.0.0: reading https://proxy/a.zip: 403 Forbidden\n"],
+    ["NO_C_COMPILER", 1, '# runtime/cgo\ncgo: C compiler "gcc" not found: exec: "gcc": not found in $PATH\n'],
+    ["NO_C_COMPILER", 1, "# runtime/cgo\n_cgo_export.c:3:10: fatal error: stdlib.h: No such file or directory\n"],
     ["BUILD_FAILED", 1, "# a\n./a.go:3:1: syntax error: unexpected newline\n"],
     ["BUILD_FAILED", 2, ""],
   ] as const)("is told as %s (exit %s) with the way to mend it", (code, exit, said) => {

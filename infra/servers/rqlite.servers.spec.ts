@@ -1,9 +1,8 @@
-// Goal: rqlite's HTTP API as the rest of the project uses it. Runs against the rqlited that HEDDLE_RQLITED names, and
-// against the stand-in where there is none, so that what the stand-in pretends can be held against the real one.
+// Goal: rqlite's HTTP API as the rest of the project uses it, so that another version of rqlite can be held against it.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type RunningRqlite, startRqlite } from "./index.ts";
+import { type RunningServer, startRqlite, versions } from "./index.ts";
 
-let server: RunningRqlite;
+let server: RunningServer;
 beforeAll(async () => {
   server = await startRqlite({ user: "woof", password: "p:w" });
 });
@@ -12,13 +11,21 @@ afterAll(() => server.stop());
 async function call(door: string, statements: unknown, credentials = "woof:p:w"): Promise<[number, string]> {
   const reply = await fetch(`${server.url}${door}`, {
     method: "POST",
-    headers: { Authorization: `Basic ${Buffer.from(credentials).toString("base64")}` },
+    headers: {
+      // Without it a text is one statement, whatever is in it.
+      "content-type": "application/json",
+      Authorization: `Basic ${Buffer.from(credentials).toString("base64")}`,
+    },
     body: JSON.stringify(statements),
   });
   return [reply.status, (await reply.text()).trim()];
 }
 
 describe("rqlite over HTTP", () => {
+  it("is the version that was built", () => {
+    if ((process.env["HEDDLE_RQLITED"] ?? "") === "") expect(server.version).toBe(versions.rqlite);
+  });
+
   it("keeps rows, and gives them back as arrays and as objects", async () => {
     expect(await call("/db/execute", ["CREATE TABLE a (id TEXT PRIMARY KEY, n INTEGER)"])).toEqual([
       200,

@@ -3,6 +3,7 @@
 export type ServerErrorCode =
   | "NO_GO"
   | "GO_TOO_OLD"
+  | "NO_C_COMPILER"
   | "NO_NETWORK"
   | "BUILD_FAILED"
   | "NO_SUCH_BINARY"

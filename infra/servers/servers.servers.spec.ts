@@ -38,7 +38,8 @@ const inMongo = async <T>(url: string, use: (client: MongoClient) => Promise<T>)
 };
 
 const rqlite = async (url: string, door: string, statements: unknown) => {
-  const reply = await fetch(`${url}/db/${door}`, { method: "POST", body: JSON.stringify(statements) });
+  const headers = { "content-type": "application/json" };
+  const reply = await fetch(`${url}/db/${door}`, { method: "POST", headers, body: JSON.stringify(statements) });
   return (await reply.json()) as { results: [{ error?: string; values?: unknown[][] }] };
 };
 
@@ -207,6 +208,44 @@ describe("servers: NATS", () => {
   });
 });
 
+describe("servers: MongoDB's wire server", () => {
+  const sees = (url: string) => inMongo(url, (client) => client.db("d").collection("words").findOne({}));
+  const as = (url: string, user: string) => url.replace("//", `//${user}@`);
+
+  it("refuses who brings no or wrong credentials, also after a restart", async () => {
+    await using server = await startMongo({ user: "u", password: "p@ss/word" });
+    for (const round of ["made", "started again"]) {
+      await expect(sees(server.url), round).rejects.toThrow(/requires authentication/);
+      await expect(sees(as(server.url, "u:wrong")), round).rejects.toThrow(/authentication failed/i);
+      await expect(sees(as(server.url, "u:p%40ss%2Fword")), round).resolves.toBeNull();
+      await server.restart();
+    }
+    expect(server.output()).not.toContain("p@ss/word");
+  });
+
+  it("stores no more than it is allowed to, and goes on with what it has when it is allowed more", async () => {
+    const small = await startMongo({ folder, maxStoreBytes: 256 << 10 });
+    const add = (url: string, _id: number) =>
+      inMongo(url, (client) =>
+        client
+          .db("d")
+          .collection<{ _id: number }>("words")
+          .insertOne({ _id, word: "x".repeat(32 << 10) } as { _id: number }),
+      );
+    const fill = async () => {
+      for (let at = 0; at < 16; at++) await add(small.url, at);
+    };
+    await expect(fill()).rejects.toThrow(/database or disk is full/);
+    const count = (url: string) => inMongo(url, (client) => client.db("d").collection("words").countDocuments({}));
+    const kept = await count(small.url);
+    expect(kept).toBeGreaterThan(2);
+    await small.stop();
+    await using large = await startMongo({ folder });
+    await add(large.url, 99);
+    expect(await count(large.url)).toBe(kept + 1);
+  });
+});
+
 describe("servers: binaries", () => {
   it("are refused in one line when the path given is wrong", async () => {
     const missing = path.join(folder, "nats-server");
@@ -225,6 +264,14 @@ describe("servers: binaries", () => {
     const env = { PATH: folder, HEDDLE_CACHE: folder };
     const error = await obtain("nats", { env, say: () => undefined }).catch((reason: unknown) => reason);
     expect((error as ServerError).code).toBe("NO_GO");
+    expect((error as ServerError).message.split("\n")).toHaveLength(1);
+    expect(fs.readdirSync(path.join(folder, "servers")).filter((entry) => !entry.endsWith(".lock"))).toEqual([]);
+  });
+
+  it("that can not be built for want of a C compiler are told so in one line, and leave nothing behind", async () => {
+    const env = { ...process.env, CC: path.join(folder, "no-compiler"), HEDDLE_CACHE: folder, HEDDLE_RQLITED: "" };
+    const error = await obtain("rqlite", { env, say: () => undefined }).catch((reason: unknown) => reason);
+    expect((error as ServerError).code).toBe("NO_C_COMPILER");
     expect((error as ServerError).message.split("\n")).toHaveLength(1);
     expect(fs.readdirSync(path.join(folder, "servers")).filter((entry) => !entry.endsWith(".lock"))).toEqual([]);
   });

@@ -4,11 +4,17 @@
 export type ServerName = "nats" | "rqlite" | "mongo";
 export const serverNames: readonly ServerName[] = ["nats", "rqlite", "mongo"];
 
-/** Those that Go builds here. */
-export type BuiltServer = Exclude<ServerName, "rqlite">;
-
-/** Versions as the go.mod files and the image tags have them. `mongo` is FerretDB here and MongoDB in the images. */
-export const versions = { nats: "2.14.5", rqlite: "10.2.7", ferretdb: "1.24.2", mongodb: "8.0.21" } as const;
+/**
+ * Versions as the go.mod files and the image tags have them. `mongo` is FerretDB here and MongoDB in the images; rqlite is an older
+ * one here (`rqlite`) than in the images (`rqliteImage`): README.md says why.
+ */
+export const versions = {
+  nats: "2.14.5",
+  rqlite: "8.43.4",
+  rqliteImage: "10.2.7",
+  ferretdb: "1.24.2",
+  mongodb: "8.0.21",
+} as const;
 
 export const usualPorts: Readonly<Record<ServerName, number>> = { nats: 4222, rqlite: 4001, mongo: 27_017 };
 
@@ -77,20 +83,25 @@ export interface RqliteArgsOptions {
   /** The host by which others reach it, when that is not the one that it listens on. */
   readonly advertised?: string;
   readonly authFile?: string;
+  /** Known by it among the nodes of a cluster, for good. Default: `heddle`. */
+  readonly nodeId?: string;
+  /** Raft addresses (`host:port`) of nodes of a cluster that it is to join. */
+  readonly join?: readonly string[];
   /** Left out for the image of rqlite, which adds its own. */
   readonly folder?: string;
 }
 
-/** The arguments of rqlited, and of the stand-in. */
+/** The arguments of rqlited. */
 export function rqliteArgs(options: RqliteArgsOptions): string[] {
-  const { host, port, raftPort, advertised, authFile, folder } = options;
+  const { host, port, raftPort, advertised, authFile, nodeId = "heddle", join = [], folder } = options;
   return [
-    ...["-node-id", "heddle"],
+    ...["-node-id", nodeId],
     ...["-http-addr", `${host}:${port}`],
     ...["-raft-addr", `${host}:${raftPort}`],
     ...(advertised === undefined ? [] : ["-http-adv-addr", `${advertised}:${port}`]),
     ...(advertised === undefined ? [] : ["-raft-adv-addr", `${advertised}:${raftPort}`]),
     ...(authFile === undefined ? [] : ["-auth", authFile]),
+    ...(join.length === 0 ? [] : ["-join", join.join(",")]),
     ...(folder === undefined ? [] : [folder]),
   ];
 }

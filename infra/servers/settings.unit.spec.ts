@@ -38,5 +38,10 @@ describe("servers: rqlite", () => {
       ),
     );
     expect(rqliteArgs(where)).not.toContain("-auth");
+    expect(rqliteArgs({ ...where, nodeId: "2", join: ["h:1", "h:2"] })).toEqual(
+      ["-node-id 2", "-http-addr 127.0.0.1:4001", "-raft-addr 127.0.0.1:4002", "-join h:1,h:2", "/d"].flatMap((part) =>
+        part.split(" "),
+      ),
+    );
   });
 });

@@ -1,5 +1,4 @@
-// startMongo: a server that speaks MongoDB's wire protocol: FerretDB with SQLite. It knows no users and no passwords.
-// What it can not do that MongoDB can: README.md.
+// startMongo: a server that speaks MongoDB's wire protocol: FerretDB with SQLite. What it can not do that MongoDB can: README.md.
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
@@ -8,10 +7,29 @@ import { obtain } from "./obtain.ts";
 import { type RunningServer, type StartOptions, startServer } from "./server-process.ts";
 import { ferretPragmas, versions } from "./settings.ts";
 
-export type MongoOptions = StartOptions;
+export interface MongoOptions extends StartOptions {
+  /** Who may ask for anything; without one everybody may. Kept in the folder: a later start with another adds none. */
+  readonly user?: string;
+  readonly password?: string;
+  /** Of each database: beyond it a write fails as on a full disk. Default: what the disk has. */
+  readonly maxStoreBytes?: number;
+}
+
+const pageBytes = 4096;
 
 export async function startMongo(options: MongoOptions = {}): Promise<RunningServer> {
   const file = await obtain("mongo");
+  const { user, password = "", maxStoreBytes } = options;
+  const limit = maxStoreBytes === undefined ? "" : `&_pragma=max_page_count(${Math.floor(maxStoreBytes / pageBytes)})`;
+  const users =
+    user === undefined
+      ? {}
+      : {
+          FERRETDB_TEST_ENABLE_NEW_AUTH: "true",
+          FERRETDB_SETUP_DATABASE: "admin",
+          FERRETDB_SETUP_USERNAME: user,
+          FERRETDB_SETUP_PASSWORD: password,
+        };
   return startServer(
     {
       name: "mongo",
@@ -23,10 +41,13 @@ export async function startMongo(options: MongoOptions = {}): Promise<RunningSer
         const env = {
           FERRETDB_LISTEN_ADDR: `127.0.0.1:${port}`,
           FERRETDB_HANDLER: "sqlite",
-          FERRETDB_SQLITE_URL: `${pathToFileURL(store).href.replace("file://", "file:")}/?${ferretPragmas}`,
+          FERRETDB_SQLITE_URL: `${pathToFileURL(store).href.replace("file://", "file:")}/?${ferretPragmas}${limit}`,
           FERRETDB_STATE_DIR: "-",
           FERRETDB_DEBUG_ADDR: "-",
           FERRETDB_TELEMETRY: "disable",
+          // Go collects garbage of a heap of 10 MB all the time: a tenth of its processor time.
+          GOGC: "400",
+          ...users,
         };
         return { file, args: [], env };
       },

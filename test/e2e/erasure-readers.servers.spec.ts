@@ -1,8 +1,8 @@
 // P6 with real servers: an erased entity leaves no byte in the files of NATS, rqlite and MongoDB's wire server, as it leaves none
 // in the node's own. Each reader by itself, then all of them, then what happens while they are away.
 //
-// MongoDB here is FerretDB with SQLite; rqlite is a stand-in where no binary is given. What either does not show is in
-// docs/how-to/erase-an-entity.md.
+// MongoDB here is FerretDB with SQLite; what it does not show is in docs/how-to/erase-an-entity.md. Several nodes of rqlite are in
+// packages/projection/src/rqlite/rqlite-cluster.servers.spec.ts.
 import { setTimeout as pause } from "node:timers/promises";
 import { Heddle } from "@heddle/client";
 import { describe, expect, it } from "vitest";

@@ -16,7 +16,14 @@ import { fileURLToPath } from "node:url";
 import { Heddle } from "@heddle/client";
 import type { NodeOptions } from "@heddle/runtime";
 import { projectionsFileOf } from "@heddle/runtime/internal";
-import { obtain, type RunningServer, startMongo, startNats, startRqlite } from "../../../infra/servers/index.ts";
+import {
+  obtain,
+  type RunningServer,
+  serverNames,
+  startMongo,
+  startNats,
+  startRqlite,
+} from "../../../infra/servers/index.ts";
 import type { LoadJob, OpenLoopMeasurement } from "../load/job.ts";
 import type { EventShape } from "../load/load.ts";
 import type { ReadersJudgeJob, ReadersVerdict, RowSink } from "../readers/judge.ts";
@@ -418,7 +425,7 @@ function unjudged(outcome: TargetOutcome, remark: string): TargetOutcome {
 /** Why there are no servers to read into, or undefined; builds them where they are not there yet. */
 async function serversProblem(): Promise<string | undefined> {
   try {
-    for (const server of ["nats", "mongo"] as const) await obtain(server);
+    for (const server of serverNames) await obtain(server);
     return undefined;
   } catch (error) {
     return (error as Error).message;

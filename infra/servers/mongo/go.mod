@@ -1,4 +1,4 @@
-module heddle.invalid/servers/mongo
+module github.com/FerretDB/FerretDB/heddle
 
 go 1.24.0
 

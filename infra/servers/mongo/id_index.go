@@ -15,11 +15,12 @@ import (
 
 // FerretDB 1.24 makes an index for _id over one expression and looks documents up by another, so that SQLite goes through
 // the whole collection for every document that is found or replaced by its _id. MongoDB does not, and what is measured here
-// should not be that. So every collection is given an index that FerretDB's own look-ups can use.
+// should not be that. So that index is made again, under its name and as unique, over the expression of the look-ups; one
+// more beside it would be paid for with each document that is written.
 
 const idIndexEvery = 50 * time.Millisecond
 
-// keepIDIndexes makes the missing ones until the context ends. sqliteURL is what FerretDB was given.
+// keepIDIndexes makes them again, where that is not done yet, until the context ends. sqliteURL is what FerretDB was given.
 func keepIDIndexes(ctx context.Context, sqliteURL string) {
 	parsed, err := url.Parse(sqliteURL)
 	if err != nil {
@@ -68,26 +69,33 @@ func closeGone(databases map[string]*sql.DB) {
 }
 
 func indexIDs(ctx context.Context, database *sql.DB) {
-	rows, err := database.QueryContext(ctx, `SELECT table_name FROM _ferretdb_collections
-		WHERE table_name || '_heddle' NOT IN (SELECT name FROM sqlite_schema WHERE type = 'index')`)
+	rows, err := database.QueryContext(ctx, `SELECT name, tbl_name FROM sqlite_schema
+		WHERE type = 'index' AND name = tbl_name || '__id_' AND sql NOT LIKE '%$._id%'`)
 	if err != nil {
-		// The file is new, and FerretDB has not made its own table yet.
 		return
 	}
-	var tables []string
+	var found [][2]string
 	for rows.Next() {
-		var table string
-		if rows.Scan(&table) == nil {
-			tables = append(tables, table)
+		var index, table string
+		if rows.Scan(&index, &table) == nil {
+			found = append(found, [2]string{quote(index), quote(table)})
 		}
 	}
 	rows.Close()
-	for _, table := range tables {
-		quoted := `"` + strings.ReplaceAll(table, `"`, `""`) + `"`
-		index := `"` + strings.ReplaceAll(table, `"`, `""`) + `_heddle"`
-		_, err := database.ExecContext(ctx, `CREATE INDEX IF NOT EXISTS `+index+` ON `+quoted+` (_ferretdb_sjson->'$._id')`)
-		if err != nil && ctx.Err() == nil && !strings.Contains(err.Error(), "no such table") {
+	for _, names := range found {
+		index, table := names[0], names[1]
+		_, err := database.ExecContext(ctx, `BEGIN IMMEDIATE; DROP INDEX `+index+`;
+			CREATE UNIQUE INDEX `+index+` ON `+table+` (_ferretdb_sjson->'$._id'); COMMIT`)
+		if err == nil {
+			continue
+		}
+		database.ExecContext(ctx, `ROLLBACK`)
+		if ctx.Err() == nil && !strings.Contains(err.Error(), "no such") {
 			slog.Warn("no index for _id", "table", table, "error", err)
 		}
 	}
+}
+
+func quote(name string) string {
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }

@@ -1,7 +1,10 @@
-// What becomes of a projection when its server is killed, stands still, is away, or when the process that projects is killed: the
-// same for every server. Each supplies its own.
+// What becomes of a projection when its server is killed, stands still, is away, has a full disk, or when the process that projects
+// is killed: the same for every server. Each supplies its own.
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { RunningServer } from "../../../infra/servers/index.ts";
@@ -11,12 +14,18 @@ import type { Projections } from "./projections.ts";
 import type { Sink } from "./sink.ts";
 
 export interface ServersUnderTest {
-  readonly start: () => Promise<RunningServer>;
+  readonly start: (options?: {
+    readonly folder: string;
+    readonly port?: number;
+    readonly maxStoreBytes?: number;
+  }) => Promise<RunningServer>;
   readonly sinkAt: (address: string) => Sink;
   /** Of a sink, for a server's url. */
   readonly addressOf: (url: string) => string;
   /** So many events are projected while processes are killed: a few seconds' work for the server. */
   readonly movements: number;
+  /** Room for a few hundred rows, and not for thousands. Left out where a server can not be limited. */
+  readonly scarceBytes?: number;
 }
 
 const patience = { timeout: 60_000, interval: 20 };
@@ -100,6 +109,44 @@ export function sinkFailures(under: ServersUnderTest): void {
     await server.restart();
     await hasAll(200);
   });
+
+  if (under.scarceBytes !== undefined) {
+    it("P5 a server whose disk is full is waited for, and has every event once when there is room again", async () => {
+      const folder = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-scarce-"));
+      let scarce = await under.start({ folder, maxStoreBytes: under.scarceBytes! });
+      const own = under.sinkAt(under.addressOf(scarce.url));
+      const entities = 2_500;
+      const rowsAre = (count: number) =>
+        vi.waitFor(async () => {
+          expect(status()).toMatchObject({ state: "live", lagBytes: 0 });
+          expect(await storedRows(own)).toEqual(expectedRows(count, entities));
+        }, patience);
+      try {
+        projections = project(feed, own, { limits: { eventsMax: 500, bytesMax: 65_536 } });
+        addMovements(feed, 0, 100, entities);
+        await rowsAre(100);
+        addMovements(feed, 100, 3_000, entities);
+        const isFull = { state: "waiting", problem: { code: "SINK_REFUSED", message: expect.stringMatching(/full/) } };
+        await vi.waitFor(() => expect(status()).toMatchObject(isFull), patience);
+        addMovements(feed, 3_000, 3_300, entities);
+        // The same after the server was away, and came back with as little room.
+        await scarce.kill();
+        await vi.waitFor(() => expect(status().problem?.code).toBe("SINK_UNAVAILABLE"), patience);
+        await scarce.restart();
+        await vi.waitFor(() => expect(status()).toMatchObject(isFull), patience);
+        const { port } = scarce;
+        await scarce.stop();
+        scarce = await under.start({ folder, port });
+        await rowsAre(3_300);
+      } finally {
+        await projections?.stop();
+        projections = undefined;
+        await own.close();
+        await scarce.stop();
+        fs.rmSync(folder, { recursive: true, force: true });
+      }
+    });
+  }
 
   it("P5 the process that projects is killed at any point: no gap, no double", async () => {
     const count = under.movements;

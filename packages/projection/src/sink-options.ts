@@ -3,10 +3,11 @@
 // Not promised: that a sink can be reached. An option that makes no sense is refused at the start; a server that is away is waited
 // for.
 import { HeddleError } from "@heddle/kernel";
+import { addressesOf } from "./server-addresses.ts";
 import type { Sink } from "./sink.ts";
 import { SqliteSink } from "./sqlite/sqlite-sink.ts";
 
-/** `sqlite`, `http(s)://…` of rqlite, `mongodb://…`. */
+/** `sqlite`, `http(s)://…` of rqlite, `mongodb://…`; several servers of one cluster with commas between them. */
 export interface SinkOption {
   readonly kind: Sink["kind"];
   /** With user and password, where there are any; empty for SQLite. */
@@ -23,7 +24,7 @@ const kindsByProtocol: Readonly<Record<string, Sink["kind"]>> = {
 /** Errors: `INVALID_REQUEST`. Passwords are in none of them. */
 export function readSinkOptions(texts: readonly string[]): SinkOption[] {
   const options = texts.map(readOption);
-  const places = options.map(({ url }) => placeOf(url));
+  const places = options.flatMap(({ url }) => placesOf(url));
   const twice = places.find((place, i) => places.indexOf(place) !== i);
   if (twice !== undefined) throw invalid(`${twice === "" ? "sqlite" : twice} is named twice`);
   return options;
@@ -31,24 +32,26 @@ export function readSinkOptions(texts: readonly string[]): SinkOption[] {
 
 function readOption(text: string): SinkOption {
   if (text === "sqlite") return { kind: "sqlite", url: "" };
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const kind = kindsByProtocol[url?.protocol ?? ""];
-  if (kind === undefined) {
+  const address = addressesOf(text)?.[0];
+  const kind = kindsByProtocol[address?.protocol ?? ""];
+  if (address === undefined || kind === undefined) {
     throw invalid(
       `wanted sqlite, the http:// address of rqlite or the mongodb:// address of MongoDB, found ${JSON.stringify(withoutUser(text))}`,
     );
   }
+  if (/@/.test(`${address.pathname}${address.search}${address.hash}`)) {
+    throw invalid(`percent-encode user and password in ${JSON.stringify(withoutUser(text))}`);
+  }
   return { kind, url: text };
 }
 
-function placeOf(text: string): string {
-  if (text === "") return "";
-  const { protocol, host, pathname } = new URL(text);
-  return `${protocol}//${host}${pathname}`;
+function placesOf(text: string): readonly string[] {
+  const addresses = addressesOf(text) ?? [];
+  return text === "" ? [""] : addresses.map(({ protocol, host, pathname }) => `${protocol}//${host}${pathname}`);
 }
 
 function withoutUser(text: string): string {
-  return text.replace(/\/\/[^/@]*@/, "//").slice(0, 80);
+  return text.replace(/\/\/.*@/s, "//").slice(0, 80);
 }
 
 function invalid(problem: string): HeddleError<"INVALID_REQUEST"> {

@@ -24,11 +24,31 @@ describe("sink options", () => {
     expect(readSinkOptions([])).toEqual([]);
   });
 
+  it("name several servers of one cluster with commas between them", () => {
+    const rqlite = "http://u:p@a:4001,b:4001,c:4001";
+    const mongodb = "mongodb://u:p@a:27017,b:27017/bank?replicaSet=r";
+    expect(readSinkOptions([rqlite, mongodb])).toEqual([
+      { kind: "rqlite", url: rqlite },
+      { kind: "mongodb", url: mongodb },
+    ]);
+    expect(problem("http://a:4001,b:4001", "http://b:4001")).toBe("http://b:4001/ is named twice");
+    expect(problem("http://u:secret@a:4001,,b:4001")).toMatch(/^wanted sqlite, the http:\/\/ address of rqlite/);
+    expect(problem("http://u:secret@a:4001,b:port")).not.toContain("secret");
+  });
+
   it("that make no sense are refused, and no password is told", () => {
     for (const text of ["", "SQLite", "postgres://user:secret@host/db", "rqlite", "127.0.0.1:4001"]) {
       expect(problem(text)).toMatch(/^wanted sqlite, the http:\/\/ address of rqlite/);
       expect(problem(text)).not.toContain("secret");
     }
+  });
+
+  it("whose password is not percent-encoded are refused, and none of it is told", () => {
+    for (const text of ["http://u:12/secret@r:4001", "mongodb://u:12?secret@m/db", "mongodb://u:12#secret@m/db"]) {
+      expect(problem(text)).toMatch(/percent-encode user and password/);
+      expect(problem(text)).not.toMatch(/secret|12/);
+    }
+    expect(problem("mongodb://u:se/cret@m/db")).not.toContain("cret");
   });
 
   it("that name one place twice are refused", () => {

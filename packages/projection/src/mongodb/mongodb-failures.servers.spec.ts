@@ -7,7 +7,9 @@ import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
-import { MongoClient } from "mongodb";
+import { inspect } from "node:util";
+import type { HeddleError } from "@heddle/kernel";
+import { Double, MongoClient } from "mongodb";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type RunningServer, startMongo } from "../../../../infra/servers/index.ts";
 import {
@@ -34,6 +36,7 @@ describe("mongodb: a server that fails", () => {
     sinkAt: (url) => new MongodbSink({ url, selectionTimeoutMs: 1_000, answerTimeoutMs: 1_000 }),
     addressOf: (url) => `${url}bank`,
     movements: 1_500,
+    scarceBytes: 600_000,
   });
 });
 
@@ -104,23 +107,107 @@ describe("mongodb: one server", () => {
     );
     expect((await sink.describe("accounts"))?.live).toMatchObject({ revision: 1 });
     // Its process died behind the mark, with one of two documents written.
-    const half = batch(2, [put("account/a", 10), put("account/c", 30)], { erased: ["account/b"] });
-    await new Redo(ref, half).record(store);
+    const whole = { ...put("account/c", 30), row: { ...put("account/c", 30).row!, last: new Double(3) as never } };
+    const half = batch(2, [put("account/a", 10), whole], { erased: ["account/b"] });
+    await new Redo(ref, half, 0).record(store);
     await client
       .db(name)
       .collection<{ _id: string }>("accounts")
       .replaceOne({ _id: "account/a" }, { account: "account/a", balance: 10, heddle_row: { revision: 2 } });
     expect((await sink.describe("accounts"))?.live).toMatchObject({ revision: 2, positions: [2, 2] });
     expect(await balances()).toEqual({ "account/a": 10, "account/c": 30 });
+    const ofDoubles = client
+      .db(name)
+      .collection("accounts")
+      .find({ last: { $type: "double" } });
+    expect(await ofDoubles.toArray()).toHaveLength(1);
     await sink.write(ref, batch(3, [put("account/a", 100)]));
-    expect(
-      await client
-        .db(name)
-        .collection("heddle_redo")
-        .find({ revision: { $exists: true } })
-        .toArray(),
-    ).toEqual([]);
     await store.close();
+  });
+
+  it("P6 what a process that died had written down is gone when the projection is described next", async () => {
+    await sink.create(ref, empty);
+    const large = Array.from({ length: 16 }, (_, i): RowWrite => {
+      const write = put(`account/${i}`, i);
+      return { ...write, row: { ...write.row!, last: "x".repeat(1_000_000) } };
+    });
+    const redos = () => client.db(name).collection<{ _id: string }>("heddle_redo");
+    const store = new MongodbStore({ url: `${server.url}${name}` });
+    await store.open();
+    const redo = new Redo(ref, batch(1, large), 0);
+    await redo.record(store);
+    await redos().deleteOne({ _id: redo.mark._id });
+    expect(await redos().countDocuments({})).toBeGreaterThan(1);
+    expect((await sink.describe("accounts"))?.live).toMatchObject({ revision: 0 });
+    expect(await redos().countDocuments({})).toBe(0);
+    await store.close();
+  });
+
+  it("S1 a mark whose parts somebody cleared away has the projection made anew, instead of half of a write", async () => {
+    await sink.create(ref, empty);
+    await sink.write(ref, batch(1, [put("account/a", 1)]));
+    const rows = Array.from({ length: 8 }, (_, i): RowWrite => {
+      const write = put(`account/${i}`, i);
+      return { ...write, row: { ...write.row!, last: "x".repeat(1_000_000) } };
+    });
+    const store = new MongodbStore({ url: `${server.url}${name}` });
+    await store.open();
+    const { mark } = new Redo(ref, batch(2, rows), 0);
+    expect(mark.parts.length).toBeGreaterThan(1);
+    await new Redo(ref, batch(2, rows), 0).record(store);
+    await store.remove("heddle_redo", mark.parts.slice(1));
+    expect((await sink.describe("accounts"))?.live).toBeUndefined();
+    await sink.create({ ...ref, generation: 2 }, { ...empty, generation: 2 });
+    expect(await balances()).toEqual({});
+    await store.close();
+  });
+
+  it("S2 a mark that the server makes after its write was given up is not what a crash in the next one leaves", async () => {
+    await sink.create(ref, empty);
+    await sink.write(ref, batch(1, [put("account/a", 1)]));
+    const store = new MongodbStore({ url: `${server.url}${name}` });
+    await store.open();
+    await new Redo(ref, batch(2, [put("account/a", 2)]), 0).record(store);
+    // FerretDB takes no list in a list: a write that is marked and cannot be carried out stands for one whose process died.
+    const refused = { ...put("account/b", 20), row: { ...put("account/b", 20).row!, last: [["a"]] } };
+    await expect(sink.write(ref, batch(2, [put("account/a", 10), refused], { positions: [9, 9] }))).rejects.toEqual(
+      code("SINK_REFUSED"),
+    );
+    const mark = await client.db(name).collection<{ _id: string }>("heddle_redo").findOne({ _id: "accounts/1/2" });
+    expect(mark).toMatchObject({ positions: [9, 9] });
+    await store.close();
+  });
+
+  it("a row that was not there is inserted, and not replaced as well", async () => {
+    const commands = async () => {
+      const { metrics } = await client.db("admin").command({ serverStatus: 1 });
+      return {
+        inserts: Number(metrics.commands.insert?.total ?? 0),
+        updates: Number(metrics.commands.update?.total ?? 0),
+      };
+    };
+    const rows = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, i) => put(`account/${from + i}`, from + i));
+    await sink.create(ref, empty);
+    const before = await commands();
+    await sink.write(ref, batch(1, rows(0, 400)));
+    const made = await commands();
+    // The write's mark and its rows; and the state.
+    expect([made.inserts - before.inserts, made.updates - before.updates]).toEqual([2, 1]);
+    // By a process that has to ask for them.
+    const other = new MongodbSink({ url: `${server.url}${name}` });
+    await other.describe("accounts");
+    const found = await other.load(
+      ref,
+      rows(399, 500).map(({ key }) => key),
+    );
+    expect(found.filter((row) => row !== undefined)).toHaveLength(1);
+    const asked = await commands();
+    await other.write(ref, batch(2, rows(400, 500), { writer: "other" }));
+    const added = await commands();
+    expect([added.inserts - asked.inserts, added.updates - asked.updates]).toEqual([2, 1]);
+    expect(Object.keys(await balances())).toHaveLength(500);
+    await other.close();
   });
 
   it("S1 a write of many megabytes is marked when all of it is written down", async () => {
@@ -132,7 +219,7 @@ describe("mongodb: one server", () => {
     });
     const store = new MongodbStore({ url: `${server.url}${name}` });
     await store.open();
-    await new Redo(ref, batch(1, rows)).record(store);
+    await new Redo(ref, batch(1, rows), 0).record(store);
     expect(await client.db(name).collection("heddle_redo").countDocuments({})).toBeGreaterThan(2);
     expect((await sink.describe("accounts"))?.live).toMatchObject({ revision: 1 });
     expect(Object.keys(await balances())).toHaveLength(16);
@@ -277,6 +364,77 @@ describe("mongodb: one server", () => {
     expect(error).toEqual(code("SINK_UNAVAILABLE"));
     expect(String(error)).not.toContain("secret-word");
     expect(secret.name).toBe("mongodb://127.0.0.1:1/bank");
+  });
+
+  it("a password that is not percent-encoded is refused, and no part of it is told", async () => {
+    for (const password of ["p@hush:t/ree", "hush@tree", "hush/tree", "hush:t@/ree", "hush?t@ree", "%hush%tree"]) {
+      const secret = new MongodbSink({ url: `mongodb://user:${password}@127.0.0.1:1/bank`, selectionTimeoutMs: 100 });
+      const error = await secret.open().catch((thrown: unknown) => thrown);
+      expect(error, password).toEqual(code("SINK_REFUSED"));
+      expect(inspect(error, { depth: 10 }), password).not.toMatch(/hush|ree\b/);
+      expect(secret.name, password).toBe("mongodb://127.0.0.1:1/bank");
+    }
+    const unknown = new MongodbSink({ url: "mongodb://127.0.0.1:1/bank?noSuchOption=1" });
+    await expect(unknown.open()).rejects.toThrow(/nosuchoption/i);
+  });
+});
+
+describe("mongodb: a server that knows users", () => {
+  const password = "p@ss:w/ord ö%25?#&";
+  let server: RunningServer;
+  beforeAll(async () => {
+    server = await startMongo({ user: "heddle", password });
+  });
+  afterAll(() => server.stop());
+  const at = (user: string, options = "?authSource=admin") =>
+    new MongodbSink({ url: `${server.url.replace("//", `//${user}`)}bank${options}`, selectionTimeoutMs: 1_000 });
+
+  it("who is not accepted is refused, whatever is asked for, without the password; the right one is served", async () => {
+    const encoded = encodeURIComponent(password);
+    const wrong = {
+      nobody: at(""),
+      "a wrong password": at("heddle:wrong-word@"),
+      "no password": at("heddle@"),
+      "somebody else": at(`other:${encoded}@`),
+      "a user of another database": at(`heddle:${encoded}@`, ""),
+      "a password encoded twice": at(`heddle:${encodeURIComponent(encoded)}@`),
+    };
+    for (const [who, sink] of Object.entries(wrong)) {
+      for (const ask of [() => sink.open(), () => sink.list(), () => sink.describe("accounts"), () => sink.scrub()]) {
+        const error = await ask().catch((thrown: unknown) => thrown);
+        expect(error, who).toEqual(code("SINK_REFUSED"));
+        expect((error as HeddleError).message, who).toContain("does not accept the user, the password");
+        expect(inspect(error, { depth: 10 }), who).not.toMatch(/wrong-word|p@ss|p%40ss|p%2540ss/);
+      }
+      expect(sink.name, who).toBe(`${server.url}bank`);
+      await sink.close();
+    }
+    const right = at(`heddle:${encoded}@`);
+    await right.open();
+    expect(await right.list()).toEqual([]);
+    await right.close();
+  });
+
+  it("a projection whose password is wrong waits, and goes on when the server has that one", async () => {
+    const changed = encodeURIComponent("another word");
+    const sink = at(`heddle:${changed}@`);
+    const feed = new MemoryFeed(shards);
+    const projections = project(feed, sink);
+    addMovements(feed, 0, 200);
+    const status = () => projections.list()[0]!;
+    const patience = { timeout: 60_000, interval: 20 };
+    await vi.waitFor(
+      () => expect(status()).toMatchObject({ state: "waiting", problem: { code: "SINK_REFUSED" } }),
+      patience,
+    );
+    const operator = new MongoClient(`${server.url.replace("//", `//heddle:${encodeURIComponent(password)}@`)}`);
+    await operator.db("admin").command({ updateUser: "heddle", pwd: "another word" });
+    await vi.waitFor(() => expect(status()).toMatchObject({ state: "live", lagBytes: 0 }), patience);
+    expect(await storedRows(sink)).toEqual(expectedRows(200));
+    await operator.db("admin").command({ updateUser: "heddle", pwd: password });
+    await projections.stop();
+    await sink.close();
+    await operator.close();
   });
 });
 

@@ -30,15 +30,19 @@ import type {
 } from "../sink.ts";
 import { idOf, type RowDocument, rowOf } from "./documents.ts";
 import { scrubFerret } from "./ferret-scrub.ts";
+import { KnownIds } from "./known-ids.ts";
 import { MongodbStore, type MongoOptions, type Stored } from "./mongodb-store.ts";
 import {
   carryOut,
   forgetRedo,
+  forgetRedosOf,
   heldCollection,
   type Mark,
   nameOf,
   outcomesCollection,
+  type Part,
   Redo,
+  readParts,
   redoCollection,
 } from "./redo.ts";
 
@@ -49,8 +53,6 @@ export interface MongodbSinkOptions extends MongoOptions {
 
 const projectionsCollection = "heddle_projections";
 const settingsCollection = "heddle_settings";
-/** Ids that are known not to be there are remembered, so many of a generation. */
-const absentMax = 200_000;
 /** Rows that one list of `rows` has. */
 const pageRowsMax = 1_000;
 
@@ -78,7 +80,8 @@ export class MongodbSink implements Sink {
   /** By projection: what is done to it, one after another. */
   readonly #last = new Map<string, Promise<unknown>>();
   /** By generation. */
-  readonly #absent = new Map<string, Set<string>>();
+  readonly #known = new Map<string, KnownIds>();
+  #attempts = 0;
 
   constructor(options: MongodbSinkOptions) {
     this.#options = options;
@@ -88,10 +91,13 @@ export class MongodbSink implements Sink {
 
   async open(): Promise<void> {
     await this.#store.guarded(async () => {
-      if (!this.#store.isFerret) {
-        for (const name of [heldCollection, outcomesCollection, redoCollection]) {
-          await this.#store.collection(name).createIndex({ of: 1 });
-        }
+      if (this.#store.isFerret) {
+        // Who may not even read is told now.
+        await this.#projection("");
+        return;
+      }
+      for (const name of [heldCollection, outcomesCollection, redoCollection]) {
+        await this.#store.collection(name).createIndex({ of: 1 });
       }
     });
   }
@@ -139,6 +145,7 @@ export class MongodbSink implements Sink {
       if (isLive && stored?.next !== undefined) await this.#dropNext(name, stored.next);
       await this.#makeCollection(ref, collection);
       await this.#set(name, { [`${place}.isMade`]: true });
+      this.#known.set(nameOf(name, ref.generation), new KnownIds(true));
     });
   }
 
@@ -188,8 +195,8 @@ export class MongodbSink implements Sink {
       for (const document of await this.#store.find(collection, ids)) {
         found.set(document._id, rowOf(projection, document as RowDocument));
       }
-      const absent = this.#absentOf(ref);
-      for (const id of ids) if (!found.has(id)) absent.add(id);
+      const known = this.#knownOf(ref);
+      for (const id of ids) if (!found.has(id)) known.noteAbsent(id);
       return ids.map((id) => found.get(id));
     });
   }
@@ -205,7 +212,7 @@ export class MongodbSink implements Sink {
   write(ref: GenerationRef, batch: SinkBatch): Promise<void> {
     const { name } = ref.projection;
     return this.#inTurn(name, async () => {
-      const redo = new Redo(ref, batch);
+      const redo = new Redo(ref, batch, this.#attempts++);
       const isRecorded = await redo.record(this.#store);
       const found = await this.#generation(ref);
       if (found !== undefined && !(await this.#store.exists(found.generation.collection))) {
@@ -216,9 +223,13 @@ export class MongodbSink implements Sink {
       const isBefore = found?.generation.revision === batch.revision - 1;
       if (!isAtOurs && (!isBefore || (!isRecorded && !(await this.#isMarkedBy(redo.mark, batch.writer))))) {
         if (isRecorded) await forgetRedo(this.#store, redo.mark);
-        throw this.#otherWriter(ref, batch, found?.generation.revision);
+        throw this.#otherWriter(name, batch.revision, found?.generation.revision);
       }
-      if (!isAtOurs) await this.#carryOut(name, found!.place, found!.generation, redo.mark, this.#absentOf(ref));
+      if (!isAtOurs) {
+        // One that was given up may have been carried out by the server after all, with other events.
+        if (!isRecorded) await redo.recordAgain(this.#store);
+        await this.#carryOut(name, found!.place, found!.generation, redo.mark, redo.parts, this.#knownOf(ref));
+      }
       await forgetRedo(this.#store, redo.mark);
     });
   }
@@ -265,19 +276,28 @@ export class MongodbSink implements Sink {
       const generation = stored?.[place];
       if (generation?.isMade !== true) continue;
       if (!(await this.#store.exists(generation.collection))) {
-        await this.#dropRecords(projection, generation.generation);
-        await this.#set(projection, {}, [place]);
+        await this.#giveUp(projection, place, generation);
         continue;
       }
       const marks = await this.#store.find(redoCollection, [
         `${nameOf(projection, generation.generation)}/${generation.revision}`,
         `${nameOf(projection, generation.generation)}/${generation.revision + 1}`,
       ]);
-      for (const mark of marks as Mark[]) {
-        if (mark.revision > generation.revision) await this.#carryOut(projection, place, generation, mark);
-        await forgetRedo(this.#store, mark);
+      const mark = (marks as Mark[]).find(({ revision }) => revision > generation.revision);
+      const parts = mark === undefined ? [] : await readParts(this.#store, mark);
+      if (parts === undefined) {
+        await this.#giveUp(projection, place, generation);
+        continue;
       }
+      if (mark !== undefined) await this.#carryOut(projection, place, generation, mark, parts);
+      await forgetRedosOf(this.#store, projection, generation.generation);
     }
+  }
+
+  // It will be made again, from the beginning.
+  async #giveUp(projection: string, place: "live" | "next", generation: StoredGeneration): Promise<void> {
+    await this.#dropGeneration(projection, generation);
+    await this.#set(projection, {}, [place]);
   }
 
   async #carryOut(
@@ -285,20 +305,32 @@ export class MongodbSink implements Sink {
     place: "live" | "next",
     generation: StoredGeneration,
     mark: Mark,
-    absent?: Set<string>,
+    parts: readonly Part[],
+    known?: KnownIds,
   ): Promise<void> {
     const isGuarded = this.#options.isGuarded ?? !this.#store.isFerret;
-    await carryOut(this.#store, generation.collection, mark, {
+    await carryOut(this.#store, generation.collection, mark, parts, {
       isGuarded,
-      isNew: (id) => absent?.delete(id) ?? false,
+      isNew: (id) => known?.isNew(id) ?? false,
     });
-    // Last: whoever finds it finds all of the write.
-    await this.#set(projection, {
-      [`${place}.revision`]: mark.revision,
-      [`${place}.writer`]: mark.writer,
-      [`${place}.positions`]: mark.positions,
-      [`${place}.facts`]: mark.facts,
-    });
+    known?.noteWritten(parts);
+    // Last: whoever finds it finds all of the write. One that the server carries out late does not go back behind a later one.
+    const moved = await this.#store.collection(projectionsCollection).updateOne(
+      { _id: projection, [`${place}.generation`]: generation.generation, [`${place}.revision`]: mark.revision - 1 },
+      {
+        $set: {
+          [`${place}.revision`]: mark.revision,
+          [`${place}.writer`]: mark.writer,
+          [`${place}.positions`]: mark.positions,
+          [`${place}.facts`]: mark.facts,
+        },
+      },
+    );
+    if (moved.matchedCount === 1) return;
+    const now = (await this.#projection(projection))?.[place];
+    if (now?.revision !== mark.revision || now.writer !== mark.writer) {
+      throw this.#otherWriter(projection, mark.revision, now?.revision);
+    }
   }
 
   async #finishSwap(projection: string): Promise<void> {
@@ -311,7 +343,6 @@ export class MongodbSink implements Sink {
     if (live !== undefined && live.collection !== swapTo) await this.#store.drop(live.collection);
     await this.#set(projection, { live: { ...next, collection: swapTo } }, ["next", "swapTo"]);
     if (live !== undefined) await this.#dropRecords(projection, live.generation);
-    this.#absent.clear();
   }
 
   async #dropNext(projection: string, next: StoredGeneration): Promise<void> {
@@ -326,7 +357,7 @@ export class MongodbSink implements Sink {
 
   async #dropRecords(projection: string, generation: number): Promise<void> {
     const of = nameOf(projection, generation);
-    this.#absent.delete(of);
+    this.#known.delete(of);
     for (const name of [heldCollection, outcomesCollection, redoCollection]) {
       await this.#store.collection(name).deleteMany({ of });
     }
@@ -350,9 +381,9 @@ export class MongodbSink implements Sink {
     return mark?.["writer"] === writer;
   }
 
-  #otherWriter({ projection }: GenerationRef, batch: SinkBatch, revision: number | undefined): HeddleError {
+  #otherWriter(projection: string, revision: number, found: number | undefined): HeddleError {
     return this.#store.refused(
-      `the projection ${projection.name} is at revision ${revision ?? "none"} there and at ${batch.revision - 1} here: somebody else writes to it, or older data was put back`,
+      `the projection ${projection} is at revision ${found ?? "none"} there and at ${revision - 1} here: somebody else writes to it, or older data was put back`,
     );
   }
 
@@ -374,13 +405,11 @@ export class MongodbSink implements Sink {
     return found.generation.collection;
   }
 
-  #absentOf({ projection, generation }: GenerationRef): Set<string> {
+  #knownOf({ projection, generation }: GenerationRef): KnownIds {
     const name = nameOf(projection.name, generation);
-    const known = this.#absent.get(name);
-    if (known !== undefined && known.size < absentMax) return known;
-    const none = new Set<string>();
-    this.#absent.set(name, none);
-    return none;
+    const known = this.#known.get(name) ?? new KnownIds(false);
+    this.#known.set(name, known);
+    return known;
   }
 
   #records<T>(collection: string, field: string, { projection, generation }: GenerationRef): Promise<readonly T[]> {
@@ -414,7 +443,7 @@ export class MongodbSink implements Sink {
     const done = last.then(() => this.#store.guarded(work));
     this.#last.set(
       projection,
-      done.catch(() => this.#absent.clear()),
+      done.catch(() => this.#known.clear()),
     );
     return done;
   }

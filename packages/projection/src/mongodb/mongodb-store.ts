@@ -38,6 +38,9 @@ const credentialCodes = new Set<unknown>([13, 18, 8000]);
 /** The server is being stopped, elected, or started: HostUnreachable, NetworkTimeout, ShutdownInProgress, NotWritablePrimary … */
 const passingCodes = new Set<unknown>([6, 7, 89, 91, 189, 262, 9001, 10_107, 11_600, 11_602, 13_435, 13_436]);
 
+/** Where in its sources FerretDB found an error: "[collection.go:135 sqlite.(*collection).InsertAll] database or disk is full". */
+const ferretTrace = /^(?:\[[^\]]*\.go:\d+ [^\]]*\] )+/;
+
 /** Operations of one command, and look-ups at once. */
 const operationsMax = 1_000;
 const operationsMaxOfFerret = 40;
@@ -58,7 +61,8 @@ export class MongodbStore {
 
   constructor(options: MongoOptions) {
     this.#options = options;
-    this.name = options.url.replace(/\/\/[^@/]*@/, "//").replace(/\?.*$/, "");
+    // Up to the last @: a password that should have been percent-encoded is not to be seen either.
+    this.name = options.url.replace(/\/\/.*@/s, "//").replace(/\?.*$/s, "");
   }
 
   get isFerret(): boolean {
@@ -88,7 +92,7 @@ export class MongodbStore {
     const wanted = Object.entries(defaults).filter(([name]) => !own.has(name.toLowerCase()));
     let client: MongoClient | undefined;
     try {
-      client = new MongoClient(url, Object.fromEntries(wanted));
+      client = this.#clientOf(url, Object.fromEntries(wanted));
       const db = client.db(/^mongodb(?:\+srv)?:\/\/[^/]*\/([^?]+)/.exec(url)?.[1] ?? "heddle");
       const info = await db.command({ buildInfo: 1 });
       this.#isFerret = info["ferretdbVersion"] !== undefined;
@@ -97,6 +101,16 @@ export class MongodbStore {
     } catch (thrown) {
       await client?.close().catch(() => undefined);
       throw this.errorOf(thrown);
+    }
+  }
+
+  #clientOf(url: string, options: MongoClientOptions): MongoClient {
+    try {
+      return new MongoClient(url, options);
+    } catch (thrown) {
+      // What the driver says may quote the address, and so may what it throws.
+      const said = url.includes("@") ? "user and password have to be percent-encoded" : (thrown as Error).message;
+      throw this.refused(`its address is none that MongoDB's driver can read: ${said}`);
     }
   }
 
@@ -124,8 +138,9 @@ export class MongodbStore {
     isNew: (id: string) => boolean,
     below?: number,
   ): Promise<void> {
-    const fresh = documents.filter(({ _id }) => isNew(_id));
-    const known = documents.filter(({ _id }) => !isNew(_id));
+    const fresh: Stored[] = [];
+    const known: Stored[] = [];
+    for (const document of documents) (isNew(document._id) ? fresh : known).push(document);
     for (const part of inParts(fresh, operationsMax)) {
       try {
         await this.collection(collection).insertMany(part as Stored[], { ordered: false });
@@ -220,7 +235,7 @@ export class MongodbStore {
   errorOf(thrown: unknown): HeddleError {
     if (thrown instanceof HeddleError) return thrown;
     const { message, code } = thrown as { readonly message: string; readonly code?: unknown };
-    const said = String(message).slice(0, 200);
+    const said = String(message).replace(ferretTrace, "").slice(0, 200);
     if (credentialCodes.has(code))
       return this.refused("it does not accept the user, the password, or what they are for", thrown);
     const isAway =

@@ -5,9 +5,12 @@
 // nothing; one that dies behind it has left a mark whose write is carried out again by whoever describes the projection next.
 // Carrying out twice changes nothing.
 //
+// What is written down is bytes to the server, not documents: it has nothing to take apart, to check, and to put together again,
+// which FerretDB takes a third of its time for when rows are new.
+//
 // The mark's id is made of projection, generation and revision: of two writers only one can make it.
 // Not promised: that a reader of several documents finds them of one write.
-import { BSON } from "mongodb";
+import { Binary, BSON } from "mongodb";
 import type { GenerationRef, SinkBatch } from "../sink.ts";
 import { documentOf } from "./documents.ts";
 import { isDuplicate, type MongodbStore, type Stored } from "./mongodb-store.ts";
@@ -21,9 +24,15 @@ const partBytesMax = 6 << 20;
 /** Entities whose rows are deleted by one command. */
 const sourcesMax = 500;
 
-interface Part {
+export interface Part {
   readonly puts: readonly Stored[];
   readonly removes: readonly string[];
+}
+
+/** A part as it is stored: BSON of a {@link Part}, as one value. */
+interface StoredPart extends Stored {
+  readonly of: string;
+  readonly bytes: Binary;
 }
 
 interface MarkFields {
@@ -42,7 +51,7 @@ interface MarkFields {
   readonly noLongerKnown: readonly string[];
   /** The ids of its parts. One that is small enough is in the mark itself, and this list empty. */
   readonly parts: readonly string[];
-  readonly part: Part | null;
+  readonly bytes: Binary | null;
 }
 
 export type Mark = MarkFields & Stored;
@@ -55,14 +64,20 @@ export function nameOf(projection: string, generation: number): string {
 /** What a batch comes to, ready to be written down. */
 export class Redo {
   readonly mark: Mark;
-  readonly #parts: readonly (Part & Stored)[];
+  /** What the mark and its parts say, as this process has it. */
+  readonly parts: readonly Part[];
+  readonly #stored: readonly StoredPart[];
 
-  constructor({ projection, generation }: GenerationRef, batch: SinkBatch) {
+  /** `attempt` tells writes of one process apart, so that parts of one are never those of another's mark. */
+  constructor({ projection, generation }: GenerationRef, batch: SinkBatch, attempt: number) {
     const of = nameOf(projection.name, generation);
     const _id = `${of}/${batch.revision}`;
     const parts = [...partsOf(projection, batch)];
+    this.parts = parts;
     const isWhole = parts.length <= 1;
-    this.#parts = isWhole ? [] : parts.map((part, i) => ({ _id: `${_id}/${batch.writer}/${i}`, of, ...part }));
+    this.#stored = isWhole
+      ? []
+      : parts.map((part, i) => ({ _id: `${_id}/${batch.writer}/${attempt}/${i}`, of, bytes: bytesOf(part) }));
     const record = (kind: string, id: string, value: object): Stored => ({
       _id: JSON.stringify([of, id]),
       of,
@@ -87,14 +102,14 @@ export class Redo {
       noLongerHeld: held.remove,
       outcomes: outcomes.put,
       noLongerKnown: outcomes.remove,
-      parts: this.#parts.map((part) => part._id),
-      part: isWhole ? (parts[0] ?? { puts: [], removes: [] }) : null,
+      parts: this.#stored.map((part) => part._id),
+      bytes: isWhole && parts.length > 0 ? bytesOf(parts[0]!) : null,
     };
   }
 
   /** Writes parts and mark. False: this revision has a mark already, of whomever. */
   async record(store: MongodbStore): Promise<boolean> {
-    for (const part of this.#parts) await store.put(redoCollection, [part], () => true);
+    for (const part of this.#stored) await store.put(redoCollection, [part], () => true);
     try {
       await store.collection(redoCollection).insertOne(this.mark);
       return true;
@@ -103,20 +118,30 @@ export class Redo {
       throw thrown;
     }
   }
+
+  /** In the place of a mark that an earlier attempt of the same writer made, after it had been given up. */
+  async recordAgain(store: MongodbStore): Promise<void> {
+    await store.put(redoCollection, [this.mark], () => false);
+  }
 }
 
-/** Carries a write out that is marked. `isNew` tells documents that are certainly not there yet. */
+export interface CarryOutOptions {
+  readonly isGuarded: boolean;
+  /** Tells documents that are most likely not there yet. */
+  readonly isNew: (id: string) => boolean;
+}
+
+/** Carries a write out that is marked. */
 export async function carryOut(
   store: MongodbStore,
   rows: string,
   mark: Mark,
-  options: { readonly isGuarded: boolean; readonly isNew?: (id: string) => boolean },
+  parts: readonly Part[],
+  { isGuarded, isNew }: CarryOutOptions,
 ): Promise<void> {
-  const below = options.isGuarded ? mark.revision : undefined;
-  const isNew = options.isNew ?? (() => false);
+  const below = isGuarded ? mark.revision : undefined;
   await erase(store, rows, mark);
-  const parts = mark.part === null ? await store.find(redoCollection, mark.parts) : [mark.part];
-  for (const part of parts as readonly Part[]) {
+  for (const part of parts) {
     await store.remove(rows, part.removes);
     await store.put(rows, part.puts, isNew, below);
   }
@@ -126,8 +151,25 @@ export async function carryOut(
   await store.put(outcomesCollection, mark.outcomes, () => false);
 }
 
+/** What a mark that is read stands for. Undefined when some of it is gone: somebody else cleared it away. */
+export async function readParts(store: MongodbStore, { bytes, parts }: Mark): Promise<Part[] | undefined> {
+  const stored = bytes === null ? ((await store.find(redoCollection, parts)) as StoredPart[]) : [{ bytes }];
+  if (bytes === null && stored.length < parts.length) return undefined;
+  // Values as they are in BSON: a double that is whole would come back as an int.
+  return stored.map((part) => BSON.deserialize(part.bytes.value(), { promoteValues: false }) as Part);
+}
+
+function bytesOf(part: Part): Binary {
+  return new Binary(BSON.serialize(part));
+}
+
 export async function forgetRedo(store: MongodbStore, mark: Mark): Promise<void> {
   await store.remove(redoCollection, [mark._id, ...mark.parts]);
+}
+
+/** Everything that is written down of a generation: what came to nothing has rows in it that may have to be gone (P6). */
+export async function forgetRedosOf(store: MongodbStore, projection: string, generation: number): Promise<void> {
+  await store.collection(redoCollection).deleteMany({ of: nameOf(projection, generation) });
 }
 
 async function erase(store: MongodbStore, rows: string, { ownKey, erased }: Mark): Promise<void> {

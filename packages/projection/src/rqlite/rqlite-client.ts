@@ -1,9 +1,11 @@
-// RqliteClient: rqlite's HTTP API, as far as a sink needs it. One address; any node of a cluster forwards to its leader.
+// RqliteClient: rqlite's HTTP API, as far as a sink needs it. Any node of a cluster forwards to its leader, so one address is enough
+// while that node is there. Of several addresses one is asked until it has trouble; then the next.
 //
 // Q6. What a request comes back with is a result, `SINK_UNAVAILABLE`, or `SINK_REFUSED`: an error of a statement, which rqlite
 //     puts into a reply with status 200, is never taken for success.
 // Not promised: that a request without a reply was not carried out. Whoever writes guards it (RqliteSink).
 import { HeddleError } from "@heddle/kernel";
+import { addressesOf } from "../server-addresses.ts";
 
 /** SQL and its parameters. A text of the form x'…' would become bytes there: free text travels inside of JSON. */
 export type RqliteStatement = readonly [
@@ -19,7 +21,7 @@ export interface RqliteResult {
 }
 
 export interface RqliteClientOptions {
-  /** With user and password, if it wants them: `http://user:password@host:4001`. */
+  /** With user and password, if it wants them, and of as many nodes as you like: `http://user:password@a:4001,b:4001`. */
   readonly url: string;
   /** Within it a request is answered, or `SINK_UNAVAILABLE`. Default 30 s. */
   readonly timeoutMs?: number | undefined;
@@ -33,39 +35,59 @@ export interface RqliteCall {
   readonly timeoutMs?: number;
   /** Of the reply. Errors: `QUERY_LIMIT`. */
   readonly bytesMax?: number;
-  /** Instead of the client's own address: another node's. */
+  /** Instead of one of the client's own addresses: this node and no other. */
   readonly origin?: string;
 }
 
 export interface RqliteReply {
   readonly status: number;
   readonly text: string;
+  /** Which address was asked. */
+  readonly origin: string;
 }
 
 /** One that is on its way to a leader may be sent on, and on. */
 const redirectsMax = 3;
 const defaultTimeoutMs = 30_000;
+/** Nothing was sent: another node can be asked the same. */
+const notReached = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
 
 export class RqliteClient {
-  /** The address without user and password. */
-  readonly origin: string;
+  /** The address, or the addresses with commas between them, without user and password. */
+  readonly name: string;
+  readonly #origins: readonly string[];
+  #at = 0;
   readonly #authorization: string | undefined;
   readonly #timeoutMs: number;
 
   constructor(options: RqliteClientOptions) {
-    if (!URL.canParse(options.url)) {
+    const addresses = addressesOf(options.url);
+    if (addresses === undefined) {
       throw new HeddleError("SINK_REFUSED", {
         sink: "rqlite",
         message: "its address is none, such as http://host:4001",
       });
     }
-    const url = new URL(options.url);
-    this.origin = url.origin;
+    const url = addresses[0]!;
+    this.#origins = addresses.map(({ origin }) => origin);
+    this.name = `${url.protocol}//${addresses.map(({ host }) => host).join(",")}`;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     if (url.username !== "") {
       const credentials = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
       this.#authorization = `Basic ${Buffer.from(credentials).toString("base64")}`;
     }
+  }
+
+  /** The address that is asked now. */
+  get origin(): string {
+    return this.#origins[this.#at]!;
   }
 
   /** All or nothing. Gives a result for each statement. */
@@ -74,9 +96,17 @@ export class RqliteClient {
     return this.#results("/db/execute", { parameters: "transaction&noparse", body: JSON.stringify(statements) });
   }
 
-  /** A statement that cannot run inside of a transaction, such as VACUUM. */
-  async execute(statement: RqliteStatement, timeoutMs: number): Promise<void> {
-    await this.#results("/db/execute", { parameters: "noparse", body: JSON.stringify([statement]), timeoutMs });
+  /**
+   * A statement that cannot run inside of a transaction, such as VACUUM. Gives its place in rqlite's log.
+   * Errors: `SINK_REFUSED` also from an rqlite that does not tell the place.
+   */
+  async execute(statement: RqliteStatement, timeoutMs: number): Promise<number> {
+    const call = { parameters: "noparse&raft_index", body: JSON.stringify([statement]), timeoutMs };
+    const reply = await this.call("/db/execute", call);
+    this.#refuseErrors(this.resultsOf(reply));
+    const { raft_index: index } = JSON.parse(reply.text) as { raft_index?: number };
+    if (index === undefined) throw this.refused("it does not tell a request's place in its log: it is too old");
+    return index;
   }
 
   /** Reads, as of every write that was acknowledged before, from whichever node. */
@@ -88,21 +118,40 @@ export class RqliteClient {
 
   /** One request, whatever its status. Errors: `SINK_UNAVAILABLE` without a reply; `SINK_REFUSED` for 401 and 403. */
   async call(path: string, call: RqliteCall = {}): Promise<RqliteReply> {
-    let url = `${call.origin ?? this.origin}${path}${call.parameters === undefined ? "" : `?${call.parameters}`}`;
+    if (call.origin !== undefined) return this.#ask(call.origin, path, call);
+    for (let tries = 1; ; tries++) {
+      const { origin } = this;
+      try {
+        return await this.#ask(origin, path, call);
+      } catch (error) {
+        if (!(error instanceof HeddleError) || error.code !== "SINK_UNAVAILABLE") throw error;
+        this.#turnFrom(origin);
+        if (!notReached.has(codeOf(error.cause)) || tries === this.#origins.length) throw error;
+      }
+    }
+  }
+
+  async #ask(origin: string, path: string, call: RqliteCall): Promise<RqliteReply> {
+    let url = `${origin}${path}${call.parameters === undefined ? "" : `?${call.parameters}`}`;
     for (let redirects = 0; ; redirects++) {
       const reply = await this.#send(url, call);
-      if (typeof reply !== "string") return reply;
+      if (typeof reply !== "string") return { ...reply, origin };
       if (redirects === redirectsMax) throw this.unavailable("it sends every request on to another node");
       url = new URL(reply, url).href;
     }
   }
 
+  /** The next one is asked from now on, unless another call has turned already. */
+  #turnFrom(origin: string): void {
+    if (this.origin === origin) this.#at = (this.#at + 1) % this.#origins.length;
+  }
+
   unavailable(message: string, cause?: unknown): HeddleError {
-    return new HeddleError("SINK_UNAVAILABLE", { sink: this.origin, message }, { cause });
+    return new HeddleError("SINK_UNAVAILABLE", { sink: this.name, message }, { cause });
   }
 
   refused(message: string, cause?: unknown): HeddleError {
-    return new HeddleError("SINK_REFUSED", { sink: this.origin, message }, { cause });
+    return new HeddleError("SINK_REFUSED", { sink: this.name, message }, { cause });
   }
 
   /** The error that an error text of rqlite or of SQLite in it means. */
@@ -112,7 +161,7 @@ export class RqliteClient {
   }
 
   /** A reply or, as text, where to ask instead. */
-  async #send(url: string, call: RqliteCall): Promise<RqliteReply | string> {
+  async #send(url: string, call: RqliteCall): Promise<Omit<RqliteReply, "origin"> | string> {
     const timeoutMs = call.timeoutMs ?? this.#timeoutMs;
     const headers: Record<string, string> = { "content-type": "application/json" };
     if (this.#authorization !== undefined) headers["authorization"] = this.#authorization;
@@ -138,13 +187,21 @@ export class RqliteClient {
 
   async #results(path: string, call: RqliteCall): Promise<readonly RqliteResult[]> {
     const results = this.resultsOf(await this.call(path, call));
-    for (const { error } of results) if (error !== undefined) throw this.errorOf(error);
+    this.#refuseErrors(results);
     return results;
   }
 
+  #refuseErrors(results: readonly RqliteResult[]): void {
+    for (const { error } of results) if (error !== undefined) throw this.errorOf(error);
+  }
+
   /** What a reply of /db/execute or /db/query says, errors of statements included. */
-  resultsOf({ status, text }: RqliteReply, reviver?: Parameters<typeof JSON.parse>[1]): readonly RqliteResult[] {
-    if (status >= 500) throw this.unavailable(`it answered ${status}: ${text.trim().slice(0, 200)}`);
+  resultsOf(reply: RqliteReply, reviver?: Parameters<typeof JSON.parse>[1]): readonly RqliteResult[] {
+    const { status, text, origin } = reply;
+    if (status >= 500) {
+      this.#turnFrom(origin);
+      throw this.unavailable(`it answered ${status}: ${text.trim().slice(0, 200)}`);
+    }
     let body: unknown;
     try {
       body = JSON.parse(text, reviver);
@@ -153,7 +210,10 @@ export class RqliteClient {
     }
     const { results, error } = (body ?? {}) as { results?: unknown; error?: unknown };
     // Of the request as a whole: no leader, or one that lost its place meanwhile.
-    if (typeof error === "string") throw this.unavailable(error);
+    if (typeof error === "string") {
+      this.#turnFrom(origin);
+      throw this.unavailable(error);
+    }
     if (status !== 200 || !Array.isArray(results)) {
       throw this.refused(`it answered ${status} and not as rqlite does; is that its address?`);
     }
@@ -170,6 +230,12 @@ async function boundedText(reply: Response, bytesMax: number): Promise<string> {
     parts.push(part);
   }
   return Buffer.concat(parts).toString();
+}
+
+/** Of what fetch threw: it says "fetch failed" and keeps the reason behind it. */
+function codeOf(thrown: unknown): string {
+  const reason = thrown instanceof Error ? (thrown.cause ?? thrown) : thrown;
+  return String((reason as NodeJS.ErrnoException | undefined)?.code);
 }
 
 function reasonOf(thrown: unknown, timeoutMs: number): string {

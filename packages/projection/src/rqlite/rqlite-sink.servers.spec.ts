@@ -1,15 +1,14 @@
-// Goal: the contract that every sink keeps, over rqlite's HTTP API. Without `HEDDLE_RQLITED` the server is the stand-in, which has
-// real SQL and nothing of Raft: then this shows what is sent and understood, not what rqlite does with it.
+// Goal: the contract that every sink keeps, over rqlite's HTTP API.
 import type { CompiledProjection } from "@heddle/domain/internal";
 import { afterAll, beforeAll, describe } from "vitest";
-import { type RunningRqlite, startRqlite } from "../../../../infra/servers/index.ts";
+import { type RunningServer, startRqlite } from "../../../../infra/servers/index.ts";
 import { sinkContract } from "../../../../test/contract/sink-contract.ts";
 import { valueOfRow } from "../sqlite/read-rows.spec-support.ts";
 import { RqliteClient } from "./rqlite-client.ts";
 import { RqliteSink } from "./rqlite-sink.ts";
 import { dropAll } from "./rqlite-under-test.spec-support.ts";
 
-let server: RunningRqlite;
+let server: RunningServer;
 beforeAll(async () => {
   server = await startRqlite();
 });

@@ -3,8 +3,12 @@
 // Q7. A write names the revision that it follows in the same transaction (`heddle_guard`), so that one whose reply was lost, one
 //     that comes late, and one of somebody else can not be applied again: the whole transaction fails. So do a late `create` and
 //     a late `swap`, which name the generations that they saw.
+// Q9. A write also names the content of the one that it follows. rqlite carries out what it told an error for (a full disk) when
+//     it is started again and reads its log anew. Then those that came later and did not know of it all fail there, whatever was
+//     told about them: the rows are older, and are caught up, but never a mixture.
 // Q8. What is read is what was written before (`level=linearizable`), also when another node has become the leader since.
 // Not promised: speed on a cluster across data centres. A write waits for a quorum.
+import { createHash } from "node:crypto";
 import type { RowKey } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
 import type {
@@ -35,8 +39,15 @@ const catalogLost = /no such table: (main\.)?heddle_(generations|projections|hel
 /** Rows that one page of `rows` has. */
 const pageRowsMax = 1_000;
 
+/** Who wrote a revision, and what. */
+interface Mark {
+  readonly revision: number;
+  readonly writer: string;
+}
+
 interface StoredGeneration {
   readonly state: GenerationState;
+  readonly writer: string;
   readonly isLive: boolean;
   readonly table: string;
 }
@@ -46,13 +57,15 @@ export class RqliteSink implements Sink {
   readonly kind = "rqlite";
   readonly #client: RqliteClient;
   readonly #rows = new Map<string, JsonRows>();
+  /** What stands in a generation, by its table, as far as is known. */
+  readonly #marks = new Map<string, Mark>();
   /** What was sent and has not been answered. */
   readonly #underWay = new Set<Promise<unknown>>();
   #opening: Promise<void> | undefined;
 
   constructor(options: RqliteSinkOptions) {
     this.#client = new RqliteClient(options);
-    this.name = this.#client.origin;
+    this.name = this.#client.name;
   }
 
   open(): Promise<void> {
@@ -76,6 +89,9 @@ export class RqliteSink implements Sink {
     ]);
     if (settings!.length === 0 && rows!.length === 0) return undefined;
     const generations = rows!.map(generationOf);
+    for (const { state, writer } of generations) {
+      this.#marks.set(rowsTable(projection, state.generation), { revision: state.revision, writer });
+    }
     return {
       projection,
       live: generations.find(({ isLive }) => isLive)?.state,
@@ -175,27 +191,32 @@ export class RqliteSink implements Sink {
   async write(ref: GenerationRef, batch: SinkBatch): Promise<void> {
     const { name } = ref.projection;
     const rows = this.#rowsOf(ref);
+    const changes = [
+      ...rows.erase(batch.erased),
+      ...rows.write(batch.rows),
+      ...records("held", "entity", "record", name, ref.generation, batch.held),
+      ...records("outcomes", "saga", "outcome", name, ref.generation, batch.outcomes),
+    ];
+    const positions = JSON.stringify(batch.positions);
+    const writer = `${batch.writer}/${digestOf([[positions, batch.facts], ...changes])}`;
+    const before = await this.#markBefore(ref, batch.revision);
     try {
       await this.#transaction([
         guard(
-          "EXISTS (SELECT 1 FROM heddle_generations WHERE projection=? AND generation=? AND revision=?)",
-          name,
-          ref.generation,
-          batch.revision - 1,
+          "EXISTS (SELECT 1 FROM heddle_generations WHERE projection=? AND generation=? AND revision=? AND writer=?)",
+          ...[name, ref.generation, batch.revision - 1, before],
         ),
         [
           "UPDATE heddle_generations SET revision=?, writer=?, positions=?, facts=? WHERE projection=? AND generation=?",
-          ...[batch.revision, batch.writer, JSON.stringify(batch.positions), batch.facts, name, ref.generation],
+          ...[batch.revision, writer, positions, batch.facts, name, ref.generation],
         ],
-        ...rows.erase(batch.erased),
-        ...rows.write(batch.rows),
-        ...records("held", "entity", "record", name, ref.generation, batch.held),
-        ...records("outcomes", "saga", "outcome", name, ref.generation, batch.outcomes),
+        ...changes,
       ]);
     } catch (error) {
       if (!isGuard(error)) throw error;
-      await this.#checkWritten(ref, batch);
+      await this.#checkWritten(ref, batch, writer);
     }
+    this.#marks.set(rowsTable(name, ref.generation), { revision: batch.revision, writer });
   }
 
   async *rows(ref: GenerationRef): AsyncGenerator<readonly SourcedRow[]> {
@@ -243,6 +264,7 @@ export class RqliteSink implements Sink {
     return generations.flatMap(({ state: { generation } }): RqliteStatement[] => {
       const table = rowsTable(projection, generation);
       this.#rows.delete(table);
+      this.#marks.delete(table);
       const shown = views!.filter(([, sql]) => String(sql).endsWith(`FROM ${quoted(table)}`));
       return [
         ...shown.map(([view]): RqliteStatement => [`DROP VIEW IF EXISTS ${quoted(String(view))}`]),
@@ -254,12 +276,24 @@ export class RqliteSink implements Sink {
     });
   }
 
+  /** Who wrote the revision before one. Where it is another that stands there, the write will fail whatever this says. */
+  async #markBefore({ projection, generation }: GenerationRef, revision: number): Promise<string> {
+    const known = this.#marks.get(rowsTable(projection.name, generation));
+    if (known?.revision === revision - 1) return known.writer;
+    const stored = await this.#generations(projection.name);
+    return stored.find(({ state }) => state.generation === generation)?.writer ?? "";
+  }
+
   // Its reply was lost, or somebody else writes (S2).
-  async #checkWritten({ projection, generation }: GenerationRef, batch: SinkBatch): Promise<void> {
+  async #checkWritten({ projection, generation }: GenerationRef, batch: SinkBatch, writer: string): Promise<void> {
     const sql = "SELECT revision, writer FROM heddle_generations WHERE projection=? AND generation=?";
     const [found] = await this.#read([[sql, projection.name, generation]]);
-    const [revision, writer] = found![0] ?? [];
-    if (revision === batch.revision && writer === batch.writer) return;
+    const [revision, wrote] = found![0] ?? [];
+    if (revision === batch.revision) {
+      if (wrote === writer) return;
+      // Whoever asks again begins from what is there now.
+      if (String(wrote).startsWith(`${batch.writer}/`)) throw this.#client.unavailable("an earlier write came late");
+    }
     throw this.#client.refused(
       `the projection ${projection.name} is at revision ${revision ?? "none"} there and at ${batch.revision - 1} here: somebody else writes to it, or older data was put back`,
     );
@@ -300,11 +334,12 @@ export class RqliteSink implements Sink {
 }
 
 const selectGenerations =
-  "SELECT generation,live,table_name,version,shape,revision,positions,facts FROM heddle_generations WHERE projection=?";
+  "SELECT generation,live,table_name,version,shape,revision,positions,facts,writer FROM heddle_generations WHERE projection=?";
 
 function generationOf(values: readonly unknown[]): StoredGeneration {
-  const [generation, live, table, version, shape, revision, positions, facts] = values;
+  const [generation, live, table, version, shape, revision, positions, facts, writer] = values;
   return {
+    writer: String(writer),
     isLive: live === 1,
     table: String(table),
     state: {
@@ -316,6 +351,12 @@ function generationOf(values: readonly unknown[]): StoredGeneration {
       facts: String(facts),
     },
   };
+}
+
+function digestOf(statements: readonly RqliteStatement[]): string {
+  const hash = createHash("sha256");
+  for (const statement of statements) for (const part of statement) hash.update(`${part}\0`);
+  return hash.digest("base64url");
 }
 
 /** The transaction fails unless the condition holds. */
