@@ -14,17 +14,29 @@ import { readTimeout } from "./options.ts";
 import type { CallOptions } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 
-/** Sends a transaction to the shard that is to coordinate it. */
-export async function send(
+/** What came back: to be looked at with {@link outcomeOf}. */
+export type TransactReply = WireTransaction | TransactionRejection;
+
+/**
+ * Sends a transaction to the shard that is to coordinate it. Errors: as `Budget.callOptions`, thrown at once or later: it is
+ * to be awaited where it is called.
+ */
+export function send(sessions: Sessions, budget: Budget, fields: TransactFields): Promise<TransactReply> {
+  const { knownShardCount } = sessions;
+  if (knownShardCount !== undefined) return sendTo(knownShardCount, sessions, budget, fields);
+  return sessions.shardCount(budget.options).then((shardCount) => sendTo(shardCount, sessions, budget, fields));
+}
+
+function sendTo(
+  shardCount: number,
   sessions: Sessions,
   budget: Budget,
   fields: TransactFields,
-): Promise<WireTransaction | TransactionRejection> {
-  const shardCount = sessions.knownShardCount ?? (await sessions.shardCount(budget.options));
+): Promise<TransactReply> {
   const hash = hashOfTransaction(fields, shardCount);
-  const outcome = await sessions
+  return sessions
     .of(hash)
-    .request<WireTransaction | TransactionRejection, TransactFields>(
+    .request<TransactReply, TransactFields>(
       requestKind.transact,
       hash,
       writeTransactBody,
@@ -32,7 +44,11 @@ export async function send(
       budget.callOptions(),
       readTransaction,
     );
-  if ("results" in outcome || outcome.code === "TRANSACTION_REJECTED") return outcome;
+}
+
+/** Errors: `BAD_REPLY` for what is no answer to a transaction. */
+export function outcomeOf(reply: TransactReply): TransactReply {
+  if ("results" in reply || reply.code === "TRANSACTION_REJECTED") return reply;
   throw badReply("a rejection that is none of a transaction");
 }
 

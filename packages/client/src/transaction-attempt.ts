@@ -16,8 +16,8 @@ import {
 } from "@heddle/protocol/internal";
 import { badReply } from "./link.ts";
 import type { Sessions } from "./sessions.ts";
-import { type Budget, send } from "./transact-call.ts";
-import type { CommittedTransaction, RejectedTransaction, Transaction, TransactionWriteOptions } from "./transaction.ts";
+import { type Budget, outcomeOf, send } from "./transact-call.ts";
+import type { RejectedTransaction, Transaction, TransactionWriteOptions } from "./transaction.ts";
 import type { Lane } from "./turns.ts";
 import { readSnapshot, type Snapshot } from "./wire-values.ts";
 
@@ -27,7 +27,8 @@ export type AttemptOutcome =
   | {
       readonly kind: "committed";
       readonly value: unknown;
-      readonly writes: Pick<CommittedTransaction<unknown>, "receipts" | "duplicate">;
+      readonly receipts: readonly Receipt[];
+      readonly duplicate: boolean;
     }
   /** Without a commit, and for good. */
   | { readonly kind: "ended"; readonly result: TransactionRejection | RejectedTransaction }
@@ -38,13 +39,15 @@ export class Attempt implements Transaction {
   readonly #sessions: Sessions;
   readonly #budget: Budget;
   readonly #lane: Lane;
-  /** The sequence at which each entity was first read. */
-  readonly #seen = new Map<EntityId, number>();
+  /** The sequence at which each entity was first read. This and what follows are made when they are needed. */
+  #seen: Map<EntityId, number> | undefined;
   /** Reads by entity and aggregate. */
-  readonly #reads = new Map<string, Promise<Snapshot<unknown>>>();
+  #reads: Map<string, Promise<Snapshot<unknown>>> | undefined;
   /** What `append`, `execute` and `require` asked for, in the order of the calls. */
   readonly #operations: TransactOperation[] = [];
-  readonly #written = new Set<EntityId>();
+  /** Entities that the first so many operations write to. */
+  #written: Set<string> | undefined;
+  #writtenOf = 0;
   #rejected: RejectedTransaction | undefined;
   /** Read twice, with different sequences: this run can not be committed any more. */
   #stale: EntityId | undefined;
@@ -70,17 +73,15 @@ export class Attempt implements Transaction {
     }
     if (this.#stale !== undefined) return { kind: "stale", entity: this.#stale };
     if (this.#rejected !== undefined) return this.#endedUnlessStale(this.#rejected);
-    return this.#commit(value, id);
-  }
-
-  async #commit(value: unknown, id: string | undefined): Promise<AttemptOutcome> {
     const conditions = this.#conditions();
     const operations = this.#operations;
     if (conditions.length + operations.length === 0) {
       throw new HeddleError("INVALID_REQUEST", { problem: "the transaction read nothing and wrote nothing" });
     }
-    const outcome = await send(this.#sessions, this.#budget, { conditions, operations, id });
-    if ("results" in outcome) return { kind: "committed", value, writes: this.#writesOf(outcome) };
+    const outcome = outcomeOf(await send(this.#sessions, this.#budget, { conditions, operations, id }));
+    if ("results" in outcome) {
+      return { kind: "committed", value, receipts: this.#receiptsOf(outcome), duplicate: outcome.duplicate };
+    }
     const { facts } = outcome;
     if (facts.operation < conditions.length) return { kind: "stale", entity: facts.entity };
     // Places as the caller counts them: the conditions are ours.
@@ -88,16 +89,17 @@ export class Attempt implements Transaction {
     return this.#endedUnlessStale(own, facts.entity);
   }
 
-  #writesOf({ results, duplicate }: WireTransaction): Pick<CommittedTransaction<unknown>, "receipts" | "duplicate"> {
-    const receipts: Receipt[] = [];
-    for (const result of results) {
-      const receipt = receiptOfOperation(result, duplicate);
-      if (receipt !== undefined) receipts.push(receipt);
-    }
+  #receiptsOf({ results, duplicate }: WireTransaction): Receipt[] {
     let writes = 0;
     for (const { kind } of this.#operations) if (kind !== "read") writes++;
-    if (receipts.length !== writes) throw badReply(`${receipts.length} receipts of ${writes} operations`);
-    return { receipts, duplicate };
+    const receipts = new Array<Receipt>(writes);
+    let count = 0;
+    for (const result of results) {
+      const receipt = receiptOfOperation(result, duplicate);
+      if (receipt !== undefined) receipts[count++] = receipt;
+    }
+    if (count !== writes) throw badReply(`${count} receipts of ${writes} operations`);
+    return receipts;
   }
 
   /** A no is only true if what it rests upon was true at one moment. `besides`: an entity that the node looked at. */
@@ -111,13 +113,16 @@ export class Attempt implements Transaction {
 
   /** An entity that changed since it was read. Of one entity alone that makes no difference. */
   async #staleAmong(besides?: string): Promise<string | undefined> {
-    const others = besides !== undefined && this.#seen.size > 0 && !this.#seen.has(besides as EntityId) ? 1 : 0;
+    if (this.#seen === undefined) return undefined;
+    const others = besides !== undefined && !this.#seen.has(besides as EntityId) ? 1 : 0;
     if (this.#seen.size + others < 2) return undefined;
-    const outcome = await send(this.#sessions, this.#budget, { conditions: this.#conditions(), operations: [] });
+    const conditions = this.#conditions();
+    const outcome = outcomeOf(await send(this.#sessions, this.#budget, { conditions, operations: [] }));
     return "results" in outcome ? undefined : outcome.facts.entity;
   }
 
-  #conditions(): TransactCondition[] {
+  #conditions(): readonly TransactCondition[] {
+    if (this.#seen === undefined) return unconditional;
     const conditions: TransactCondition[] = [];
     for (const [entity, expectedSeq] of this.#seen) conditions.push({ entity, expectedSeq });
     return conditions;
@@ -129,22 +134,24 @@ export class Attempt implements Transaction {
 
   async #getOnce(text: string, aggregate: string): Promise<Snapshot<unknown>> {
     const entity = this.#take(text);
-    if (this.#written.has(entity)) {
+    if (this.#isWritten(entity)) {
       throw new HeddleError("INVALID_REQUEST", { problem: `${entity} was written to already: read before you write` });
     }
+    this.#reads ??= new Map();
+    const reads = this.#reads;
     const key = `${entity}\n${aggregate}`;
-    const known = this.#reads.get(key);
+    const known = reads.get(key);
     if (known !== undefined) return known;
-    const read = this.#read(entity, aggregate);
-    this.#reads.set(key, read);
+    const read = this.#read(entity, aggregate, reads.size === 0);
+    reads.set(key, read);
     // A failure is not what the next one should be answered with.
-    read.catch(() => this.#reads.delete(key));
+    read.catch(() => reads.delete(key));
     return read;
   }
 
-  async #read(entity: EntityId, aggregate: string): Promise<Snapshot<unknown>> {
+  async #read(entity: EntityId, aggregate: string, isFirst: boolean): Promise<Snapshot<unknown>> {
     // Only for the first: what was read before would grow old meanwhile.
-    if (this.#reads.size === 0 && this.#sessions.turns.isTaken(entity)) await this.#lane.waitBehind(entity);
+    if (isFirst && this.#sessions.turns.isTaken(entity)) await this.#lane.waitBehind(entity);
     const hash = hashEntity(entity);
     const options = this.#budget.callOptions();
     const snapshot = await this.#sessions
@@ -157,6 +164,7 @@ export class Attempt implements Transaction {
         options,
         readSnapshot,
       );
+    this.#seen ??= new Map();
     const seen = this.#seen.get(entity) ?? snapshot.seq;
     this.#seen.set(entity, seen);
     if (seen === snapshot.seq) return snapshot;
@@ -172,19 +180,34 @@ export class Attempt implements Transaction {
       type: string;
       payload: unknown;
     }[];
-    this.#operations.push({ kind: "append", entity, events, ...writeFields(options) });
-    this.#written.add(entity);
+    this.#operations.push({
+      kind: "append",
+      entity,
+      aggregate: options?.aggregate ?? "",
+      events,
+      expectedSeq: options?.expectedSeq,
+      metadata: options?.metadata,
+      newLife: options?.newLife,
+    });
   }
 
   execute(text: string, command: string, input: unknown, options?: AnyWriteOptions): void {
     const entity = this.#take(text);
-    this.#operations.push({ kind: "execute", entity, command, input, ...writeFields(options) });
-    this.#written.add(entity);
+    this.#operations.push({
+      kind: "execute",
+      entity,
+      aggregate: options?.aggregate ?? "",
+      command,
+      input,
+      expectedSeq: options?.expectedSeq,
+      metadata: options?.metadata,
+      newLife: options?.newLife,
+    });
   }
 
   require(text: string, seq: number): void {
     const entity = this.#take(text);
-    if (this.#written.has(entity)) {
+    if (this.#isWritten(entity)) {
       const problem = `${entity} was written to already: give the first of its writes expectedSeq`;
       throw new HeddleError("INVALID_REQUEST", { problem });
     }
@@ -196,6 +219,17 @@ export class Attempt implements Transaction {
     return this.#rejected;
   }
 
+  #isWritten(entity: EntityId): boolean {
+    const operations = this.#operations;
+    if (operations.length === 0) return false;
+    this.#written ??= new Set();
+    for (; this.#writtenOf < operations.length; this.#writtenOf++) {
+      const operation = operations[this.#writtenOf]!;
+      if (operation.kind !== "read") this.#written.add(operation.entity);
+    }
+    return this.#written.has(entity);
+  }
+
   #take(text: string): EntityId {
     if (!this.#isOver) return parseEntityId(text);
     throw new HeddleError("INVALID_REQUEST", { problem: "the transaction's function has ended: await what it does" });
@@ -204,11 +238,4 @@ export class Attempt implements Transaction {
 
 type AnyWriteOptions = TransactionWriteOptions & { readonly aggregate?: string | undefined };
 
-function writeFields(options: AnyWriteOptions | undefined) {
-  return {
-    aggregate: options?.aggregate ?? "",
-    expectedSeq: options?.expectedSeq,
-    metadata: options?.metadata,
-    newLife: options?.newLife,
-  };
-}
+const unconditional: readonly TransactCondition[] = [];

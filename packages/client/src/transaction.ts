@@ -124,7 +124,10 @@ export async function runTransaction(
       const attempt = new Attempt(sessions, budget, lane);
       const outcome = await attempt.make(run, options.id);
       if (outcome.kind === "ended") return outcome.result;
-      if (outcome.kind === "committed") return { ok: true, value: outcome.value, attempts, ...outcome.writes };
+      if (outcome.kind === "committed") {
+        const { value, receipts, duplicate } = outcome;
+        return { ok: true, value, attempts, receipts, duplicate };
+      }
       const { entity } = outcome;
       if (attempts === attemptCount) throw new HeddleError("TRANSACTION_CONFLICT", { entity, attempts });
       // In the turn of this transaction, somebody of another client was quicker: they should not meet again.

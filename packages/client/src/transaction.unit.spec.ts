@@ -247,6 +247,19 @@ describe("transaction: reads", () => {
     expect(requests).toEqual([]);
   });
 
+  it("a read of an entity of which only a condition was given is none of what was written to", async () => {
+    const { db, run } = await bank();
+    const done = await run(
+      db.transaction(async (tx) => {
+        tx.require(alice, 0);
+        tx.append(bob, "Credited", {});
+        tx.require(alice, 0);
+        return (await tx.get(alice)).seq;
+      }),
+    );
+    expect(done).toMatchObject({ ok: true, value: 0 });
+  });
+
   it("two aggregates of one entity, read with a write between them, make the function run again", async () => {
     const { node, db, requests, change } = await bank();
     let runs = 0;

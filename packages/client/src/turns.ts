@@ -83,6 +83,7 @@ export class Lane {
   }
 
   #leave(): void {
+    if (this.#held.length === 0) return;
     for (const entity of this.#held.splice(0)) this.#turns.release(entity);
   }
 }

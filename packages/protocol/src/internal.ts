@@ -9,6 +9,7 @@ export {
   writeAppendBody,
 } from "./append-body.ts";
 export {
+  copyBytes,
   readText,
   readU16,
   readU32,
@@ -100,6 +101,14 @@ export {
   writeRestoreBody,
 } from "./lifecycle-requests.ts";
 export { compareIds, type ListShard, listPage, listPages } from "./list-pages.ts";
+export {
+  packedKey,
+  packedListHeadBytesMax,
+  packedNumberBytesMax,
+  packListHead,
+  packNumber,
+} from "./pack-numbers.ts";
+export { hasStates, packedResultsBytesMax, packReceipts } from "./packed-results.ts";
 export { decodeValue, encodeValue } from "./payload-codec.ts";
 export {
   type ProjectionAction,
@@ -238,6 +247,7 @@ export {
   writeSettleBody,
   writeTransactionKey,
 } from "./transaction-messages.ts";
+export { encodeResultsReply, encodeTransactionReply } from "./transaction-replies.ts";
 export {
   hashOfTransaction,
   newTransactView,

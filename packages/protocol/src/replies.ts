@@ -3,6 +3,7 @@ import { fromWireError, type HeddleError, toWireError } from "@heddle/kernel/int
 import { badFrame } from "./bad-frame.ts";
 import { readU16, readU32, readU48, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { frameOffset, replyKind } from "./frames.ts";
+import { readPackedResults } from "./packed-results.ts";
 import { decodeValue, encodeValue } from "./payload-codec.ts";
 
 /** What an accepted append or command gives back: the events are durable. */
@@ -166,7 +167,7 @@ export function readReply(bytes: Uint8Array, from: number, to: number): Reply {
     case replyKind.error:
       return { kind: "error", call, error: rebuild(readMap(bytes, from, to), readError) };
     case replyKind.value:
-      return { kind: "value", call, value: readBody(bytes, from, to) };
+      return { kind: "value", call, value: readValue(bytes, from, to) };
     case replyKind.welcome:
       return { kind: "welcome", call, value: readBody(bytes, from, to) };
     case replyKind.pong:
@@ -220,6 +221,15 @@ export function readReceipt(bytes: Uint8Array, from: number, to: number): Receip
     time: readU48(bytes, from + 29),
     duplicate: bytes[from + 35] === 1,
   };
+}
+
+const packedNull = 0xc0;
+
+// What is answered most often is read by hand; the value is the same.
+function readValue(bytes: Uint8Array, from: number, to: number): unknown {
+  const at = from + frameOffset.replyBody;
+  if (to - at === 1 && bytes[at] === packedNull) return null;
+  return readPackedResults(bytes, at, to) ?? readBody(bytes, from, to);
 }
 
 function readBody(bytes: Uint8Array, from: number, to: number): unknown {

@@ -9,7 +9,7 @@
 // An operation's body is as in `transact`.
 import { BodyCursor } from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
-import { readU16, TextCache, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import { copyBytes, readU16, TextCache, writeU16, writeU32, writeU48 } from "./bytes.ts";
 
 type Reserve = (bytes: number) => { bytes: Uint8Array; at: number };
 
@@ -54,8 +54,7 @@ export function writeHoldBody(fields: HoldFields, source: Uint8Array, reserve: R
   for (const { kind, from, to } of operations) {
     bytes[p] = kind;
     writeU32(bytes, p + 1, to - from);
-    bytes.set(source.subarray(from, to), p + operationHeadBytes);
-    p += operationHeadBytes + to - from;
+    p = copyBytes(source, from, to, bytes, p + operationHeadBytes);
   }
   return wanted;
 }
@@ -63,17 +62,20 @@ export function writeHoldBody(fields: HoldFields, source: Uint8Array, reserve: R
 /** Errors: `BAD_FRAME`, whatever the bytes are. */
 export function readHoldBody(bytes: Uint8Array, from: number, to: number): HoldFields {
   const cursor = new BodyCursor(bytes, from, to, noTexts);
-  const key = readKey(bytes, cursor);
+  const coordinator = readU16(bytes, cursor.skip(2));
+  const number = cursor.u48();
   const isLast = (cursor.u8() & lastFlag) !== 0;
-  const operations: OperationRange[] = [];
-  for (let left = readU16(bytes, cursor.skip(2)); left > 0; left--) {
+  const count = readU16(bytes, cursor.skip(2));
+  if (count * operationHeadBytes > to - cursor.at) throw badFrame("it ends before its last operation");
+  const operations = new Array<OperationRange>(count);
+  for (let i = 0; i < count; i++) {
     const kind = cursor.u8();
     const length = cursor.u32();
     const bodyFrom = cursor.skip(length);
-    operations.push({ kind, from: bodyFrom, to: bodyFrom + length });
+    operations[i] = { kind, from: bodyFrom, to: bodyFrom + length };
   }
   checkEnd(cursor, to);
-  return { ...key, isLast, operations };
+  return { coordinator, number, isLast, operations };
 }
 
 /** The body of `prepare` and `inquire`. */
@@ -85,9 +87,10 @@ export function writeTransactionKey(key: TransactionKey, reserve: Reserve): numb
 /** Errors: `BAD_FRAME`, whatever the bytes are. */
 export function readTransactionKey(bytes: Uint8Array, from: number, to: number): TransactionKey {
   const cursor = new BodyCursor(bytes, from, to, noTexts);
-  const key = readKey(bytes, cursor);
+  const coordinator = readU16(bytes, cursor.skip(2));
+  const number = cursor.u48();
   checkEnd(cursor, to);
-  return key;
+  return { coordinator, number };
 }
 
 export function writeSettleBody(fields: SettleFields, reserve: Reserve): number {
@@ -101,21 +104,18 @@ export function writeSettleBody(fields: SettleFields, reserve: Reserve): number 
 /** Errors: `BAD_FRAME`, whatever the bytes are. */
 export function readSettleBody(bytes: Uint8Array, from: number, to: number): SettleFields {
   const cursor = new BodyCursor(bytes, from, to, noTexts);
-  const key = readKey(bytes, cursor);
+  const coordinator = readU16(bytes, cursor.skip(2));
+  const number = cursor.u48();
   const commits = cursor.u8() === 1;
   const position = cursor.u48();
   checkEnd(cursor, to);
-  return { ...key, commits, position };
+  return { coordinator, number, commits, position };
 }
 
 function writeKey({ coordinator, number }: TransactionKey, bytes: Uint8Array, at: number): number {
   writeU16(bytes, at, coordinator);
   writeU48(bytes, at + 2, number);
   return at + keyBytes;
-}
-
-function readKey(bytes: Uint8Array, cursor: BodyCursor): TransactionKey {
-  return { coordinator: readU16(bytes, cursor.skip(2)), number: cursor.u48() };
 }
 
 function checkEnd(cursor: BodyCursor, to: number): void {

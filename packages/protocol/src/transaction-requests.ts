@@ -90,14 +90,14 @@ export function writeTransactBody(fields: TransactFields, reserve: Reserve): num
   const { conditions = [], operations, id } = fields;
   const count = conditions.length + operations.length;
   checkCount(count);
-  const packed = packOperations(conditions, operations);
-  const { bytes, at } = reserve(8 + 3 * limits.appendIdBytesMax + packed.length);
+  const all = packOperations(conditions, operations);
+  const { bytes, at } = reserve(8 + 3 * limits.appendIdBytesMax + all.length);
   const wantsStates = operations.some((operation) => operation.kind === "read" && operation.wantsState);
   bytes[at] = (id === undefined ? 0 : transactFlags.id) | (wantsStates ? transactFlags.long : 0);
   const p = id === undefined ? at + 1 : writeId(bytes, at + 1, id);
   writeU16(bytes, p, count);
-  bytes.set(packed, p + 2);
-  return p + 2 + packed.length - at;
+  bytes.set(all, p + 2);
+  return p + 2 + all.length - at;
 }
 
 function checkCount(count: number): void {
@@ -114,6 +114,8 @@ function checkCount(count: number): void {
 // The bodies are made here first, because their writers say only afterwards how much they took.
 let scratch: Uint8Array = new Uint8Array(64 * 1024);
 const scratchBytesKept = scratch.length;
+/** Bytes of it that are in use. */
+let packed = 0;
 
 /** The result is lent: the next call writes over it. */
 function packOperations(
@@ -121,25 +123,29 @@ function packOperations(
   operations: readonly TransactOperation[],
 ): Uint8Array {
   if (scratch.length > scratchBytesKept) scratch = new Uint8Array(scratchBytesKept);
-  let end = 0;
-  const room: ReturnType<Reserve> = { bytes: scratch, at: 0 };
-  const reserve: Reserve = (wanted) => {
-    room.bytes = withRoom(end, wanted + operationHeadBytes);
-    room.at = end + operationHeadBytes;
-    return room;
-  };
-  const pack = (kind: TransactOperation["kind"], bodyBytes: number): void => {
-    scratch[end] = kindNumbers[kind];
-    writeU32(scratch, end + 1, bodyBytes);
-    end += operationHeadBytes + bodyBytes;
-    if (end <= limits.frameBytesMax) return;
-    throw new HeddleError("FRAME_TOO_LARGE", { bytes: end, bytesMax: limits.frameBytesMax });
-  };
+  packed = 0;
   for (const { entity, expectedSeq } of conditions) {
-    pack("read", writeReadBody({ entity, aggregate: "", expectedSeq, wantsState: false }, reserve));
+    packHead("read", writeReadBody({ entity, aggregate: "", expectedSeq, wantsState: false }));
   }
-  for (let i = 0; i < operations.length; i++) pack(operations[i]!.kind, writeOperation(operations[i]!, i, reserve));
-  return scratch.subarray(0, end);
+  for (let i = 0; i < operations.length; i++) packHead(operations[i]!.kind, writeOperation(operations[i]!, i));
+  return scratch.subarray(0, packed);
+}
+
+function packHead(kind: TransactOperation["kind"], bodyBytes: number): void {
+  scratch[packed] = kindNumbers[kind];
+  writeU32(scratch, packed + 1, bodyBytes);
+  packed += operationHeadBytes + bodyBytes;
+  if (packed <= limits.frameBytesMax) return;
+  throw new HeddleError("FRAME_TOO_LARGE", { bytes: packed, bytesMax: limits.frameBytesMax });
+}
+
+const room: ReturnType<Reserve> = { bytes: scratch, at: 0 };
+
+/** Room for the body of the operation that comes next. */
+function reserve(wanted: number): ReturnType<Reserve> {
+  room.bytes = withRoom(packed, wanted + operationHeadBytes);
+  room.at = packed + operationHeadBytes;
+  return room;
 }
 
 const kindNumbers = { append: requestKind.append, execute: requestKind.execute, read: requestKind.get } as const;
@@ -152,7 +158,7 @@ function withRoom(used: number, wanted: number): Uint8Array {
   return grown;
 }
 
-function writeOperation(operation: TransactOperation, index: number, reserve: Reserve): number {
+function writeOperation(operation: TransactOperation, index: number): number {
   try {
     switch (operation.kind) {
       case "append":
@@ -160,7 +166,7 @@ function writeOperation(operation: TransactOperation, index: number, reserve: Re
       case "execute":
         return writeExecuteBody(withoutId(operation), reserve);
       case "read":
-        return writeReadBody(operation, reserve);
+        return writeReadBody(operation);
     }
   } catch (error) {
     if (!isHeddleError(error, "INVALID_REQUEST")) throw error;
@@ -170,17 +176,13 @@ function writeOperation(operation: TransactOperation, index: number, reserve: Re
   }
 }
 
-function withoutId<F extends object>(fields: F): F & { readonly id: undefined } {
-  return { ...fields, id: undefined };
+function withoutId<F extends object>(fields: F): F & { readonly id?: undefined } {
+  return "id" in fields ? { ...fields, id: undefined } : fields;
 }
 
-function writeReadBody(read: TransactRead, reserve: Reserve): number {
+function writeReadBody(read: TransactRead): number {
   const { entity, aggregate, expectedSeq, wantsState } = read;
-  let room: ReturnType<Reserve> = { bytes: scratch, at: 0 };
-  const used = writeGetBody({ entity, aggregate }, (wanted) => {
-    room = reserve(wanted + 7);
-    return room;
-  });
+  const used = writeGetBody({ entity, aggregate }, (wanted) => reserve(wanted + 7));
   const p = room.at + used;
   room.bytes[p] = (expectedSeq === undefined ? 0 : readFlags.expectedSeq) | (wantsState ? readFlags.state : 0);
   if (expectedSeq === undefined) return used + 1;
@@ -277,7 +279,7 @@ export function readTransaction(value: unknown): WireTransaction {
   for (const result of results) {
     const isOne = Array.isArray(result) && (result.length <= 2 || result.length === 6) && result.length > 0;
     if (!isOne || !Number.isSafeInteger(result[0])) throw badFrame("an operation's result is none");
-    if (result.length === 6 && !result.every(Number.isSafeInteger)) throw badFrame("a receipt is none");
+    if (result.length === 6 && !areWhole(result)) throw badFrame("a receipt is none");
   }
   return { results, duplicate };
 }
@@ -285,6 +287,19 @@ export function readTransaction(value: unknown): WireTransaction {
 /** The receipt of an operation that writes; undefined for a read's result. */
 export function receiptOfOperation(result: WireOperationResult, duplicate: boolean): Receipt | undefined {
   if (result.length !== 6) return undefined;
-  const [seq, firstSeq, count, shard, position, time] = result;
-  return { ok: true, seq, firstSeq, count, shard, position, time, duplicate };
+  return {
+    ok: true,
+    seq: result[0],
+    firstSeq: result[1],
+    count: result[2],
+    shard: result[3],
+    position: result[4],
+    time: result[5],
+    duplicate,
+  };
+}
+
+function areWhole(values: readonly unknown[]): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isSafeInteger(values[i])) return false;
+  return true;
 }

@@ -14,7 +14,7 @@ export interface ReplySink {
     time: number,
     duplicate: boolean,
   ): void;
-  /** `frame` is a whole encoded reply. */
+  /** `frame` is a whole encoded reply. It is lent: once this returns, other bytes may stand there. */
   frame(connection: number, requestBytes: number, frame: Uint8Array): void;
   /** Sends what was said so far, rather than at the end of the turn: work follows that nobody waits for. */
   flush(): void;

@@ -24,6 +24,7 @@ import {
   encodeErrorReply,
   encodeRejectionReply,
   encodeReply,
+  encodeTransactionReply,
   newTransactView,
   type OperationRange,
   type Reply,
@@ -47,9 +48,10 @@ import type { Repeats } from "../repeats.ts";
 import { fingerprintOfOperations } from "./fingerprint.ts";
 import { Hold, take, type Waiter } from "./holds.ts";
 import { journalEntity } from "./journal.ts";
-import { encodeResults } from "./participant.ts";
+import { checkSendable, encodeOutcome } from "./outcomes.ts";
 import { entityOfOperation, type Plan, type Planner } from "./plan.ts";
 import type { PlanWriter } from "./plan-writer.ts";
+import { type Known, UnderWay } from "./under-way.ts";
 
 /** Between two attempts to have a shard settle: the first pause is the shorter one, and each is twice as long. */
 const settlePauseMs = 100;
@@ -66,7 +68,8 @@ interface Operation extends OperationRange {
 /** What one shard has to do with a transaction. */
 interface Part {
   readonly shard: number;
-  readonly operations: Operation[];
+  /** None any more once all is decided. */
+  operations: readonly Operation[];
   /** `asked`: to hold. `held`: it has said yes. `ready`: what it writes is prepared, or it has nothing to write. */
   state: "idle" | "asked" | "held" | "ready";
   writes: boolean;
@@ -74,9 +77,8 @@ interface Part {
   position: number;
 }
 
-interface Coordination {
+interface Coordination extends Known<Coordination> {
   readonly number: number;
-  readonly id: string;
   readonly frame: Frame;
   readonly fingerprint: number;
   readonly parts: readonly Part[];
@@ -90,15 +92,17 @@ interface Coordination {
   /** Monotonic time at which this state, or the asking of this part, began. */
   since: number;
   /** The same call once more, and others who ask what became of it: answered at its end. */
-  readonly repeats: Waiter[];
-  readonly inquirers: Frame[];
+  repeats: Waiter[] | undefined;
+  inquirers: Frame[] | undefined;
 }
+
+type Unsettled = Pick<Part, "shard" | "position">;
 
 /** A decided transaction that others have still to apply. */
 interface Settling {
   readonly number: number;
-  /** By shard, the position of its first pending entry there; 0 where that is not known any more. */
-  readonly left: Map<number, number>;
+  /** Each with the position of its first pending entry there; 0 where that is not known any more. */
+  readonly left: Unsettled[];
   /** From before the shard was opened: its settling is noted in the log. */
   readonly isRecovered: boolean;
   tryAt: number;
@@ -117,8 +121,7 @@ export class Coordinator {
   /** By number, in the order in which they began. */
   readonly #active = new Map<number, Coordination>();
   readonly #settling = new Map<number, Settling>();
-  /** By session and call, and by id. */
-  readonly #byCall = new Map<string, Coordination>();
+  readonly #underWay = new UnderWay<Coordination>();
   /** Their group failed: the log tells what became of them, once it is read again. */
   #undecided: Coordination[] = [];
   #memory!: Memory;
@@ -151,7 +154,7 @@ export class Coordinator {
     for (const number of this.#settling.keys()) if (!decided.has(number)) this.#settling.delete(number);
     for (const [number, shards] of decided) {
       if (this.#settling.has(number)) continue;
-      const left = new Map(shards.map((shard) => [shard, 0] as const));
+      const left = shards.map((shard) => ({ shard, position: 0 }));
       const isRecovered = number < this.#firstNumber || number >= this.#nextNumber;
       this.#settling.set(number, { number, left, isRecovered, tryAt: 0, failures: 0, isAsking: 0 });
     }
@@ -165,22 +168,23 @@ export class Coordinator {
     const { bytes } = frame;
     readTransactBody(bytes, bodyOf(frame), frame.to, this.#parts.texts, view);
     const { id, operationCount, kinds, froms, tos } = view;
-    const operations: Operation[] = [];
+    const operations = new Array<Operation>(operationCount);
+    let writes = false;
     for (let i = 0; i < operationCount; i++) {
-      const range = { kind: kinds[i]!, from: froms[i]!, to: tos[i]! };
-      operations.push({ ...range, index: i, entity: entityOfOperation(this.#parts, bytes, range) });
+      const kind = kinds[i]!;
+      const entity = entityOfOperation(this.#parts, bytes, froms[i]!, tos[i]!);
+      operations[i] = { kind, from: froms[i]!, to: tos[i]!, index: i, entity };
+      if (kind !== requestKind.get) writes = true;
     }
     const fingerprint = fingerprintOfOperations(bytes, operations);
     if (this.#repeats.answersTransaction(frame, id, fingerprint)) return;
     if (this.#joins(frame, id)) return;
-    if (operations.some(({ kind }) => kind !== requestKind.get)) {
+    if (writes) {
       this.#parts.checkWritable();
       this.#memory.sessions.checkRoom(this.#repeats.window, frame.call);
     }
-    const parts = this.#partsOf(operations);
-    const { shard } = this.#parts.options;
-    if (parts.length === 1 && parts[0]!.shard === shard) this.#transactHere(frame, id, fingerprint, operations);
-    else this.#begin(frame, id, fingerprint, parts, operations.length);
+    if (this.#areHere(operations)) this.#transactHere(frame, id, fingerprint, operations);
+    else this.#begin(frame, id, fingerprint, operations);
   }
 
   /** Answers a shard that asks what became of a transaction: true for committed. */
@@ -188,6 +192,7 @@ export class Coordinator {
     const { number } = readTransactionKey(frame.bytes, bodyOf(frame), frame.to);
     const active = this.#active.get(number);
     if (active !== undefined) {
+      active.inquirers ??= [];
       active.inquirers.push({ ...frame });
       return;
     }
@@ -248,7 +253,7 @@ export class Coordinator {
         this.#parts.waitAs(hold, other, frame);
         return;
       }
-      const plan = this.#planner.make(frame.bytes, operations);
+      const plan = this.#planner.make(frame.bytes, operations, hold.entities);
       if ("rejection" in plan) {
         this.refused++;
         this.#sayRejection(frame, rejection("TRANSACTION_REJECTED", plan), this.#saw(hold));
@@ -256,19 +261,18 @@ export class Coordinator {
       }
       const { results } = plan;
       if (plan.writes.length === 0) {
-        const reply = encodeResults(frame.call, { results, duplicate: false });
-        this.#groups.say(frame, this.#saw(hold), reply);
+        this.#groups.say(frame, this.#saw(hold), encodeOutcome(frame.call, results));
         this.committed++;
         return;
       }
       // States may be what cannot be sent, and then that must be known before anything is written.
-      if (plan.results.length > plan.writes.length) encodeResults(frame.call, results);
+      checkSendable(results);
       this.#writer.write(plan);
-      this.#note(frame, id, fingerprint, 0, [], results);
+      this.#note(frame, id, fingerprint, 0, noShards, results);
       const { call } = frame;
       this.#groups.sayLater(frame, replyBytesOf(results), () => {
         this.committed++;
-        return sized(encodeReply(replyKind.value, call, { results, duplicate: false }), call);
+        return sized(encodeTransactionReply(call, results, false), call);
       });
     } catch (thrown) {
       if (!(thrown instanceof HeddleError)) throw thrown;
@@ -282,7 +286,7 @@ export class Coordinator {
 
   // ——— several shards
 
-  #begin(frame: Frame, id: string, fingerprint: number, parts: readonly Part[], operationCount: number): void {
+  #begin(frame: Frame, id: string, fingerprint: number, operations: readonly Operation[]): void {
     const { shard, clock, calls } = this.#parts.options;
     if (calls === undefined) {
       throw new HeddleError("SHARD_STOPPED", { shard, reason: "nothing leads from it to other shards" });
@@ -292,20 +296,26 @@ export class Coordinator {
     const coordination: Coordination = {
       number,
       id,
+      sameKey: undefined,
       frame: { ...frame, hold: undefined },
       fingerprint,
-      parts,
-      results: new Array<WireOperationResult>(operationCount),
+      parts: this.#partsOf(operations),
+      results: new Array<WireOperationResult>(operations.length),
       hold: new Hold(shard, number, now),
       plan: undefined,
       at: 0,
       state: "holding",
       since: now,
-      repeats: [],
-      inquirers: [],
+      repeats: undefined,
+      inquirers: undefined,
     };
     this.#active.set(number, coordination);
-    for (const key of keysOf(frame, id)) this.#byCall.set(key, coordination);
+    this.#underWay.add(coordination);
+    this.#hold(coordination);
+  }
+
+  #goOn(coordination: Coordination): void {
+    coordination.since = this.#parts.options.clock.monotonic();
     this.#hold(coordination);
   }
 
@@ -327,10 +337,9 @@ export class Coordinator {
 
   #askToHold(coordination: Coordination, part: Part): void {
     const { number, frame } = coordination;
-    const { shard, clock, calls } = this.#parts.options;
+    const { shard, calls } = this.#parts.options;
     const isLast = coordination.at === coordination.parts.length - 1;
     part.state = "asked";
-    coordination.since = clock.monotonic();
     const fields = { coordinator: shard, number, isLast, operations: part.operations };
     calls!.call(
       requestKind.hold,
@@ -348,17 +357,16 @@ export class Coordinator {
       return;
     }
     const results = reply.value as WireOperationResult[];
-    for (const [i, { index }] of part.operations.entries()) coordination.results[index] = results[i]!;
+    takeResults(coordination, part, results);
     part.state = isLast ? "ready" : "held";
-    part.position = results.find((result) => result.length === 6)?.[4] ?? 0;
+    part.position = firstPositionOf(results);
     coordination.at++;
-    this.#hold(coordination);
+    this.#goOn(coordination);
   }
 
   /** Says whether this shard's own part is held now; if not, it waits, or all is over. */
   #holdHere(coordination: Coordination, part: Part): boolean {
     const { frame, hold } = coordination;
-    coordination.since = this.#parts.options.clock.monotonic();
     part.state = "asked";
     try {
       const ids = part.operations.map(({ entity }) => entity);
@@ -367,13 +375,15 @@ export class Coordinator {
         this.#parts.enlist(other, this.#waiterOf(coordination));
         return false;
       }
-      const plan = this.#planner.make(frame.bytes, part.operations);
+      const plan = this.#planner.make(frame.bytes, part.operations, hold.entities);
       if ("rejection" in plan) {
         this.#refuse(coordination, part, plan, this.#saw(hold));
         return false;
       }
-      coordination.plan = this.#planner.keep(plan);
-      for (const [i, { index }] of part.operations.entries()) coordination.results[index] = plan.results[i]!;
+      this.#planner.keep(plan);
+      coordination.plan = plan;
+      // The positions come into these very results once they are known.
+      takeResults(coordination, part, plan.results);
     } catch (thrown) {
       if (!(thrown instanceof HeddleError)) throw thrown;
       this.#abort(coordination, thrown);
@@ -387,7 +397,7 @@ export class Coordinator {
     return {
       since: coordination.since,
       resume: () => {
-        if (coordination.state === "holding") this.#hold(coordination);
+        if (coordination.state === "holding") this.#goOn(coordination);
       },
       refuse: (error) => {
         if (coordination.state === "holding") this.#abort(coordination, error);
@@ -395,16 +405,15 @@ export class Coordinator {
       expire: (waitedMs) => {
         if (coordination.state === "holding") this.#abort(coordination, waitedTooLong(waitedMs));
       },
-      forget: () => {},
+      forget: nothing,
     };
   }
 
   // Parts that only read are asked as well: that they still hold is what makes all reads true at one moment.
   #prepare(coordination: Coordination): void {
     const { number, parts } = coordination;
-    const { shard, clock, calls } = this.#parts.options;
+    const { shard, calls } = this.#parts.options;
     coordination.state = "preparing";
-    coordination.since = clock.monotonic();
     for (const part of parts) {
       if (part.state === "ready") continue;
       calls!.call(
@@ -436,18 +445,11 @@ export class Coordinator {
 
   // In the order of the mailbox: a decision waits, as calls do, while a checkpoint is about to begin.
   #decideIfReady(coordination: Coordination): void {
-    if (coordination.parts.some(({ state }) => state !== "ready")) return;
-    this.#parts.resume([
-      {
-        since: coordination.since,
-        resume: () => {
-          if (coordination.state === "preparing") this.#decide(coordination);
-        },
-        refuse: () => {},
-        expire: () => {},
-        forget: () => {},
-      },
-    ]);
+    if (!coordination.parts.every(({ state }) => state === "ready")) return;
+    const resume = (): void => {
+      if (coordination.state === "preparing") this.#decide(coordination);
+    };
+    this.#parts.resume([{ since: coordination.since, resume, refuse: nothing, expire: nothing, forget: nothing }]);
   }
 
   #decide(coordination: Coordination): void {
@@ -456,47 +458,43 @@ export class Coordinator {
     const { call } = frame;
     if (!parts.some(({ writes }) => writes)) {
       this.committed++;
-      this.#groups.say(frame, this.#saw(hold), encodeResults(call, { results, duplicate: false }));
+      this.#groups.say(frame, this.#saw(hold), encodeOutcome(call, results));
       this.#finish(coordination, false);
       return;
     }
     try {
       this.#parts.checkWritable();
       // States may be what cannot be sent, and then that must be known before anything is written.
-      if (results.some(({ length }) => length === 2)) encodeResults(call, results);
+      checkSendable(results);
     } catch (thrown) {
       if (!(thrown instanceof HeddleError)) throw thrown;
       this.#abort(coordination, thrown);
       return;
     }
     crashPoint?.("transaction:before-decision");
-    if (plan !== undefined) {
-      this.#writer.write(plan);
-      const own = parts.find(({ shard }) => shard === this.#parts.options.shard)!;
-      for (const [i, { index }] of own.operations.entries()) results[index] = plan.results[i]!;
-    }
+    if (plan !== undefined) this.#writer.write(plan);
     coordination.state = "deciding";
     const others = parts.filter(({ shard, writes }) => writes && shard !== this.#parts.options.shard);
     const shards = others.map(({ shard }) => shard);
+    for (const part of parts) part.operations = noOperations;
     this.#note(frame, id, fingerprint, number, shards, results);
     // What comes next for these entities is durable after the decision only.
     this.#parts.letGo(hold);
     this.#groups.sayLater(frame, replyBytesOf(results), () => {
       crashPoint?.("transaction:decided");
       this.#onDecided(coordination, others);
-      return sized(encodeReply(replyKind.value, call, { results, duplicate: false }), call);
+      return sized(encodeTransactionReply(call, results, false), call);
     });
   }
 
   // Called while replies leave: nothing is to be added to a group from here.
-  #onDecided(coordination: Coordination, others: readonly Part[]): void {
+  #onDecided(coordination: Coordination, others: Part[]): void {
     const { number } = coordination;
     this.committed++;
     this.#finish(coordination, true);
     this.#parts.options.crashPoint?.("transaction:before-settle");
     if (others.length === 0) return;
-    const left = new Map(others.map(({ shard, position }) => [shard, position] as const));
-    const settling = { number, left, isRecovered: false, tryAt: 0, failures: 0, isAsking: 0 };
+    const settling = { number, left: others, isRecovered: false, tryAt: 0, failures: 0, isAsking: 0 };
     this.#settling.set(number, settling);
     this.#settle(settling);
   }
@@ -558,16 +556,16 @@ export class Coordinator {
 
   /** `committed`: undefined where the log will tell. */
   #finish(coordination: Coordination, committed: boolean | undefined): void {
-    const { number, frame, id, hold, inquirers, repeats } = coordination;
+    const { number, hold, inquirers, repeats } = coordination;
     coordination.state = "over";
     this.#active.delete(number);
-    for (const key of keysOf(frame, id)) if (this.#byCall.get(key) === coordination) this.#byCall.delete(key);
-    for (const inquirer of inquirers) {
+    this.#underWay.delete(coordination);
+    for (const inquirer of inquirers ?? []) {
       if (committed !== undefined) this.#tell(inquirer, committed);
       else this.#tellUnknown(inquirer);
     }
     this.#parts.letGo(hold);
-    this.#parts.resume(repeats);
+    if (repeats !== undefined) this.#parts.resume(repeats);
   }
 
   #tell({ connection, from, to, call }: Frame, committed: boolean): void {
@@ -582,15 +580,11 @@ export class Coordinator {
 
   // The same call, or another with the same id, while the first is under way: it is looked at again afterwards.
   #joins(frame: Frame, id: string): boolean {
-    if (this.#byCall.size === 0) return false;
-    if (this.#byCall.size === 0) return false;
-    for (const key of keysOf(frame, id)) {
-      const first = this.#byCall.get(key);
-      if (first === undefined) continue;
-      first.repeats.push(this.#parts.waiterOf(frame));
-      return true;
-    }
-    return false;
+    const first = this.#underWay.find(frame.session, frame.call, id);
+    if (first === undefined) return false;
+    first.repeats ??= [];
+    first.repeats.push(this.#parts.waiterOf(frame));
+    return true;
   }
 
   #settleWhatIsDue(now: number): void {
@@ -603,28 +597,29 @@ export class Coordinator {
     const { number, left } = settling;
     const { shard, calls } = this.#parts.options;
     if (calls === undefined) return;
-    for (const [other, position] of left) {
+    for (const one of left) {
       settling.isAsking++;
-      const fields = { coordinator: shard, number, commits: true, position };
+      const fields = { coordinator: shard, number, commits: true, position: one.position };
       calls.call(
         requestKind.settle,
-        other,
+        one.shard,
         (reserve) => writeSettleBody(fields, reserve),
-        (reply) => this.#parts.guarded(() => this.#onSettled(settling, other, reply)),
+        (reply) => this.#parts.guarded(() => this.#onSettled(settling, one, reply)),
       );
     }
   }
 
-  #onSettled(settling: Settling, shard: number, reply: Reply): void {
+  #onSettled(settling: Settling, one: Unsettled, reply: Reply): void {
     settling.isAsking--;
     if (this.#settling.get(settling.number) !== settling) return;
-    if (reply.kind === "value") settling.left.delete(shard);
+    const { left } = settling;
+    if (reply.kind === "value") left.splice(left.indexOf(one), 1);
     else {
       const pause = Math.min(settlePauseMsMax, settlePauseMs * 2 ** settling.failures);
       settling.failures = Math.min(settling.failures + 1, 10);
       settling.tryAt = this.#parts.options.clock.monotonic() + pause;
     }
-    if (settling.left.size > 0) return;
+    if (left.length > 0) return;
     this.#settling.delete(settling.number);
     if (settling.isRecovered && this.#parts.isServing()) {
       this.#writer.writeJournal({ kind: "settled", numbers: [settling.number] });
@@ -643,13 +638,8 @@ export class Coordinator {
   ): void {
     const { session, call } = frame;
     const time = this.#parts.turn.now();
-    const facts = {
-      kind: "decided" as const,
-      number,
-      shards,
-      settled: [this.#firstNumber, this.#settledBelow()] as const,
-      results: results.filter((result) => result.length === 6),
-    };
+    const settled = [this.#firstNumber, this.#settledBelow()] as const;
+    const facts = { kind: "decided" as const, number, shards, settled, results };
     const position = this.#writer.writeJournal(facts, id, { session, call, fingerprint, time });
     this.#memory.sessions.add(this.#memory.sessions.find(session), session, call, position, time);
     if (id !== "") this.#memory.appendIds.add(journalEntity, id, position);
@@ -677,26 +667,49 @@ export class Coordinator {
     return entities.some((entity) => this.#groups.isUndurable(entity));
   }
 
+  #areHere(operations: readonly Operation[]): boolean {
+    const { shard, shardCount } = this.#parts.options;
+    if (shardCount === 1) return true;
+    for (let i = 0; i < operations.length; i++) if (this.#shardOf(operations[i]!) !== shard) return false;
+    return true;
+  }
+
   #partsOf(operations: readonly Operation[]): Part[] {
-    const { shardCount } = this.#parts.options;
-    const parts: Part[] = [];
+    let parts: Part[] = [];
     for (const operation of operations) {
-      const shard = shardOfHash(hashEntity(operation.entity as never), shardCount);
-      let part = parts.find((known) => known.shard === shard);
+      const shard = this.#shardOf(operation);
+      const writes = operation.kind !== requestKind.get;
+      const part = parts.find((known) => known.shard === shard);
       if (part === undefined) {
-        part = { shard, operations: [], state: "idle", writes: false, position: 0 };
-        parts.push(part);
+        // In the order of their numbers (H3), and of the very length: each of these lists lives as long as its transaction.
+        const at = parts.filter((known) => known.shard < shard).length;
+        parts = parts.toSpliced(at, 0, { shard, operations: [operation], state: "idle", writes, position: 0 });
+      } else {
+        (part.operations as Operation[]).push(operation);
+        if (writes) part.writes = true;
       }
-      part.operations.push(operation);
-      if (operation.kind !== requestKind.get) part.writes = true;
     }
-    return parts.sort((a, b) => a.shard - b.shard);
+    return parts;
+  }
+
+  #shardOf({ entity }: Operation): number {
+    return shardOfHash(hashEntity(entity as never), this.#parts.options.shardCount);
   }
 }
 
-function* keysOf({ session, call }: Frame, id: string): Generator<string> {
-  if (session !== 0) yield `call ${session} ${call}`;
-  if (id !== "") yield `id ${id}`;
+const noShards: readonly number[] = [];
+const noOperations: readonly Operation[] = [];
+
+function nothing(): void {}
+
+function takeResults({ results }: Coordination, { operations }: Part, found: readonly WireOperationResult[]): void {
+  for (let i = 0; i < operations.length; i++) results[operations[i]!.index] = found[i]!;
+}
+
+/** 0 where nothing was written. */
+function firstPositionOf(results: readonly WireOperationResult[]): number {
+  for (const result of results) if (result.length === 6) return result[4];
+  return 0;
 }
 
 export function waitedTooLong(waitedMs: number): HeddleError {

@@ -5,6 +5,7 @@
 // H3. Holds are taken in the order of ids, and what is taken is kept; shards are asked in the order of their numbers. All
 //     transactions agree on that order, so nobody waits in a circle.
 import type { HeddleError } from "@heddle/kernel";
+import type { TransactionKey } from "@heddle/protocol/internal";
 import type { Activation } from "../activation.ts";
 import type { Entity } from "../entity.ts";
 import type { Plan } from "./plan.ts";
@@ -29,6 +30,9 @@ export interface Waiter {
  */
 export type HoldState = "taking" | "taken" | "prepared" | "aborting" | "over";
 
+const noEntities: readonly Entity[] = [];
+const noPositions: readonly number[] = [];
+
 export class Hold {
   /** The shard that decides, and the transaction's number there; number 0 for one that needs no other shard. */
   readonly coordinator: number;
@@ -37,12 +41,12 @@ export class Hold {
   readonly since: number;
   state: HoldState = "taking";
   /** Those that it has taken. */
-  readonly entities: Entity[] = [];
-  readonly waiters: Waiter[] = [];
+  entities: readonly Entity[] = noEntities;
+  waiters: Waiter[] | undefined = undefined;
   /** What it would write. Undefined until it is decided, and after a recovery. */
   plan: Plan | undefined = undefined;
   /** Positions of its pending entries, in the order of the plan's writes. */
-  readonly positions: number[] = [];
+  positions: readonly number[] = noPositions;
   /** When its coordinator is asked what became of it, if nothing is heard before. */
   askAt = 0;
   /** How often that failed in a row. */
@@ -64,33 +68,72 @@ export class Hold {
  * Errors: as `activate`; the hold is then to be let go.
  */
 export function take(hold: Hold, ids: readonly string[], activation: Activation): Hold | undefined {
-  const { entities } = hold;
-  const before = entities.length;
+  const before = hold.entities.length;
   let isFree = true;
   for (let i = 0; i < ids.length && isFree; i++) {
     const entity = activation.activate(ids[i]!);
-    if (entity.hold === undefined) {
-      entity.hold = hold;
-      entities.push(entity);
-    } else if (entity.hold !== hold) isFree = false;
+    if (entity.hold === undefined) addTo(hold, entity);
+    else if (entity.hold !== hold) isFree = false;
   }
   if (isFree) return undefined;
-  for (const entity of entities.splice(before)) entity.hold = undefined;
+  for (const entity of hold.entities.slice(before)) entity.hold = undefined;
+  hold.entities = hold.entities.slice(0, before);
   for (const id of ids.toSorted()) {
     const entity = activation.activate(id);
     if (entity.hold === hold) continue;
     if (entity.hold !== undefined) return entity.hold;
-    entity.hold = hold;
-    entities.push(entity);
+    addTo(hold, entity);
   }
   return undefined;
 }
 
-/** Gives all entities free, and returns who waited for them. */
-export function letGo(hold: Hold): Waiter[] {
-  for (const entity of hold.entities) if (entity.hold === hold) entity.hold = undefined;
-  hold.state = "over";
-  return hold.waiters.length === 0 ? nobody : hold.waiters.splice(0);
+/** Takes a free entity for a hold. Most holds have one or two: a list that grows would make room for many. */
+export function addTo(hold: Hold, entity: Entity): void {
+  const { entities } = hold;
+  entity.hold = hold;
+  if (entities.length < 2) hold.entities = entities.length === 0 ? [entity] : [entities[0]!, entity];
+  else (entities as Entity[]).push(entity);
 }
 
-const nobody: Waiter[] = [];
+/** Gives all entities free, and returns who waited for them. */
+export function letGo(hold: Hold): readonly Waiter[] {
+  const { entities, waiters } = hold;
+  for (let i = 0; i < entities.length; i++) if (entities[i]!.hold === hold) entities[i]!.hold = undefined;
+  hold.state = "over";
+  hold.waiters = undefined;
+  return waiters ?? nobody;
+}
+
+const nobody: readonly Waiter[] = [];
+
+/** Holds of transactions that other shards decide about, each found by its shard and its number there. */
+export class HoldsByTransaction {
+  readonly #byCoordinator = new Map<number, Map<number, Hold>>();
+
+  find({ coordinator, number }: TransactionKey): Hold | undefined {
+    return this.#byCoordinator.get(coordinator)?.get(number);
+  }
+
+  add(hold: Hold): void {
+    let holds = this.#byCoordinator.get(hold.coordinator);
+    if (holds === undefined) {
+      holds = new Map();
+      this.#byCoordinator.set(hold.coordinator, holds);
+    }
+    holds.set(hold.number, hold);
+  }
+
+  /** Unless another is in its place. */
+  delete(hold: Hold): void {
+    const holds = this.#byCoordinator.get(hold.coordinator);
+    if (holds?.get(hold.number) === hold) holds.delete(hold.number);
+  }
+
+  clear(): void {
+    this.#byCoordinator.clear();
+  }
+
+  *all(): Generator<Hold> {
+    for (const holds of this.#byCoordinator.values()) yield* holds.values();
+  }
+}

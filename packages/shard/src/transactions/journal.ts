@@ -6,7 +6,20 @@
 //   TransactionAborted   pending entries at these positions have been overwritten; nothing of them took effect.
 //   TransactionsSettled  transactions decided before the shard was last opened: all other shards have applied theirs.
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
-import { encodeValue, systemAggregate, type WireOperationResult, writeAppendBody } from "@heddle/protocol/internal";
+import {
+  copyBytes,
+  encodeValue,
+  packedKey,
+  packedListHeadBytesMax,
+  packedNumberBytesMax,
+  packedResultsBytesMax,
+  packListHead,
+  packNumber,
+  packReceipts,
+  systemAggregate,
+  type WireOperationResult,
+  writeAppendBody,
+} from "@heddle/protocol/internal";
 import { EntryDecoder } from "../stored-events.ts";
 
 /** Stands where other entries have their entity; no entity can have this name. */
@@ -20,6 +33,7 @@ export interface DecidedFacts {
   readonly shards: readonly number[];
   /** All transactions with numbers from the first to the second, exclusive, are settled or were given up. */
   readonly settled: readonly [from: number, below: number];
+  /** What is noted of them are those of operations that write. */
   readonly results: readonly WireOperationResult[];
 }
 
@@ -37,13 +51,46 @@ export interface JournalBody {
 
 /** `id`: the caller's, empty if there is none. */
 export function writeJournalBody(facts: JournalFacts, id: string, reserve: Reserve): JournalBody {
-  const { kind, ...payload } = facts;
-  const start = id === "" ? starts[kind] : startOf(types[kind], id);
+  const start = id === "" ? starts[facts.kind] : startOf(types[facts.kind], id);
+  if (facts.kind === "decided") return writeDecided(facts, start, reserve);
+  const { kind: _, ...payload } = facts;
   const packed = encodeValue([payload]);
   const { bytes, at } = reserve(start.length + packed.length);
   bytes.set(start, at);
   bytes.set(packed, at + start.length);
   return { bytes: start.length + packed.length, payloadsOffset: start.length };
+}
+
+const numberKey = packedKey("number", 4);
+const shardsKey = packedKey("shards");
+const settledKey = packedKey("settled");
+const resultsKey = packedKey("results");
+const fixedBytes = numberKey.length + shardsKey.length + settledKey.length + resultsKey.length;
+
+// There is one for each transaction: it is packed by hand, into the bytes of the codec of values.
+function writeDecided(
+  { number, shards, settled, results }: DecidedFacts,
+  start: Uint8Array,
+  reserve: Reserve,
+): JournalBody {
+  let receipts = 0;
+  for (let i = 0; i < results.length; i++) if (results[i]!.length === 6) receipts++;
+  const heads = 3 * packedListHeadBytesMax;
+  const numbers = (3 + shards.length) * packedNumberBytesMax;
+  const { bytes, at } = reserve(start.length + fixedBytes + heads + numbers + packedResultsBytesMax(receipts));
+  let p = copyBytes(start, 0, start.length, bytes, at);
+  p = packListHead(bytes, p, 1);
+  p = packNumber(bytes, packKey(bytes, p, numberKey), number);
+  p = packListHead(bytes, packKey(bytes, p, shardsKey), shards.length);
+  for (let i = 0; i < shards.length; i++) p = packNumber(bytes, p, shards[i]!);
+  p = packListHead(bytes, packKey(bytes, p, settledKey), 2);
+  p = packNumber(bytes, packNumber(bytes, p, settled[0]), settled[1]);
+  p = packReceipts(bytes, packKey(bytes, p, resultsKey), results, receipts);
+  return { bytes: p - at, payloadsOffset: start.length };
+}
+
+function packKey(bytes: Uint8Array, at: number, key: Uint8Array): number {
+  return copyBytes(key, 0, key.length, bytes, at);
 }
 
 // The body up to its payloads: the same for all entries of a type without an id, of which there are as many as transactions.

@@ -20,6 +20,7 @@ import {
   encodeErrorReply,
   encodeRejectionReply,
   encodeReply,
+  encodeResultsReply,
   type Reply,
   readHoldBody,
   readSettleBody,
@@ -30,7 +31,6 @@ import {
   type TransactionKey,
   writeTransactionKey,
 } from "@heddle/protocol/internal";
-import { asDomainFailure } from "../decide.ts";
 import { messageOf } from "../decoding.ts";
 import type { Entity } from "../entity.ts";
 import { bodyOf, type Frame } from "../frame.ts";
@@ -38,8 +38,9 @@ import type { Memory } from "../memory.ts";
 import type { OpenGroups } from "../open-groups.ts";
 import type { Parts } from "../parts.ts";
 import { nextTurnOf } from "../shard-options.ts";
-import { Hold, take, type Waiter } from "./holds.ts";
+import { addTo, Hold, HoldsByTransaction, take, type Waiter } from "./holds.ts";
 import type { OpenTransactions } from "./open-transactions.ts";
+import { checkSendable, encodeResults } from "./outcomes.ts";
 import { entityOfOperation, type Plan, type Planner } from "./plan.ts";
 import type { PlanWriter } from "./plan-writer.ts";
 
@@ -58,7 +59,7 @@ export class Participant {
   readonly #planner: Planner;
   readonly #writer: PlanWriter;
   /** Of transactions that other shards decide about. */
-  readonly #holds = new Map<string, Hold>();
+  readonly #holds = new HoldsByTransaction();
   #memory!: Memory;
   #log!: EventLog;
   #groups!: OpenGroups;
@@ -71,7 +72,7 @@ export class Participant {
   }
 
   get holds(): Iterable<Hold> {
-    return this.#holds.values();
+    return this.#holds.all();
   }
 
   /** Takes on a memory, with the holds of what is prepared in the log. */
@@ -88,38 +89,43 @@ export class Participant {
   hold(frame: Frame): void {
     const { bytes } = frame;
     const fields = readHoldBody(bytes, bodyOf(frame), frame.to);
-    const key = keyOf(fields);
     let { hold } = frame;
     if (hold === undefined) {
-      invariant(!this.#holds.has(key), "transaction/one-hold", { key });
+      const { coordinator, number } = fields;
+      invariant(this.#holds.find(fields) === undefined, "transaction/one-hold", { coordinator, number });
       const since = this.#parts.options.clock.monotonic();
-      hold = new Hold(fields.coordinator, fields.number, since);
+      hold = new Hold(coordinator, number, since);
       hold.askAt = since + askAfterMs;
-      this.#holds.set(key, hold);
+      this.#holds.add(hold);
     } else if (hold.state === "over") {
       // Given up while it waited.
       throw new HeddleError("TRANSACTION_ABORTED", { reason: "it was given up by the shard that decides" });
     }
     try {
-      const ids = fields.operations.map((operation) => entityOfOperation(this.#parts, bytes, operation));
+      const ids = fields.operations.map(({ from, to }) => entityOfOperation(this.#parts, bytes, from, to));
       const other = take(hold, ids, this.#memory.activation);
       if (other !== undefined) {
         this.#parts.waitAs(hold, other, frame);
         return;
       }
-      const plan = this.#planner.make(bytes, fields.operations);
+      const plan = this.#planner.make(bytes, fields.operations, hold.entities);
       if ("rejection" in plan) {
         const refusal = encodeRejectionReply(frame.call, rejection("TRANSACTION_REJECTED", plan));
         this.#groups.say(frame, this.#saw(hold), refusal);
         this.#end(hold);
         return;
       }
-      hold.plan = this.#planner.keep(plan);
+      this.#planner.keep(plan);
+      hold.plan = plan;
       hold.state = "taken";
+      const { results } = plan;
+      if (!fields.isLast) {
+        this.#parts.options.replies.frame(frame.connection, frame.to - frame.from, encodeResults(frame.call, results));
+        return;
+      }
       // States may be what cannot be sent, and then that must be known before anything is written.
-      const reply = encodeResults(frame.call, plan.results);
-      if (fields.isLast) this.#prepare(frame, hold, hold.plan, () => plan.results);
-      else this.#parts.options.replies.frame(frame.connection, frame.to - frame.from, reply);
+      checkSendable(results);
+      this.#prepare(frame, hold, plan, true);
     } catch (thrown) {
       const saw = this.#saw(hold);
       this.#end(hold);
@@ -130,16 +136,16 @@ export class Participant {
   }
 
   prepare(frame: Frame): void {
-    const hold = this.#holds.get(keyOf(readTransactionKey(frame.bytes, bodyOf(frame), frame.to)));
+    const hold = this.#holds.find(readTransactionKey(frame.bytes, bodyOf(frame), frame.to));
     if (hold?.state !== "taken") {
       throw new HeddleError("TRANSACTION_ABORTED", { reason: "a shard has lost its hold" });
     }
-    this.#prepare(frame, hold, hold.plan!, () => hold.positions);
+    this.#prepare(frame, hold, hold.plan!, false);
   }
 
   settle(frame: Frame): void {
     const fields = readSettleBody(frame.bytes, bodyOf(frame), frame.to);
-    const hold = this.#holds.get(keyOf(fields));
+    const hold = this.#holds.find(fields);
     if (hold === undefined) {
       // Settled before, and the answer was lost. Or the log was cut before what was prepared: a restore to some time can do that.
       if (fields.commits && fields.position > 0) this.#checkWasPrepared(fields.number, fields.position);
@@ -160,21 +166,22 @@ export class Participant {
 
   /** Asks about holds of which nothing was heard. To be called every now and then. */
   tick(now: number): void {
-    for (const hold of this.#holds.values()) {
+    for (const hold of this.#holds.all()) {
       if (now >= hold.askAt && !hold.isAsking && hold.state !== "aborting") this.#ask(hold);
     }
   }
 
   /** Asks about everything that is prepared. To be called when the shard is open. */
   askAll(): void {
-    for (const hold of this.#holds.values()) if (!hold.isAsking) this.#ask(hold);
+    for (const hold of this.#holds.all()) if (!hold.isAsking) this.#ask(hold);
   }
 
   // ——— steps
 
-  #prepare(frame: Frame, hold: Hold, plan: Plan, answer: () => unknown): void {
+  // The answer are the results for a part that was asked to hold and to prepare at once, else the positions.
+  #prepare(frame: Frame, hold: Hold, plan: Plan, isBoth: boolean): void {
     if (plan.writes.length === 0) {
-      this.#groups.say(frame, this.#saw(hold), valueReply(frame, answer()));
+      this.#groups.say(frame, this.#saw(hold), valueReply(frame, isBoth ? plan.results : hold.positions));
       this.#end(hold);
       return;
     }
@@ -184,7 +191,7 @@ export class Participant {
     const { call } = frame;
     this.#groups.sayLater(frame, replyBytes * plan.writes.length, () => {
       this.#parts.options.crashPoint?.("transaction:prepared");
-      return encodeReply(replyKind.value, call, answer());
+      return isBoth ? encodeResultsReply(call, plan.results) : encodeReply(replyKind.value, call, hold.positions);
     });
   }
 
@@ -240,11 +247,11 @@ export class Participant {
 
   /** A hold is over without this having ended it. */
   forget(hold: Hold): void {
-    if (this.#holds.get(keyOf(hold)) === hold) this.#holds.delete(keyOf(hold));
+    this.#holds.delete(hold);
   }
 
   #end(hold: Hold): void {
-    this.#holds.delete(keyOf(hold));
+    this.#holds.delete(hold);
     this.#parts.letGo(hold);
   }
 
@@ -256,19 +263,18 @@ export class Participant {
   // ——— after a recovery
 
   #holdAgain(position: number, key: TransactionKey): void {
-    const name = keyOf(key);
-    let hold = this.#holds.get(name);
+    let hold = this.#holds.find(key);
     if (hold === undefined) {
       hold = new Hold(key.coordinator, key.number, this.#parts.options.clock.monotonic());
       hold.state = "prepared";
-      this.#holds.set(name, hold);
+      hold.positions = [];
+      this.#holds.add(hold);
     }
     const entry = this.#log.read(position);
     const entity = this.#memory.activation.activate(entityOfEntry(entry));
     invariant(entity.hold === undefined || entity.hold === hold, "transaction/one-hold", { entity: entity.id });
-    entity.hold = hold;
-    hold.entities.push(entity);
-    hold.positions.push(position);
+    addTo(hold, entity);
+    (hold.positions as number[]).push(position);
   }
 
   // Of an entity that was erased after a backup was made, what it had prepared then is erased there too: that came to nothing.
@@ -324,7 +330,7 @@ export class Participant {
   #onAnswer(hold: Hold, reply: Reply): void {
     hold.isAsking = false;
     // It may be over, or the shard may have lost its memory of it, and have another in its place.
-    if (this.#holds.get(keyOf(hold)) !== hold) return;
+    if (this.#holds.find(hold) !== hold) return;
     if (reply.kind === "value") {
       hold.failures = 0;
       if (reply.value !== true) this.#giveUp(hold);
@@ -339,7 +345,7 @@ export class Participant {
   }
 
   #applyLater(hold: Hold): Waiter {
-    const isStill = () => this.#holds.get(keyOf(hold)) === hold && hold.state === "prepared";
+    const isStill = () => this.#holds.find(hold) === hold && hold.state === "prepared";
     return {
       since: this.#parts.options.clock.monotonic(),
       resume: () => {
@@ -373,19 +379,6 @@ export class Participant {
       heldMs: Math.round(now - hold.since),
       advice: `see why shard ${hold.coordinator} does not answer: /readyz and its lines in this log`,
     });
-  }
-}
-
-export function keyOf({ coordinator, number }: TransactionKey): string {
-  return `${coordinator} ${number}`;
-}
-
-/** Errors: `DOMAIN_FAILED` for states that cannot be sent. */
-export function encodeResults(call: number, value: unknown): Uint8Array {
-  try {
-    return encodeReply(replyKind.value, call, value);
-  } catch (thrown) {
-    throw asDomainFailure(thrown, () => "the states that a transaction reads");
   }
 }
 

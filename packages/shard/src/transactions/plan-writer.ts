@@ -2,7 +2,7 @@
 // record: durable as a whole or not at all (P5).
 import { type EntryHeader, type EntryView, type EventLog, entryFlags } from "@heddle/event-log/internal";
 import { invariant } from "@heddle/kernel/internal";
-import { newAppendView, readAppendBody, type WireOperationResult } from "@heddle/protocol/internal";
+import { copyBytes, newAppendView, readAppendBody, type WireOperationResult } from "@heddle/protocol/internal";
 import type { Activation } from "../activation.ts";
 import type { Entity } from "../entity.ts";
 import type { Memory } from "../memory.ts";
@@ -25,6 +25,7 @@ export class PlanWriter {
   readonly #view = newAppendView();
   readonly #decoder = new EntryDecoder();
   readonly #header: EntryHeader = { ...nobody, flags: 0, firstSeq: 0, eventCount: 0, payloadsOffset: 0 };
+  readonly #journalHeader: EntryHeader = { ...this.#header, flags: entryFlags.journal, eventCount: 1 };
   #log!: EventLog;
   #groups!: OpenGroups;
   #activation!: Activation;
@@ -45,40 +46,49 @@ export class PlanWriter {
 
   /** Writes a plan's events into the histories of their entities. The results get their positions. */
   write(plan: Plan): void {
-    for (const write of plan.writes) {
-      setPosition(plan.results[write.result]!, this.#writeOne(plan, write, 0, 0));
+    const { writes, results } = plan;
+    for (let i = 0; i < writes.length; i++) {
+      setPosition(results[writes[i]!.result]!, this.#writeOne(plan, writes[i]!, 0, 0));
     }
     this.#adopt(plan.shadows);
   }
 
   /** The same for a plan whose events are in the log as pending entries. */
   apply(plan: Plan, pendingAt: readonly number[]): void {
-    for (const [i, write] of plan.writes.entries()) {
-      write.entity.appliedAt = this.#writeOne(plan, write, entryFlags.applied, pendingAt[i]!);
+    const { writes } = plan;
+    for (let i = 0; i < writes.length; i++) {
+      writes[i]!.entity.appliedAt = this.#writeOne(plan, writes[i]!, entryFlags.applied, pendingAt[i]!);
       this.#open.dropPending(pendingAt[i]!);
     }
     this.#adopt(plan.shadows);
   }
 
   /** Writes a hold's plan as pending entries: nobody sees them yet. */
-  writePending({ coordinator, number, positions }: Hold, plan: Plan): void {
+  writePending(hold: Hold, plan: Plan): void {
     const header = this.#header;
-    header.session = coordinator + 1;
-    header.call = number;
-    for (const write of plan.writes) {
-      const position = this.#add(plan, write, entryFlags.pending);
+    header.session = hold.coordinator + 1;
+    header.call = hold.number;
+    const { writes, results } = plan;
+    const positions = new Array<number>(writes.length);
+    for (let i = 0; i < writes.length; i++) {
+      const position = this.#add(plan, writes[i]!, entryFlags.pending);
       this.#groups.entities.push(undefined);
-      this.#open.addPending(position, { coordinator, number });
-      setPosition(plan.results[write.result]!, position);
-      positions.push(position);
+      this.#open.addPending(position, hold);
+      setPosition(results[writes[i]!.result]!, position);
+      positions[i] = position;
     }
+    hold.positions = positions;
   }
 
   /** Returns the entry's position. */
   writeJournal(facts: JournalFacts, id = "", asked = nobody): number {
     const body = writeJournalBody(facts, id, (wanted) => this.#log.reserve(wanted));
-    const { payloadsOffset } = body;
-    const header = { ...asked, flags: entryFlags.journal, firstSeq: 0, eventCount: 1, payloadsOffset };
+    const header = this.#journalHeader;
+    header.session = asked.session;
+    header.call = asked.call;
+    header.fingerprint = asked.fingerprint;
+    header.time = asked.time;
+    header.payloadsOffset = body.payloadsOffset;
     const position = this.#log.add(header, body.bytes);
     this.#groups.entities.push(undefined);
     this.#open.note(facts);
@@ -108,7 +118,7 @@ export class PlanWriter {
       writes.push({ ...own, entity, firstSeq, count, time, payloadsOffset, from, to });
       from = to;
     }
-    return { bytes, writes, shadows: [...shadows.values()], results: [] };
+    return { bytes, from: 0, writes, shadows: [...shadows.values()], results: [] };
   }
 
   #writeOne(plan: Plan, write: PlannedWrite, flags: number, call: number): number {
@@ -119,7 +129,7 @@ export class PlanWriter {
     this.#activation.beforeChange(entity);
     if (proposed !== undefined) this.#types.add(proposed, count);
     else {
-      readAppendBody(plan.bytes, write.from, write.to, this.#parts.texts, this.#view);
+      readAppendBody(plan.bytes, plan.from + write.from, plan.from + write.to, this.#parts.texts, this.#view);
       this.#types.addEntry(plan, this.#view);
     }
     const position = this.#add(plan, write, flags);
@@ -132,7 +142,7 @@ export class PlanWriter {
   #add(plan: Plan, write: PlannedWrite, flags: number): number {
     const { from, to } = write;
     const { bytes, at } = this.#log.reserve(to - from);
-    bytes.set(plan.bytes.subarray(from, to), at);
+    copyBytes(plan.bytes, plan.from + from, plan.from + to, bytes, at);
     const header = this.#header;
     header.flags = write.flags | flags;
     header.firstSeq = write.firstSeq;
@@ -143,7 +153,10 @@ export class PlanWriter {
   }
 
   #adopt(shadows: readonly Shadow[]): void {
-    for (const { entity, states } of shadows) if (states !== undefined) entity.states = states;
+    for (let i = 0; i < shadows.length; i++) {
+      const { entity, states } = shadows[i]!;
+      if (states !== undefined) entity.states = states;
+    }
   }
 }
 

@@ -2,10 +2,12 @@
 //
 // Operations are decided in their order against shadows of their entities, each upon what those before it did. Nothing of
 // the shard changes by it (P7): a refusal forgets the shadows. Every rule held for every event when a plan is made (P3).
-import type { CompiledContext, CompiledEvent } from "@heddle/domain/internal";
+import type { CompiledAggregate, CompiledContext, CompiledEvent } from "@heddle/domain/internal";
 import { entryFlags } from "@heddle/event-log/internal";
 import { HeddleError, isSystemEntity } from "@heddle/kernel";
 import {
+  type AppendView,
+  copyBytes,
   newAppendView,
   newExecuteView,
   type OperationRange,
@@ -34,11 +36,16 @@ import { erased } from "../time-travel.ts";
 /** What the operations of one transaction may write on one shard: commands can make much of little. */
 const planBytesMax = 64 << 20;
 
+/** Plans that are kept lie in pieces of so many bytes; one that waits for long keeps the whole of its piece. */
+const pieceBytes = 64 * 1024;
+/** Below so much room, the next plan begins in a new piece. */
+const roomBytesMin = 1024;
+/** What a plan that is not kept may leave behind. */
 const bytesKept = 1 << 20;
-/** So many shadows are looked through one by one. */
+/** So many entities are looked through one by one. */
 const fewShadows = 8;
 
-/** One entry to be: the body is `bytes[from, to)` of its plan. */
+/** One entry to be: the body is `bytes[from, to)` of its plan, counted from the plan's beginning. */
 export interface PlannedWrite {
   readonly entity: Entity;
   readonly flags: number;
@@ -50,7 +57,7 @@ export interface PlannedWrite {
   /** From the body's start. */
   readonly payloadsOffset: number;
   /** Left out where the request's bytes may be gone by the time of writing. */
-  readonly proposed: Proposed | undefined;
+  proposed: Proposed | undefined;
   /** Which of the plan's results is this write's. */
   readonly result: number;
 }
@@ -65,8 +72,9 @@ export interface Shadow {
 }
 
 export interface Plan {
-  /** In a plan that is kept these are its own. */
-  readonly bytes: Uint8Array;
+  /** The plan's begin at `from`. In one that is kept, nobody writes over them. */
+  bytes: Uint8Array;
+  from: number;
   readonly writes: readonly PlannedWrite[];
   /** Of the entities that are written to, and perhaps of others. */
   readonly shadows: readonly Shadow[];
@@ -82,7 +90,7 @@ export interface Refused {
 }
 
 /** The entity that an operation names, whatever its kind: it stands first in each body. Errors: `BAD_FRAME`. */
-export function entityOfOperation(parts: Parts, bytes: Uint8Array, { from, to }: OperationRange): string {
+export function entityOfOperation(parts: Parts, bytes: Uint8Array, from: number, to: number): string {
   const end = from + 2 + (to - from < 2 ? Infinity : readU16(bytes, from));
   if (end > to) throw new HeddleError("BAD_FRAME", { problem: "an operation ends in the middle of its entity" });
   try {
@@ -102,14 +110,21 @@ export class Planner {
   readonly #reserve = (wanted: number) => this.#room(wanted);
   #activation!: Activation;
   #erasures!: Erasures;
-  /** Bodies of the plan that is being made. */
-  #bytes = new Uint8Array(16 * 1024);
+  /** Bodies of plans that are kept, and from `#from` to `#used` those of the plan that is being made. */
+  #bytes = new Uint8Array(pieceBytes);
+  #from = 0;
   #used = 0;
+  #held: readonly Entity[] = [];
   #shadows: Shadow[] = [];
   /** Of the shadows, those that are found faster by a look-up. */
   readonly #byEntity = new Map<Entity, Shadow>();
   #writes: PlannedWrite[] = [];
+  #writeCount = 0;
   #results: WireOperationResult[] = [];
+  /** The operation that is being decided. */
+  #at = 0;
+  /** Proposals of one event type, which are the same for all appends. */
+  readonly #ofOneType = new Map<CompiledEvent, Proposed>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -122,30 +137,52 @@ export class Planner {
   }
 
   /**
-   * Decides operations whose bodies lie in `bytes`. The plan's bytes are the planner's own, until it makes the next one.
+   * Decides operations whose bodies lie in `bytes`; their entities are `held`. The plan's bytes are lent until the next one is
+   * made, unless it is kept.
    * Errors: as those of an append, a command or a read, whichever comes first.
    */
-  make(bytes: Uint8Array, operations: readonly OperationRange[]): Plan | Refused {
-    this.#used = 0;
-    if (this.#bytes.length > bytesKept) this.#bytes = new Uint8Array(bytesKept);
+  make(bytes: Uint8Array, operations: readonly OperationRange[], held: readonly Entity[]): Plan | Refused {
+    this.#held = held;
+    if (this.#bytes.length > bytesKept) this.#bytes = new Uint8Array(pieceBytes);
+    this.#used = this.#from;
     this.#shadows = [];
-    this.#byEntity.clear();
-    this.#writes = [];
-    this.#results = [];
+    if (this.#byEntity.size > 0) this.#byEntity.clear();
+    this.#writes = new Array(writesAmong(operations));
+    this.#writeCount = 0;
+    this.#results = new Array(operations.length);
     for (let i = 0; i < operations.length; i++) {
       const { kind, from, to } = operations[i]!;
+      this.#at = i;
       const rejected = this.#take(kind, bytes, from, to);
       if (rejected !== undefined) {
-        return { operation: i, entity: entityOfOperation(this.#parts, bytes, operations[i]!), rejection: rejected };
+        return { operation: i, entity: entityOfOperation(this.#parts, bytes, from, to), rejection: rejected };
       }
     }
-    return { bytes: this.#bytes, writes: this.#writes, shadows: this.#shadows, results: this.#results };
+    return {
+      bytes: this.#bytes,
+      from: this.#from,
+      writes: this.#writes,
+      shadows: this.#shadows,
+      results: this.#results,
+    };
   }
 
-  /** The same plan with bytes of its own, and without anything of the request's. */
-  keep({ bytes, writes, shadows, results }: Plan): Plan {
-    const kept = writes.map((write) => ({ ...write, proposed: undefined }));
-    return { bytes: bytes.slice(0, this.#used), writes: kept, shadows, results };
+  /** Makes the plan that was made last one that stays: with bytes of its own, and without anything of the request's. */
+  keep(plan: Plan): void {
+    const { writes } = plan;
+    for (let i = 0; i < writes.length; i++) {
+      const write = writes[i]!;
+      if (write.proposed !== undefined && write.proposed.indexFrom > 0) write.proposed = undefined;
+    }
+    if (this.#bytes.length > pieceBytes) {
+      plan.bytes = plan.bytes.slice(plan.from, this.#used);
+      plan.from = 0;
+      return;
+    }
+    this.#from = this.#used;
+    if (this.#bytes.length - this.#from >= roomBytesMin) return;
+    this.#bytes = new Uint8Array(pieceBytes);
+    this.#from = 0;
   }
 
   #take(kind: number, bytes: Uint8Array, from: number, to: number): Rejection | undefined {
@@ -169,8 +206,7 @@ export class Planner {
     if (conflict !== undefined) return conflict;
     checkBodyBytes(to - from);
     const aggregate = aggregateOfAppend(this.#domain, view.entity, view.aggregate, view.types[0]!);
-    const types: CompiledEvent[] = [];
-    const proposed = proposalOfAppend(aggregate, view, bytes, types);
+    const proposed = this.#proposalOf(aggregate, view, bytes);
     const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
     const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
     const verbatim = validateAll(proposed, payloads) && view.aggregate !== "";
@@ -179,12 +215,22 @@ export class Planner {
     const rejected = foldAll(proposed, states[aggregate.index], payloads, this.#folded);
     if (rejected !== undefined) return rejected;
     const room = this.#room(to - from);
-    room.bytes.set(bytes.subarray(from, to), room.at);
+    copyBytes(bytes, from, to, room.bytes, room.at);
     for (let i = 0; i < view.typeCount; i++) {
-      writeU16(room.bytes, room.at + view.versionOffsets[i]! - from, types[i]!.schemaVersion);
+      writeU16(room.bytes, room.at + view.versionOffsets[i]! - from, proposed.types[i]!.schemaVersion);
     }
     this.#add(shadow, 0, proposed, payloads.length, to - from, view.payloadsFrom - from);
     return undefined;
+  }
+
+  #proposalOf(aggregate: CompiledAggregate, view: AppendView, bytes: Uint8Array): Proposed {
+    if (view.typeCount > 1) return proposalOfAppend(aggregate, view, bytes, []);
+    const event = aggregate.events.get(view.types[0]!);
+    let proposed = event === undefined ? undefined : this.#ofOneType.get(event);
+    if (proposed?.aggregate === aggregate) return proposed;
+    proposed = { ...proposalOfAppend(aggregate, view, bytes, []), indexBytes: noBytes };
+    this.#ofOneType.set(proposed.types[0]!, proposed);
+    return proposed;
   }
 
   #takeExecute(bytes: Uint8Array, from: number, to: number): Rejection | undefined {
@@ -218,11 +264,11 @@ export class Planner {
     const { seq } = shadow;
     if (view.expectedSeq >= 0 && view.expectedSeq !== seq) return conflictOf(view.expectedSeq, seq);
     if (!view.wantsState) {
-      this.#results.push([seq]);
+      this.#results[this.#at] = [seq];
       return undefined;
     }
     const aggregate = aggregateToRead(this.#domain, view.entity, view.aggregate);
-    this.#results.push([seq, this.#statesOf(shadow)[aggregate.index]]);
+    this.#results[this.#at] = [seq, this.#statesOf(shadow)[aggregate.index]];
     return undefined;
   }
 
@@ -231,20 +277,28 @@ export class Planner {
     if (isSystemEntity(id)) {
       throw new HeddleError("INVALID_REQUEST", { path: "entity", problem: `only Heddle changes ${id}` });
     }
-    const entity = this.#activation.activate(id);
+    const entity = this.#heldEntity(id) ?? this.#activation.activate(id);
     const known = this.#known(entity);
     if (known !== undefined) return known;
     const shadow = { entity, seq: entity.seq, time: this.#parts.turn.timeOf(entity), states: undefined };
-    this.#shadows.push(shadow);
+    // The most have one: a list that grows would make room for many.
+    if (this.#shadows.length === 0) this.#shadows = [shadow];
+    else this.#shadows.push(shadow);
     if (this.#shadows.length > fewShadows) this.#byEntity.set(entity, shadow);
     return shadow;
+  }
+
+  #heldEntity(id: string): Entity | undefined {
+    const held = this.#held;
+    for (let i = 0; i < fewShadows && i < held.length; i++) if (held[i]!.id === id) return held[i];
+    return undefined;
   }
 
   #known(entity: Entity): Shadow | undefined {
     for (let i = 0; i < fewShadows && i < this.#shadows.length; i++) {
       if (this.#shadows[i]!.entity === entity) return this.#shadows[i];
     }
-    return this.#byEntity.get(entity);
+    return this.#shadows.length > fewShadows ? this.#byEntity.get(entity) : undefined;
   }
 
   #statesOf(shadow: Shadow): unknown[] {
@@ -299,26 +353,39 @@ export class Planner {
   ): void {
     const { entity, time } = shadow;
     const firstSeq = shadow.seq + 1;
-    const from = this.#used;
-    const result = this.#results.length;
+    const from = this.#used - this.#from;
+    const to = from + bodyBytes;
+    const result = this.#at;
     this.#used += bodyBytes;
     shadow.seq += count;
     this.#statesOf(shadow)[proposed.aggregate.index] = this.#folded.state;
-    this.#results.push([shadow.seq, firstSeq, count, this.#parts.options.shard, 0, time]);
-    const to = this.#used;
-    this.#writes.push({ entity, flags, firstSeq, count, time, from, to, payloadsOffset, proposed, result });
+    this.#results[result] = [shadow.seq, firstSeq, count, this.#parts.options.shard, 0, time];
+    const write = { entity, flags, firstSeq, count, time, from, to, payloadsOffset, proposed, result };
+    this.#writes[this.#writeCount++] = write;
   }
 
   #room(wanted: number): { bytes: Uint8Array; at: number } {
-    const end = this.#used + wanted;
+    const used = this.#used - this.#from;
+    const end = used + wanted;
     if (end > planBytesMax) throw new HeddleError("FRAME_TOO_LARGE", { bytes: end, bytesMax: planBytesMax });
-    if (end > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(end, 2 * this.#bytes.length));
-      grown.set(this.#bytes.subarray(0, this.#used));
+    if (this.#from + end > this.#bytes.length) {
+      // What was handed over keeps the old piece for as long as it needs it.
+      const grown = new Uint8Array(end <= pieceBytes ? pieceBytes : Math.max(end, 2 * this.#bytes.length));
+      grown.set(this.#bytes.subarray(this.#from, this.#used));
       this.#bytes = grown;
+      this.#from = 0;
+      this.#used = used;
     }
     return { bytes: this.#bytes, at: this.#used };
   }
+}
+
+const noBytes = new Uint8Array();
+
+function writesAmong(operations: readonly OperationRange[]): number {
+  let writes = 0;
+  for (let i = 0; i < operations.length; i++) if (operations[i]!.kind !== requestKind.get) writes++;
+  return writes;
 }
 
 function isErasedIn({ entity, seq }: Shadow): boolean {

@@ -1,7 +1,7 @@
 // Transactions over a simulated disk, on one shard and on several: all or nothing, isolated, once.
 import { requestKind, type TransactOperation, type WireTransaction } from "@heddle/protocol/internal";
 import { afterEach, describe, expect, it } from "vitest";
-import { alice, bank, bob, credit } from "../bank.spec-support.ts";
+import { alice, bank, bob, credit, credited } from "../bank.spec-support.ts";
 import {
   closeAll,
   failure,
@@ -197,6 +197,53 @@ describe("a transaction on several shards", () => {
     await shards.committed(shards.transact(transfer(a, b, 30)));
     await shards.settled();
     expect(shards.sent.map(({ kind }) => kind)).toEqual([requestKind.hold, requestKind.settle]);
+  });
+
+  it("P1: many under way write each their own, small ones and large, of one event type and of several", async () => {
+    const { shards } = four();
+    const events = [credited(9), { type: "Debited", payload: { amount: 4 } }, credited(1)];
+    const bytes = [1, 200, 30_000, 70_000, 1_000, 5, 40_000, 20_000, 3];
+    const texts = Array.from({ length: 36 }, (_, i) => `${i} ${"x".repeat(bytes[i % bytes.length]!)}`);
+    const entities = texts.map((_, i) => [0, 1, 3].map((shard) => shards.account(shard, i)));
+    const metadataOf = (text: string, at: number) => ({ text: `${at} ${text}` });
+    const asked = texts.map((text, i) =>
+      shards.transact(
+        entities[i]!.map((entity, at) =>
+          appends({ ...credit(entity), metadata: metadataOf(text, at), events: i % 2 === 0 ? events : [credited(6)] }),
+        ),
+      ),
+    );
+    for (const one of asked) await shards.committed(one);
+    await shards.settled();
+    const check = async () => {
+      for (const [i, text] of texts.entries()) {
+        for (const [at, entity] of entities[i]!.entries()) {
+          const found = await shards.of(entity).events(entity);
+          expect(found[0]![5]).toEqual(metadataOf(text, at));
+          expect(found.map(([, , , type]) => type)).toEqual(
+            (i % 2 === 0 ? events : [credited(6)]).map(({ type }) => type),
+          );
+          expect(await shards.balance(entity)).toBe(6);
+        }
+      }
+    };
+    await check();
+    for (const under of shards.shards) await under.restart();
+    await check();
+  });
+
+  it.each([2, 3])("asks only the shard that has not settled once more, and not the others: %i", async (silent) => {
+    const { shards, a, b, c } = four();
+    receipt(await shards.of(a).append(credit(a, 100)));
+    let refusals = 2;
+    shards.fate = ({ kind, to }) =>
+      kind === requestKind.settle && to === silent && refusals-- > 0 ? "lost" : "delivered";
+    await shards.committed(shards.transact([...transfer(a, b, 30), appends(credit(c, 1))]));
+    // Less than after what the silent one would itself ask.
+    for (let ms = 0; ms < 900; ms += 100) await shards.pass(100);
+    const settles = shards.sent.filter(({ kind }) => kind === requestKind.settle).map(({ to }) => to);
+    expect(settles).toEqual([2, 3, silent, silent]);
+    expect([await shards.balance(a), await shards.balance(b), await shards.balance(c)]).toEqual([70, 30, 1]);
   });
 
   it("P7: refused by any of its shards, leaves not a byte on any", async () => {

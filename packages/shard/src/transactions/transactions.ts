@@ -128,7 +128,8 @@ export class Transactions {
   }
 
   enlist(hold: Hold, waiter: Waiter): void {
-    hold.waiters.push(waiter);
+    if (hold.waiters === undefined) hold.waiters = [waiter];
+    else hold.waiters.push(waiter);
     this.#waiting.add(waiter);
   }
 
