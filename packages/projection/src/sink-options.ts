@@ -39,10 +39,19 @@ function readOption(text: string): SinkOption {
       `wanted sqlite, the http:// address of rqlite or the mongodb:// address of MongoDB, found ${JSON.stringify(withoutUser(text))}`,
     );
   }
-  if (/@/.test(`${address.pathname}${address.search}${address.hash}`)) {
+  if (/@/.test(`${address.pathname}${address.search}${address.hash}`) || !isDecodable(address)) {
     throw invalid(`percent-encode user and password in ${JSON.stringify(withoutUser(text))}`);
   }
   return { kind, url: text };
+}
+
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    decodeURIComponent(`${username}:${password}`);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function placesOf(text: string): readonly string[] {
@@ -51,7 +60,7 @@ function placesOf(text: string): readonly string[] {
 }
 
 function withoutUser(text: string): string {
-  return text.replace(/\/\/.*@/s, "//").slice(0, 80);
+  return text.replace(/^([a-z+]+:\/\/)?.*@/is, "$1").slice(0, 80);
 }
 
 function invalid(problem: string): HeddleError<"INVALID_REQUEST"> {

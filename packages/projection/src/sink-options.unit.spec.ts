@@ -37,18 +37,31 @@ describe("sink options", () => {
   });
 
   it("that make no sense are refused, and no password is told", () => {
-    for (const text of ["", "SQLite", "postgres://user:secret@host/db", "rqlite", "127.0.0.1:4001"]) {
+    for (const text of [
+      "",
+      "SQLite",
+      "postgres://user:secret@host/db",
+      "rqlite",
+      "127.0.0.1:4001",
+      "u:secret@r:4001",
+    ]) {
       expect(problem(text)).toMatch(/^wanted sqlite, the http:\/\/ address of rqlite/);
       expect(problem(text)).not.toContain("secret");
     }
   });
 
   it("whose password is not percent-encoded are refused, and none of it is told", () => {
-    for (const text of ["http://u:12/secret@r:4001", "mongodb://u:12?secret@m/db", "mongodb://u:12#secret@m/db"]) {
+    for (const text of [
+      "http://u:12/secret@r:4001",
+      "mongodb://u:12?secret@m/db",
+      "mongodb://u:12#secret@m/db",
+      "http://u:12%secret@r:4001",
+    ]) {
       expect(problem(text)).toMatch(/percent-encode user and password/);
       expect(problem(text)).not.toMatch(/secret|12/);
     }
     expect(problem("mongodb://u:se/cret@m/db")).not.toContain("cret");
+    expect(problem("http://u:se//cret@r:4001")).not.toMatch(/se\/|cret/);
   });
 
   it("that name one place twice are refused", () => {

@@ -286,7 +286,9 @@ export class MongodbSink implements Sink {
       const mark = (marks as Mark[]).find(({ revision }) => revision > generation.revision);
       const parts = mark === undefined ? [] : await readParts(this.#store, mark);
       if (parts === undefined) {
-        await this.#giveUp(projection, place, generation);
+        // Unless its writer is still there, has carried it out meanwhile, and cleared it away.
+        const now = (await this.#projection(projection))?.[place];
+        if (now?.revision === generation.revision) await this.#giveUp(projection, place, generation);
         continue;
       }
       if (mark !== undefined) await this.#carryOut(projection, place, generation, mark, parts);

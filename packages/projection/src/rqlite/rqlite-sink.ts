@@ -5,7 +5,8 @@
 //     a late `swap`, which name the generations that they saw.
 // Q9. A write also names the content of the one that it follows. rqlite carries out what it told an error for (a full disk) when
 //     it is started again and reads its log anew. Then those that came later and did not know of it all fail there, whatever was
-//     told about them: the rows are older, and are caught up, but never a mixture.
+//     told about them: the rows are older, and are caught up, but never a mixture
+//     (docs/decisions/0016-a-write-names-the-content-before-it.md).
 // Q8. What is read is what was written before (`level=linearizable`), also when another node has become the leader since.
 // Not promised: speed on a cluster across data centres. A write waits for a quorum.
 import { createHash } from "node:crypto";
