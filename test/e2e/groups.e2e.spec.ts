@@ -2,10 +2,13 @@
 // Method: a real node, members over TCP and WebSocket, and over HTTP.
 // Tested elsewhere: any order of joins, silences and crashes (packages/feed, group-coordinator.model.unit.spec.ts); processes that
 // are killed (test/crash/groups.e2e.spec.ts).
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { committed, type GroupEventOf, Heddle, type Subscription } from "@heddle/client";
 import { describe, expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
-import { startTestNode, type TestNode } from "../support/node.ts";
+import { newFolder, startTestNode, type TestNode } from "../support/node.ts";
 import { billMovements, collectFees } from "./bill-accounts.ts";
 
 type Members = Subscription<GroupEventOf<typeof bank>>;
@@ -202,6 +205,57 @@ describe("a member over HTTP", () => {
     await db.close();
     await node.close();
     expect((await answer).status).toBe(503);
+  });
+});
+
+describe("a consumer group whose domain module cannot read an event", () => {
+  const domainOf = (name: string) => fileURLToPath(new URL(`./bank-in-cents-${name}.ts`, import.meta.url));
+  const seen = (taken: readonly { entity: string; seq: number }[]) =>
+    taken.map(({ entity, seq }) => `${entity}:${seq}`);
+
+  it("ends loops with an error that names the event, and goes on with that one when the module is mended", async () => {
+    const folder = newFolder();
+    const data = path.join(folder, "data");
+    const nodeOf = (domain?: string) => startTestNode({ data, shards: 1, ...(domain === undefined ? {} : { domain }) });
+    {
+      await using node = await nodeOf();
+      await using db = connect(node);
+      const alice = db.entity("account/alice");
+      for (const reference of ["card", "by hand", "card"])
+        committed(await alice.append("Credited", { amount: 3, reference }));
+    }
+    const taken: { entity: string; seq: number }[] = [];
+    {
+      await using node = await nodeOf(domainOf("broken"));
+      await using db = connect(node);
+      const failure = {
+        code: "DOMAIN_FAILED",
+        facts: {
+          where: "an upcaster of Account.Credited, from version 1, at event 2 of account/alice",
+          message: "nobody knows what that was",
+        },
+      };
+      // Whoever comes next fails at the same event, which nobody has dealt with; readers by themselves do so, too.
+      for (const group of ["billing", "billing"])
+        await expect(work(db.subscribe({ group }), taken)).rejects.toMatchObject(failure);
+      const alone = async () => {
+        for await (const { entity, seq } of db.subscribe({ kind: "account" })) taken.push({ entity, seq });
+      };
+      await expect(alone()).rejects.toMatchObject(failure);
+      expect(seen(taken)).toEqual(["account/alice:1", "account/alice:1"]);
+    }
+    {
+      await using node = await nodeOf(domainOf("mended"));
+      await using db = connect(node);
+      const since: { entity: string; seq: number }[] = [];
+      const end = new AbortController();
+      const loop = work(db.subscribe({ group: "billing", signal: end.signal }), since);
+      await until(() => since.length === 2);
+      expect(seen(since)).toEqual(["account/alice:2", "account/alice:3"]);
+      end.abort("done");
+      await expect(loop).rejects.toBe("done");
+    }
+    fs.rmSync(folder, { recursive: true, force: true });
   });
 });
 

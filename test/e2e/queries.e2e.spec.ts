@@ -198,7 +198,10 @@ describe("queries: bad input", () => {
       await using node = await startTestNode({ ...options, shards: 1 });
       await using db = new Heddle(node.url);
       expect(await db.projections()).toEqual([]);
-      expect((await failure(db.query("select 1"))).code).toBe("NO_QUERY_SINK");
+      expect(await failure(db.query("select 1"))).toMatchObject({
+        code: "NO_QUERY_SINK",
+        message: expect.stringMatching(/^this node keeps no projections\. .* start it with --sink sqlite/),
+      });
       expect((await failure(db.pauseProjection("accounts"))).code).toBe("NO_QUERY_SINK");
     }
     const refused = await failure(startTestNode({ domain, sinks: ["postgres://user:secret@x"] }));

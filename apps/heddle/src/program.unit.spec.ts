@@ -76,6 +76,17 @@ describe("command line: what makes no sense", () => {
     [["serve", "--domain", "x", "--nats-events"], "heddle: --nats-events is given without --nats"],
     [["serve", "--domain", "x", "--nats-replicas", "3"], "heddle: --nats-replicas is given without --nats"],
     [["project", "--domain", "x"], "heddle: required option '--nats <url>' not specified"],
+    [
+      ["serve", "--domain", "x", "--sink", "postgres://x"],
+      "heddle: --sink: wanted sqlite, the http:// address of rqlite",
+    ],
+    [["serve", "--domain", "x", "--sink", "sqlite", "--sink", "sqlite"], "heddle: --sink: sqlite is named twice"],
+    [["serve", "--domain", "x", "--nats", "http://x"], 'heddle: --nats: wanted nats://host:port, found "http://x"'],
+    [
+      ["project", "--domain", "x", "--nats", "n:4222", "--sink", "x"],
+      "heddle: --sink: wanted sqlite, the http:// address",
+    ],
+    [["project", "--domain", "x", "--nats", "http://x"], 'heddle: --nats: wanted nats://host:port, found "http://x"'],
     [["projections", "rebuild"], "heddle: missing required argument 'projection'"],
     [["projections", "retry", "accounts"], "heddle: missing required argument 'entity'"],
     [["projections", "skip", "accounts", "account/a"], "heddle: required option '--reason <text>' not specified"],

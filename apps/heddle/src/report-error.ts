@@ -1,6 +1,6 @@
 // What a command says when it fails: the message, what to do about it, the code. And the exit code that follows.
 import { RejectedError } from "@heddle/client";
-import { type ErrorCode, HeddleError } from "@heddle/kernel";
+import { type ErrorCode, HeddleError, isHeddleError } from "@heddle/kernel";
 import { CommanderError } from "commander";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
 import { toJson } from "./json.ts";
@@ -19,6 +19,20 @@ export class UsageError extends Error {
     this.advice = advice;
   }
 }
+
+/** Runs what reads addresses from the command line: one that is none is wrong usage, and nothing was done yet. */
+export async function withAddresses<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    const option = isHeddleError(error, "INVALID_REQUEST") ? addressOptions[error.facts.path ?? ""] : undefined;
+    if (option === undefined) throw error;
+    throw new UsageError(`${option}: ${(error as HeddleError<"INVALID_REQUEST">).facts.problem}`);
+  }
+}
+
+/** What the node calls the options that hold addresses. */
+const addressOptions: Readonly<Record<string, string>> = { sinks: "--sink", "nats.url": "--nats" };
 
 /** Says what went wrong and gives the exit code. In JSON the error is the result, so it goes to standard output. */
 export function reportError(error: unknown, terminal: Terminal, asJson: boolean): ExitCode {

@@ -9,6 +9,7 @@
 // D4. A feed position counts every event of its record, also those that are left out or erased.
 import type { CompiledAggregate, CompiledContext } from "@heddle/domain/internal";
 import { besideFlags, type EntryView, entryFlags } from "@heddle/event-log/internal";
+import { HeddleError, isHeddleError } from "@heddle/kernel";
 import { type FeedEvent, type FeedPosition, readU16, TextCache } from "@heddle/protocol/internal";
 import { EntryDecoder, upcast } from "@heddle/shard/internal";
 import type { FeedChunk } from "./feed-source.ts";
@@ -140,12 +141,21 @@ export class FeedEntry {
     return this.#aggregate?.events.get(this.type(index))?.schemaVersion ?? this.#storedVersion(index);
   }
 
-  /** In its newest shape. Errors: `DOMAIN_FAILED` when an upcaster throws. */
+  /** In its newest shape. Errors: `DOMAIN_FAILED`, which names the event, when an upcaster throws. */
   payload(index: number): unknown {
     this.#payloads ??= this.#decoder.payloads(this.#entry!);
     const payload = this.#payloads[index];
     const event = this.#aggregate?.events.get(this.type(index));
-    return event === undefined ? payload : upcast(event, payload, this.#storedVersion(index), this.aggregate);
+    if (event === undefined) return payload;
+    try {
+      return upcast(event, payload, this.#storedVersion(index), this.aggregate);
+    } catch (thrown) {
+      if (!isHeddleError(thrown, "DOMAIN_FAILED")) throw thrown;
+      // Whoever reads the events of many entities does not know which one it was.
+      const { where, message } = thrown.facts;
+      const facts = { where: `${where}, at event ${this.firstSeq + index} of ${this.entity}`, message };
+      throw new HeddleError("DOMAIN_FAILED", facts, { cause: thrown });
+    }
   }
 
   /** Errors: as `payload`. */

@@ -389,7 +389,10 @@ describe("feed server: P7", () => {
     expect(rig.amounts(first)).toEqual([100]);
     const second = rig.ask({ from: rig.page(first).next });
     await rig.settle();
-    expect(rig.replyTo(second)).toMatchObject({ kind: "error", error: { code: "DOMAIN_FAILED" } });
+    expect(rig.replyTo(second)).toMatchObject({
+      kind: "error",
+      error: { code: "DOMAIN_FAILED", facts: { where: expect.stringMatching(/, at event 2 of account\/alice$/) } },
+    });
     const { record, skip } = rig.page(first).next;
     const behind = rig.ask({ from: { record, skip: skip + 1 } });
     await rig.settle();

@@ -276,8 +276,13 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
   NO_QUERY_SINK: {
     retryable: false,
     status: 409,
-    describe: (f) => `there is no ${f.wanted} to query; known: ${f.known.join(", ") || "none"}`,
-    advice: "Start the node with a SQL sink and a domain module that has projections.",
+    describe: (f) =>
+      f.known.length === 0
+        ? "this node keeps no projections"
+        : `this node keeps its projections in ${f.known.join(" and ")}, and not in ${f.wanted}`,
+    advice:
+      "Name a sink that it has; or start it with --sink sqlite, or --sink and the http:// address of rqlite, and with a domain module " +
+      "that has projections.",
   },
   QUERY_REFUSED: {
     retryable: false,

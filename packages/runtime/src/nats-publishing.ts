@@ -38,7 +38,7 @@ export class NatsPublishing implements CopyKeeper {
   readonly #server: string;
 
   static async start(options: NatsPublishingOptions): Promise<NatsPublishing> {
-    const { EventNotes, NatsPublisher } = await loadNats();
+    const { EventNotes, FilledGaps, NatsPublisher } = await loadNats();
     const { nats, domain, source, state, report, crashPoint } = options;
     const server = sinkName(nats);
     const erasures = new NatsErasures(state);
@@ -48,6 +48,7 @@ export class NatsPublishing implements CopyKeeper {
       events: nats.events === true ? { source, domain, json: jsonText, notes: new EventNotes(state) } : undefined,
       source,
       erasures,
+      gaps: new FilledGaps(state),
       crashPoint,
       onProblem: (problem) => {
         if (problem === undefined) report("info", "publishing goes on", { server });

@@ -5,7 +5,7 @@
 // Not promised: that queries see a write. There is nobody to wait for it; `query` is a node's.
 import { mkdirSync } from "node:fs";
 import type { CompiledContext } from "@heddle/domain/internal";
-import { type FeedSource, loadNats, type NatsFeed, type NatsOptions } from "@heddle/feed/internal";
+import { checkNatsOptions, type FeedSource, loadNats, type NatsFeed, type NatsOptions } from "@heddle/feed/internal";
 import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
 import { listedProjection, makeSinks, Projections, readSinkOptions, TrackErasures } from "@heddle/projection/internal";
 import type { ListedProjection } from "@heddle/protocol";
@@ -47,6 +47,7 @@ const tickMs = 250;
  */
 export async function startProjector(options: ProjectorOptions): Promise<Projector> {
   const logger = options.logger ?? pino({ level: "silent" });
+  checkNatsOptions(options.nats);
   const sinkOptions = readSinkOptions(options.sinks ?? ["sqlite"]);
   if (sinkOptions.length === 0) throw new HeddleError("INVALID_REQUEST", { path: "sinks", problem: "there is none" });
   const domain = await loadDomain(options.domain);

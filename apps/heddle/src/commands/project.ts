@@ -1,11 +1,12 @@
 // heddle project: keeps projections in a process of their own, from what a node has published to NATS.
 import type { ListedProjection } from "@heddle/client";
-import type { LogLevel } from "@heddle/runtime/internal";
+import type { LogLevel, ProjectorOptions } from "@heddle/runtime/internal";
 import { Option } from "commander";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { LogLines } from "../log-lines.ts";
 import type { AddCommand } from "../program.ts";
+import { withAddresses } from "../report-error.ts";
 import { stopSignal } from "../stop-signal.ts";
 import type { Terminal } from "../terminal.ts";
 import { counted } from "../text.ts";
@@ -75,7 +76,7 @@ async function project(values: ProjectValues, terminal: Terminal): Promise<ExitC
   const gaveUp = new AbortController();
   void stop.asked.then(() => gaveUp.abort());
   try {
-    const projector = await startProjector({
+    const options: ProjectorOptions = {
       domain,
       data,
       nats: {
@@ -86,7 +87,8 @@ async function project(values: ProjectValues, terminal: Terminal): Promise<ExitC
       ...(sink === undefined ? {} : { sinks: sink }),
       signal: gaveUp.signal,
       logger,
-    });
+    };
+    const projector = await withAddresses(() => startProjector(options));
     const line = setInterval(() => {
       for (const row of projector.list()) logger.info(figuresOf(row), "projection");
     }, lineEveryMs);

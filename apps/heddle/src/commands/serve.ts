@@ -6,7 +6,7 @@ import { toJson } from "../json.ts";
 import { LogLines } from "../log-lines.ts";
 import { loopbackHost, wholeNumber } from "../options.ts";
 import type { AddCommand } from "../program.ts";
-import { UsageError } from "../report-error.ts";
+import { UsageError, withAddresses } from "../report-error.ts";
 import { stopSignal } from "../stop-signal.ts";
 import type { Terminal } from "../terminal.ts";
 import { counted } from "../text.ts";
@@ -129,7 +129,7 @@ async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode>
   const asJson = values.json === true || !terminal.interactive;
   const logger = nodeLogger(logLevel, asJson ? process.stderr : new LogLines(terminal));
   const stop = stopSignal();
-  const node = await startNode({
+  const options: NodeOptions = {
     domain,
     data,
     host,
@@ -144,7 +144,8 @@ async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode>
     ...(values.origin === undefined ? {} : { origins: values.origin }),
     ...natsOptions(values),
     ...sinkOptions(values),
-  });
+  };
+  const node = await withAddresses(() => startNode(options));
   try {
     if (values.json === true) {
       const { url, context, shardCount, threadCount } = node;

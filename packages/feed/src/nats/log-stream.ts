@@ -4,6 +4,7 @@
 // is gone and a repair has taken its place: the same records, as the log has them now, in the stream of repairs (P6).
 //
 // S1. Nothing is taken for granted: where the stream ends, what it holds there, and what is missing in between, is read from it.
+//     Of messages that are gone it is known, for each, which repairs have their records; else the log has, and gives them.
 // S2. A stream that is not this log's copy is not touched: `SINK_REFUSED`.
 // S3. A repair is stored before the message that it stands for is overwritten. So at each moment there is one of them.
 // Not promised: anything while somebody else writes to the stream.
@@ -11,6 +12,7 @@ import { HeddleError, isHeddleError } from "@heddle/kernel";
 import { JetStreamApiCodes, JetStreamApiError, type StoredMsg, type StreamInfo } from "@nats-io/jetstream";
 import { headers, type MsgHdrs } from "@nats-io/transport-node";
 import type { NatsLink } from "./connection.ts";
+import type { FilledGap, FilledGaps, RepairPlace } from "./filled-gaps.ts";
 import {
   type LogMessage,
   logHeaders,
@@ -45,6 +47,7 @@ export interface LogStreamOptions {
   readonly names: Names;
   readonly shard: number;
   readonly source: RecordSource;
+  readonly gaps: FilledGaps;
   readonly sink: string;
   readonly replicas: number;
   /** Of records in one message. */
@@ -67,6 +70,10 @@ export class LogStream {
   readonly #name: string;
   readonly #subject: string;
   #idSuffix = "";
+  /** When it was made: which one of this name it is. */
+  #created = "";
+  /** Id of the message that was sent last over this connection. */
+  #lastId: string | undefined;
 
   constructor(options: LogStreamOptions) {
     this.#options = options;
@@ -84,11 +91,18 @@ export class LogStream {
    * log has records and nothing is under way. Errors: `SINK_REFUSED` (S2); `LOG_DAMAGED`; what the client throws.
    */
   async open(): Promise<Tip> {
-    const { link, sink } = this.#options;
+    const { link, sink, names, shard } = this.#options;
+    this.#lastId = undefined;
     await this.#openRepairs();
-    const info = await streamInfo(link, this.#name);
-    if (info === undefined) return this.#create();
+    // A server that is just starting may say of a stream that it has none, and then not make it anew but give what was there.
+    const info = (await streamInfo(link, this.#name)) ?? (await this.#create());
+    this.#created = info.created;
     checkSettings(sink, info.config, { subjects: [this.#subject], metadata: this.#metadata() });
+    if (info.state.last_seq === 0) {
+      // Those of the stream that was: they are overwritten, because the log will erase entries that nobody looks for in them.
+      await this.#eraseAll(names.repairStream, names.repairsOfShard(shard));
+      return { position: 0, lastSeq: 0 };
+    }
     const tip = await this.#tip(info);
     await this.#fillGaps(info);
     return tip;
@@ -102,13 +116,19 @@ export class LogStream {
     const acks = [];
     for (let part = 1; part <= parts; part++) {
       const lastSequence = tip.lastSeq + part - 1;
+      // Parts that were begun before a crash are begun anew, and must not be taken for the ones that were stored then.
+      const suffix = parts === 1 ? this.#idSuffix : `:${part}/${parts}@${tip.lastSeq}`;
+      const msgID = `${shard}:${facts.from}-${facts.to}${suffix}`;
+      // What a connection before had sent may arrive late, between messages that are cut elsewhere: a sequence fits by chance then,
+      // and the id of the message that it comes behind does not.
+      const before = this.#lastId === undefined ? {} : { lastMsgID: this.#lastId };
       const ack = link.js.publish(this.#subject, bytes.subarray((part - 1) * partBytes, part * partBytes), {
-        // Parts that were begun before a crash are begun anew, and must not be taken for the ones that were stored then.
-        msgID: `${shard}:${facts.from}${parts === 1 ? this.#idSuffix : `:${part}/${parts}@${tip.lastSeq}`}`,
+        msgID,
         headers: headersOf(facts, part, parts),
-        expect: { streamName: this.#name, lastSequence },
+        expect: { streamName: this.#name, lastSequence, ...before },
         timeout: this.#options.ackTimeoutMs,
       });
+      this.#lastId = msgID;
       acks.push(
         ack.then(({ seq, duplicate }) => {
           if (!duplicate && seq === lastSequence + 1) return;
@@ -127,22 +147,29 @@ export class LogStream {
    * Positions ascend. False when the log itself still has one of them: then nothing was done about that one and those behind.
    */
   async erase(positions: readonly number[], published: number): Promise<boolean> {
-    let after = 0;
-    for (let next = 0; next < positions.length; ) {
-      const position = positions[next]!;
-      if (position >= published) break;
-      const place = await this.#locate(position, after);
-      if (place === undefined) {
-        next++;
-        continue;
+    const filled: FilledGap[] = [];
+    try {
+      let after = 0;
+      for (let next = 0; next < positions.length; ) {
+        const position = positions[next]!;
+        if (position >= published) break;
+        const place = await this.#locate(position, after);
+        if (place === undefined) {
+          next++;
+          continue;
+        }
+        const records = this.#read(place.from, place.to);
+        for (; next < positions.length && positions[next]! < place.to; next++)
+          if (!isErasedAt(records.bytes, positions[next]!)) return false;
+        const repair = await this.#repair(place, records);
+        after = place.seqs.at(-1) ?? after;
+        if (repair !== undefined && place.seqs.length > 0)
+          filled.push({ first: place.seqs[0]!, last: after, repairs: [repair] });
       }
-      const records = this.#read(place.from, place.to);
-      for (; next < positions.length && positions[next]! < place.to; next++)
-        if (!isErasedAt(records.bytes, positions[next]!)) return false;
-      await this.#repair(place, records);
-      after = place.seqs.at(-1) ?? after;
+      return true;
+    } finally {
+      this.#options.gaps.add(this.#options.shard, this.#created, filled);
     }
-    return true;
   }
 
   // The stream ends with a message, or with messages that repairs have taken the place of.
@@ -166,7 +193,7 @@ export class LogStream {
       }
     }
     for (let repair: LogMessage | undefined; ; position = repair.to) {
-      repair = await this.#repairAt(position);
+      repair = await this.#wholeRepairAt(position);
       if (repair === undefined) return { position, lastSeq };
     }
   }
@@ -184,16 +211,13 @@ export class LogStream {
     return message.parts > 1 || areSameRecords(message.data, records.bytes);
   }
 
-  async #create(): Promise<Tip> {
+  #create(): Promise<StreamInfo> {
     const { link, names, shard, replicas } = this.#options;
-    // Those of the stream that was: they are overwritten, because the log will erase entries that nobody looks for in them.
-    await this.#eraseAll(names.repairStream, names.repairsOfShard(shard));
-    await link.jsm.streams.add({
+    return link.jsm.streams.add({
       ...settingsOf(this.#name, { subjects: [this.#subject], metadata: this.#metadata() }),
       num_replicas: replicas,
       republish: { src: this.#subject, dest: names.storedSubject(shard), headers_only: true },
     });
-    return { position: 0, lastSeq: 0 };
   }
 
   async #openRepairs(): Promise<void> {
@@ -215,40 +239,80 @@ export class LogStream {
     };
   }
 
-  // Messages that are gone and have no repair were lost by the server, or deleted by somebody.
+  // Messages that are gone and have no repair were lost by the server, or deleted by somebody. Behind the last message there is
+  // nothing to fill: what has no repair there is sent.
   async #fillGaps(info: StreamInfo): Promise<void> {
-    const { link, names, shard } = this.#options;
-    const { first_seq: firstSeq, last_seq: lastSeq, messages } = info.state;
-    if (messages === 0 || lastSeq === messages) return;
-    const firsts = names.firstRepairsOfShard(shard);
-    const repairs = await link.jsm.streams.info(names.repairStream, { subjects_filter: firsts });
-    if (Object.keys(repairs.state.subjects ?? {}).length >= lastSeq - messages) return;
+    const { link, shard, gaps } = this.#options;
+    const known = gaps.of(shard, this.#created);
+    if (info.state.messages === 0 || info.state.last_seq === info.state.messages) {
+      if (known.length > 0) gaps.replace(shard, this.#created, []);
+      return;
+    }
     const { state } = await link.jsm.streams.info(this.#name, { deleted_details: true });
-    if (firstSeq > 1) await this.#fillGap(0, firstSeq);
-    const deleted = [...(state.deleted ?? [])].sort((a, b) => a - b);
-    for (let at = 0; at < deleted.length; ) {
-      const from = deleted[at]!;
-      let to = from;
-      for (; deleted[at] === to; at++) to++;
-      if (from > firstSeq) await this.#fillGap(from - 1, to);
+    const repairs = await this.#repairSubjects();
+    const runs = runsOf(state.first_seq, state.deleted ?? []);
+    // Of messages that are there again, and of repairs that are not, nothing is known.
+    const holds = known.filter(
+      (gap) => isWithin(gap, runs) && gap.repairs.every((repair) => this.#has(repairs, repair)),
+    );
+    const kept: FilledGap[] = [];
+    const open: Run[] = [];
+    let next = 0;
+    for (const run of runs) {
+      const from = next;
+      let covered = run.first;
+      for (; next < holds.length && holds[next]!.first <= run.last; next++)
+        if (holds[next]!.first <= covered) covered = Math.max(covered, holds[next]!.last + 1);
+      if (covered > run.last) kept.push(...holds.slice(from, next));
+      else open.push(run);
+    }
+    // Before anything is filled: a repair may be another one from then on, and stand for less.
+    if (kept.length < known.length) gaps.replace(shard, this.#created, kept);
+    const filled: FilledGap[] = [];
+    try {
+      for (const { first, last } of open) {
+        const places = await this.#fillGap(first - 1, last + 1);
+        if (places !== undefined) filled.push({ first, last, repairs: places });
+      }
+    } finally {
+      gaps.add(shard, this.#created, filled);
     }
   }
 
-  // From the message `before` (0: from the log's beginning) to the message `behind`.
-  async #fillGap(before: number, behind: number): Promise<void> {
+  async #repairSubjects(): Promise<ReadonlySet<string>> {
+    const { link, names, shard } = this.#options;
+    const filter = { subjects_filter: names.repairsOfShard(shard) };
+    const { state } = await link.jsm.streams.info(names.repairStream, filter);
+    return new Set(Object.keys(state.subjects ?? {}));
+  }
+
+  #has(subjects: ReadonlySet<string>, { from, parts }: RepairPlace): boolean {
+    const { names, shard } = this.#options;
+    for (let part = 1; part <= parts; part++) if (!subjects.has(names.repairSubject(shard, from, part))) return false;
+    return true;
+  }
+
+  // From the message `before` (0: from the log's beginning) to the message `behind`: the repairs that hold what lies between.
+  // Undefined where there is no message behind.
+  async #fillGap(before: number, behind: number): Promise<RepairPlace[] | undefined> {
     const last = before === 0 ? undefined : await this.#messageFrom(before);
     const next = await this.#messageFrom(behind);
-    if (next === undefined) return;
-    // Parts of one record that was begun twice stand in for each other.
-    for (let position = last?.to ?? 0; position < next.from; ) {
-      const repair = await this.#repairAt(position);
-      if (repair !== undefined) position = repair.to;
-      else {
-        const records = this.#read(position, next.from, this.#options.messageBytes);
-        await this.#publishRepair(records);
+    if (next === undefined) return undefined;
+    const repairs: RepairPlace[] = [];
+    // Of a record that was begun again behind the gap nothing is missing. Of others each part is needed.
+    const to = next.part > 1 ? next.to : next.from;
+    for (let position = last === undefined ? 0 : last.part < last.parts ? last.from : last.to; position < to; ) {
+      const repair = await this.#wholeRepairAt(position);
+      if (repair !== undefined) {
+        repairs.push({ from: position, parts: repair.parts });
+        position = repair.to;
+      } else {
+        const records = this.#read(position, to, this.#options.messageBytes);
+        repairs.push({ from: position, parts: await this.#publishRepair(records) });
         position = records.to;
       }
     }
+    return repairs;
   }
 
   // Records of the log from a position on, up to another one, as one message would hold them.
@@ -302,9 +366,12 @@ export class LogStream {
     return undefined;
   }
 
-  async #repair(place: Place, records: { from: number; to: number; salt: number; bytes: Uint8Array }): Promise<void> {
+  async #repair(
+    place: Place,
+    records: { from: number; to: number; salt: number; bytes: Uint8Array },
+  ): Promise<RepairPlace | undefined> {
     const { names, crashPoint } = this.#options;
-    if (place.seqs.length > 0 && (await this.#isAsPublished(place, records.bytes))) return;
+    if (place.seqs.length > 0 && (await this.#isAsPublished(place, records.bytes))) return undefined;
     const parts = await this.#publishRepair(records);
     crashPoint("publisher:repair-stored");
     // Repairs that were there before, and parts of them that are no longer needed.
@@ -317,6 +384,7 @@ export class LogStream {
       await this.#overwrite(this.#name, seq);
       crashPoint("publisher:overwritten");
     }
+    return { from: place.from, parts };
   }
 
   // Nothing to do: the message was sent after the log had been erased.
@@ -349,6 +417,17 @@ export class LogStream {
   async #repairAt(from: number): Promise<LogMessage | undefined> {
     const { names, shard } = this.#options;
     return this.#lastOf(names.repairStream, names.repairSubject(shard, from, 1));
+  }
+
+  // Undefined also when a part of it is gone.
+  async #wholeRepairAt(from: number): Promise<LogMessage | undefined> {
+    const { names, shard } = this.#options;
+    const first = await this.#repairAt(from);
+    for (let part = 2; part <= (first?.parts ?? 1); part++) {
+      const other = await this.#lastOf(names.repairStream, names.repairSubject(shard, from, part));
+      if (other === undefined || other.to !== first!.to || other.parts !== first!.parts) return undefined;
+    }
+    return first;
   }
 
   async #repairSeqs(from: number): Promise<{ seq: number; part: number; isLast: boolean }[]> {
@@ -413,6 +492,36 @@ export class LogStream {
   #refuses(message: string): HeddleError {
     return new HeddleError("SINK_REFUSED", { sink: this.#options.sink, message });
   }
+}
+
+interface Run {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Sequences of messages that are gone, by ascending sequence; those before the first message too. */
+function runsOf(firstSeq: number, deleted: readonly number[]): Run[] {
+  const seqs = deleted.filter((seq) => seq > firstSeq).sort((a, b) => a - b);
+  const runs: Run[] = firstSeq > 1 ? [{ first: 1, last: firstSeq - 1 }] : [];
+  for (let at = 0; at < seqs.length; ) {
+    const first = seqs[at]!;
+    let last = first;
+    for (at++; seqs[at] === last + 1; at++) last++;
+    runs.push({ first, last });
+  }
+  return runs;
+}
+
+/** Whether there is one of ascending runs that a gap lies in. */
+function isWithin({ first, last }: Run, runs: readonly Run[]): boolean {
+  let low = 0;
+  for (let high = runs.length; low < high; ) {
+    const middle = (low + high) >> 1;
+    if (runs[middle]!.last < first) low = middle + 1;
+    else high = middle;
+  }
+  const run = runs[low];
+  return run !== undefined && run.first <= first && last <= run.last;
 }
 
 function isNotFound(error: unknown): boolean {

@@ -20,6 +20,7 @@ import type { FeedSource } from "../feed-source.ts";
 import { LogFeed } from "../log-feed.ts";
 import { ReaderState } from "../reader-state.ts";
 import type { NatsLink } from "./connection.ts";
+import { FilledGaps } from "./filled-gaps.ts";
 import { NatsErasures } from "./nats-erasures.ts";
 import type { NatsOptions } from "./nats-options.ts";
 import { NatsPublisher, type NatsPublisherOptions } from "./publisher.ts";
@@ -184,8 +185,10 @@ export function publisherOf(
 ) {
   const folder = source instanceof Logs ? source.folder : os.tmpdir();
   const { stateFile = path.join(folder, `readers-${randomUUID()}.sqlite`), ...rest } = options;
-  const erasures = new NatsErasures(ReaderState.open(stateFile));
-  const publisher = new NatsPublisher({ context: "bank", nats, source, erasures, ackTimeoutMs: 2_000, ...rest });
+  const state = ReaderState.open(stateFile);
+  const erasures = new NatsErasures(state);
+  const gaps = new FilledGaps(state);
+  const publisher = new NatsPublisher({ context: "bank", nats, source, erasures, gaps, ackTimeoutMs: 2_000, ...rest });
   return { publisher, erasures };
 }
 

@@ -52,7 +52,6 @@ export function namesOf(context: string) {
     /** Part 1 for whole records. */
     repairSubject: (shard: number, from: number, part: number) => `heddle.${context}.repair.${shard}.${from}.${part}`,
     repairsOfShard: (shard: number) => `heddle.${context}.repair.${shard}.>`,
-    firstRepairsOfShard: (shard: number) => `heddle.${context}.repair.${shard}.*.1`,
     eventStream: `heddle-${context}-events`,
     eventSubjects: `heddle.${context}.events.>`,
     eventSubject: (entity: string, type: string) => `heddle.${context}.events.${entityTokens(entity)}.${token(type)}`,

@@ -212,13 +212,13 @@ export class NatsFeed implements FeedSource {
   async #fetch(shard: number, from: number, bytesMax: number): Promise<Chunk | undefined> {
     const link = await this.#connected();
     const remembered = this.#places[shard]!.get(from);
-    const seq = remembered ?? (await this.#locate(link, shard, from));
+    const seq = remembered ?? (await this.#locate(link, shard, from)).seq;
     const found = await this.#collect(link, shard, from, seq, bytesMax);
     // A stream that was made anew has other sequences.
     const chunk =
       found instanceof Chunk || remembered === undefined
         ? found
-        : await this.#collect(link, shard, from, await this.#locate(link, shard, from), bytesMax);
+        : await this.#collect(link, shard, from, (await this.#locate(link, shard, from)).seq, bytesMax);
     if (chunk instanceof Chunk || chunk === undefined) return chunk;
     throw chunk;
   }
@@ -238,14 +238,14 @@ export class NatsFeed implements FeedSource {
     for (let seq = firstSeq; pieces.length === 0 || parts.isUnderWay; ) {
       const messages = await this.#batch(link, shard, seq, bytesMax);
       if (messages.length === 0) {
-        const repair = await this.#repair(link, shard, position);
+        const repair = await this.#repairOver(link, shard, position);
         if (repair === undefined) break;
         pieces.push(repair);
         position = repair.to;
       }
       for (const message of messages) {
         while (message.from > position) {
-          const repair = await this.#repair(link, shard, position);
+          const repair = await this.#repairOver(link, shard, position);
           if (repair === undefined) {
             if (pieces.length > 0) break;
             return this.#gap(shard, position, String(message.from));
@@ -301,18 +301,43 @@ export class NatsFeed implements FeedSource {
     return whole !== undefined && recordsProblem(whole.bytes, whole.to, whole.salt) === undefined ? whole : undefined;
   }
 
-  /** Sequence of the first message that goes beyond a position, or of the next one that will be stored. */
-  async #locate(link: NatsLink, shard: number, position: number): Promise<number> {
+  // What a position lies in, from there on. A reader may have come to where a message ended, and stand in the middle of the repair
+  // that has taken the place of several.
+  async #repairOver(link: NatsLink, shard: number, position: number): Promise<Piece | undefined> {
+    const repair = await this.#repair(link, shard, position);
+    if (repair !== undefined) return repair;
+    for (let { from } = await this.#locate(link, shard, position); from < position; ) {
+      const before = await this.#repair(link, shard, from);
+      if (before === undefined) return undefined;
+      if (before.to > position) {
+        // Where a segment of the log begins there are positions without bytes.
+        const start = before.to - before.bytes.length;
+        return { to: before.to, bytes: before.bytes.subarray(Math.max(0, position - start)) };
+      }
+      from = before.to;
+    }
+    return undefined;
+  }
+
+  /**
+   * Sequence of the first message that goes beyond a position, or of the next one that will be stored; and `from`, where the
+   * message before that one ends.
+   */
+  async #locate(link: NatsLink, shard: number, position: number): Promise<{ seq: number; from: number }> {
     const last = await this.#lastOf(link, this.#names.logStream(shard), this.#names.logSubject(shard));
     let low = 1;
     let high = (last?.seq ?? 0) + 1;
+    let from = 0;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const message = await this.#messageFrom(link, shard, middle);
       if (message === undefined || message.to > position) high = middle;
-      else low = message.seq + 1;
+      else {
+        low = message.seq + 1;
+        from = message.to;
+      }
     }
-    return low;
+    return { seq: low, from };
   }
 
   #remember(shard: number, position: number, seq: number): void {

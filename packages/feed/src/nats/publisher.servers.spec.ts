@@ -5,10 +5,10 @@ import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { type RunningServer, startNats } from "../../../../infra/servers/index.ts";
-import { connectNats } from "./connection.ts";
+import { connectNats, type NatsLink } from "./connection.ts";
 import { Logs, messagesOf, published, publisherOf, until } from "./logs.spec-support.ts";
 import { LossyProxy } from "./lossy-proxy.spec-support.ts";
-import type { NatsPublisher } from "./publisher.ts";
+import type { NatsPublisher, NatsPublisherOptions } from "./publisher.ts";
 
 /** Holds a stream against its log, read without any code of the publisher: each byte once, in order. */
 async function expectCopies(nats: RunningServer, logs: Logs, login: { user?: string; password?: string } = {}) {
@@ -18,7 +18,7 @@ async function expectCopies(nats: RunningServer, logs: Logs, login: { user?: str
     const messages = await messagesOf(link, `heddle-bank-${shard}`, `heddle.bank.log.${shard}`);
     let at = 0;
     for (const { from, to, id } of messages) {
-      expect({ from, id: id.replace(/@\d+$/, "") }).toEqual({ from: at, id: `${shard}:${from}` });
+      expect({ from, id: id.replace(/@\d+$/, "") }).toEqual({ from: at, id: `${shard}:${from}-${to}` });
       at = to;
     }
     expect(at).toBe(logs.end(shard));
@@ -169,6 +169,45 @@ describe("publisher: a server that fails", () => {
       await logs.write(0, 3);
       await published(publisher, logs);
     }
+    await publisher.stop();
+    await expectCopies(nats, logs);
+  });
+
+  it("has nothing out of order when what a connection before had sent arrives late", async () => {
+    await using nats = await startNats();
+    using logs = new Logs({});
+    await logs.write(0, 10);
+    const first = publisherOf(logs, { url: nats.url }).publisher;
+    first.start();
+    await published(first, logs);
+    await first.stop();
+    await logs.write(0, 60);
+    // Sends many small messages, which stay under way.
+    const late: Parameters<NatsLink["js"]["publish"]>[] = [];
+    const connect: NatsPublisherOptions["connect"] = async (options) => {
+      const link = await connectNats(options);
+      const closed = new Promise<never>((_, reject) => link.onLost(() => reject(new Error("closed"))));
+      closed.catch(() => {});
+      link.js.publish = (...message) => {
+        late.push(message);
+        return closed;
+      };
+      return link;
+    };
+    const old = publisherOf(logs, { url: nats.url }, { connect, messageBytes: 500 }).publisher;
+    old.start();
+    await until(() => late.length > 20);
+    await old.stop();
+    const { publisher } = publisherOf(logs, { url: nats.url }, { messageBytes: 2_000 });
+    publisher.start();
+    await published(publisher, logs);
+    expect(publisher.stats.messages).toBeLessThan(late.length);
+    const link = await connectNats({ url: nats.url });
+    const ends = await Promise.allSettled(late.map((message) => link.js.publish(...message)));
+    expect(new Set(ends.map(({ status }) => status))).toEqual(new Set(["rejected"]));
+    await link.close();
+    await logs.write(0, 5);
+    await published(publisher, logs);
     await publisher.stop();
     await expectCopies(nats, logs);
   });

@@ -13,6 +13,7 @@
 import type { HeddleError } from "@heddle/kernel";
 import { connectNats, type NatsLink, natsError } from "./connection.ts";
 import { EventPublisher, type EventPublisherOptions, eraseEvents } from "./event-publisher.ts";
+import type { FilledGaps } from "./filled-gaps.ts";
 import { namesOf } from "./names.ts";
 import type { NatsErasures } from "./nats-erasures.ts";
 import { checkNatsOptions, type NatsOptions, sinkName } from "./nats-options.ts";
@@ -24,6 +25,7 @@ export interface NatsPublisherOptions {
   readonly nats: NatsOptions;
   readonly source: RecordSource;
   readonly erasures: NatsErasures;
+  readonly gaps: FilledGaps;
   /** Besides, one message for each event. */
   readonly events?: Pick<EventPublisherOptions, "source" | "domain" | "json" | "notes"> | undefined;
   /** Told once when something begins to be wrong, and with undefined when all is well again. */
@@ -158,7 +160,7 @@ export class NatsPublisher {
   }
 
   async #serve(link: NatsLink): Promise<void> {
-    const { source, context, nats, erasures, events, messageBytes, ackTimeoutMs, crashPoint } = this.#options;
+    const { source, context, nats, erasures, gaps, events, messageBytes, ackTimeoutMs, crashPoint } = this.#options;
     const names = namesOf(context);
     link.onLost(() => this.#wake());
     const common = {
@@ -184,6 +186,7 @@ export class NatsPublisher {
           shard,
           source,
           erasures,
+          gaps,
           messageBytes: messageBytes ?? messageBytesDefault,
           crashPoint: crashPoint ?? (() => {}),
           counts: this.#counts,

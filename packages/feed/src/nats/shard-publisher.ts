@@ -41,6 +41,8 @@ export interface PublisherCounts {
 const refusedPauseMs = 5_000;
 /** Somebody else wrote to the stream, or it has no room. */
 const failedPauseMs = 500;
+/** JetStream's number for "another message is the last one, by its id". */
+const wrongLastMessageId = 10070;
 /** Also where the server's acknowledgements are slow, so that there is a limit to what is sent anew. */
 const messagesUnderWayMax = 256;
 
@@ -202,7 +204,8 @@ export class ShardPublisher {
     this.#state = "failed";
     if (cause instanceof StoredOtherwise) return;
     const anotherWasLast =
-      cause instanceof JetStreamApiError && cause.code === JetStreamApiCodes.StreamWrongLastSequence;
+      cause instanceof JetStreamApiError &&
+      (cause.code === JetStreamApiCodes.StreamWrongLastSequence || cause.code === wrongLastMessageId);
     if (error.code === "SINK_UNAVAILABLE") {
       giveUp(error);
       return;

@@ -157,8 +157,10 @@ export class Queries {
     const able = sinks.filter(({ sink }) => sink.kind === "sqlite" || sink.query !== undefined);
     const found = able.find(({ sink }) => wanted === "" || sink.name === wanted || sink.kind === wanted);
     if (found !== undefined) return found;
-    const known = able.map(({ sink }) => sink.name);
-    throw new HeddleError("NO_QUERY_SINK", { wanted: wanted === "" ? "SQL sink" : wanted, known });
+    // One that is there and was not found takes no SQL.
+    const isThere = wanted === "" || sinks.some(({ sink }) => sink.name === wanted || sink.kind === wanted);
+    const known = sinks.map(({ sink }) => sink.name);
+    throw new HeddleError("NO_QUERY_SINK", { wanted: isThere ? "a SQL sink" : wanted, known });
   }
 
   #encoded(

@@ -142,8 +142,13 @@ describe("queries: where they go, and with what", () => {
   });
 
   it("no sink that takes SQL: says which there are", async () => {
-    const error = await ask(new World().queries(["mongodb"]), "select 1").catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code: "NO_QUERY_SINK", facts: { wanted: "SQL sink", known: [] } });
+    for (const named of [{}, { sink: "mongodb" }]) {
+      const error = await ask(new World().queries(["mongodb"]), "select 1", named).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: "NO_QUERY_SINK", facts: { wanted: "a SQL sink" } });
+      expect((error as Error).message).toMatch(
+        /^this node keeps its projections in mongodb at .*, and not in a SQL sink\. Name a sink that it has; or start it with --sink sqlite/,
+      );
+    }
     const other = await ask(new World().queries(["sqlite"]), "select 1", { sink: "rqlite" }).catch((e: unknown) => e);
     expect(other).toMatchObject({ code: "NO_QUERY_SINK", facts: { wanted: "rqlite", known: ["sqlite"] } });
   });
