@@ -40,7 +40,7 @@ export const addProject: AddCommand = (program, run) => {
     .option("--nats-ca <file>", "certificates of authorities to trust, for TLS to NATS")
     .option(
       "--sink <sink>",
-      "sqlite, the http:// address of rqlite, or mongodb://…; may be repeated (default: sqlite)",
+      "sqlite, the http:// address of rqlite, or mongodb://…, servers of one cluster with commas between them; may be repeated (default: sqlite)",
       sinks,
     )
     .option("--data <folder>", "folder for the SQLite sink; not that of a node", "./projected")

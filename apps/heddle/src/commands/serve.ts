@@ -102,7 +102,7 @@ export function withServeOptions(command: Command): Command {
     )
     .option(
       "--sink <sink>",
-      "where projections are kept: sqlite, the http:// address of rqlite, mongodb://…; may be repeated; none for nowhere (default: sqlite where there are projections)",
+      "where projections are kept: sqlite, the http:// address of rqlite, mongodb://…, servers of one cluster with commas between them; may be repeated; none for nowhere (default: sqlite where there are projections)",
       sinks,
     )
     .option("--nats <url>", "publish the logs to JetStream there: nats://user:password@host:4222, or tls://…")
