@@ -38,6 +38,9 @@ const credentialCodes = new Set<unknown>([13, 18, 8000]);
 /** The server is being stopped, elected, or started: HostUnreachable, NetworkTimeout, ShutdownInProgress, NotWritablePrimary … */
 const passingCodes = new Set<unknown>([6, 7, 89, 91, 189, 262, 9001, 10_107, 11_600, 11_602, 13_435, 13_436]);
 
+/** Of a socket, which the driver hands on as it is when a server dies while something is written to it. */
+const socketCodes = /^(E[A-Z]+|ERR_(SOCKET|STREAM)_[A-Z_]+)$/;
+
 /** Where in its sources FerretDB found an error: "[collection.go:135 sqlite.(*collection).InsertAll] database or disk is full". */
 const ferretTrace = /^(?:\[[^\]]*\.go:\d+ [^\]]*\] )+/;
 
@@ -245,6 +248,7 @@ export class MongodbStore {
         (thrown as Error).name,
       ) ||
       passingCodes.has(code) ||
+      (typeof code === "string" && socketCodes.test(code)) ||
       /database is locked|context (canceled|deadline)/.test(said);
     return isAway ? this.unavailable(said, thrown) : this.refused(said, thrown);
   }
