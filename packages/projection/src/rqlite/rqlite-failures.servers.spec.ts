@@ -79,6 +79,18 @@ describe("rqlite: a server that refuses", () => {
     server.close();
   });
 
+  it("a proxy that answers in its place while something is scrubbed is waited for", async () => {
+    const server = http
+      .createServer(({ url }, reply) =>
+        reply.end(url?.startsWith("/db/") === true ? '{"results":[{}],"raft_index":7}' : "<html>one moment</html>"),
+      )
+      .listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const sink = new RqliteSink({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    await expect(sink.scrub()).rejects.toEqual(code("SINK_UNAVAILABLE"));
+    server.close();
+  });
+
   it("an error that a statement gets in a reply with status 200 is an error", async () => {
     const replies = [
       ['{"results":[{"error":"database or disk is full"}]}', "SINK_REFUSED"],

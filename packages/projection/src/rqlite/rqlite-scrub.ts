@@ -14,7 +14,7 @@
 // a reap beside it, before that a snapshot reaps by itself.
 // Not promised: nodes that do not answer (then it fails, and is to be tried again); backups that somebody made.
 import { setTimeout as pause } from "node:timers/promises";
-import type { RqliteClient, RqliteStatement } from "./rqlite-client.ts";
+import type { RqliteCall, RqliteClient, RqliteStatement } from "./rqlite-client.ts";
 
 /** VACUUM writes the whole database anew, and a snapshot copies it. */
 const longMs = 10 * 60_000;
@@ -60,9 +60,10 @@ export async function scrubRqlite(client: RqliteClient): Promise<void> {
 
 /** Addresses of all nodes. Errors: `SINK_UNAVAILABLE` when one does not answer. */
 async function nodesOf(client: RqliteClient): Promise<readonly string[]> {
-  const reply = await client.call("/nodes", { method: "GET", parameters: "nonvoters" });
-  if (reply.status !== 200) throw client.unavailable(`/nodes answered ${reply.status}`);
-  const nodes = Object.values(JSON.parse(reply.text) as Record<string, { api_addr?: string; reachable?: boolean }>);
+  const told = await tell<Record<string, { api_addr?: string; reachable?: boolean }>>(client, "/nodes", {
+    parameters: "nonvoters",
+  });
+  const nodes = Object.values(told);
   const away = nodes.filter((node) => node.reachable !== true);
   if (away.length > 0)
     throw client.unavailable(`${away.length} of its nodes do not answer; what they store is not scrubbed`);
@@ -135,8 +136,16 @@ async function freePages(client: RqliteClient, origin: string): Promise<number> 
   return (bolt?.FreePageN ?? 0) + (bolt?.PendingPageN ?? 0);
 }
 
-async function statusOf(client: RqliteClient, origin: string): Promise<NodeStatus> {
-  const reply = await client.call("/status", { origin, method: "GET" });
-  if (reply.status !== 200) throw client.unavailable(`/status answered ${reply.status}`);
-  return JSON.parse(reply.text) as NodeStatus;
+function statusOf(client: RqliteClient, origin: string): Promise<NodeStatus> {
+  return tell<NodeStatus>(client, "/status", { origin });
+}
+
+async function tell<T>(client: RqliteClient, path: string, call: RqliteCall): Promise<T> {
+  const reply = await client.call(path, { ...call, method: "GET" });
+  if (reply.status !== 200) throw client.unavailable(`${path} answered ${reply.status}`);
+  try {
+    return JSON.parse(reply.text) as T;
+  } catch {
+    throw client.unavailable(`${path} answered with something else than JSON: ${reply.text.trim().slice(0, 200)}`);
+  }
 }
