@@ -20,6 +20,7 @@ import {
   shards,
   storedRows,
 } from "../accounts-under-test.spec-support.ts";
+import { marksIn } from "../marks-in.spec-support.ts";
 import { MemoryFeed } from "../memory-feed.spec-support.ts";
 import type { GenerationState, RowWrite, SinkBatch } from "../sink.ts";
 import { sinkFailures } from "../sink-failures.spec-support.ts";
@@ -468,14 +469,3 @@ describe("mongodb: what was deleted", () => {
     }
   });
 });
-
-/** Which rows any file of a folder still has. */
-function marksIn(folder: string): Set<string> {
-  const found = new Set<string>();
-  for (const file of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!file.isFile()) continue;
-    const bytes = fs.readFileSync(path.join(file.parentPath, file.name), "latin1");
-    for (const [, name] of bytes.matchAll(/MARK-(account\/\d+)-/g)) found.add(name!);
-  }
-  return found;
-}

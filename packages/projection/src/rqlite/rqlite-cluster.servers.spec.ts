@@ -1,7 +1,5 @@
 // Goal: projections in a cluster of three rqlite nodes: what becomes of them when leaders are killed and when too few nodes are left,
 // what a consistency level means there, and that what was deleted leaves the files of every node. One node: rqlite-failures.
-import fs from "node:fs";
-import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   accounts,
@@ -11,6 +9,7 @@ import {
   shards,
   storedRows,
 } from "../accounts-under-test.spec-support.ts";
+import { marksIn } from "../marks-in.spec-support.ts";
 import { MemoryFeed } from "../memory-feed.spec-support.ts";
 import type { Projections } from "../projections.ts";
 import { RqliteClient } from "./rqlite-client.ts";
@@ -243,14 +242,3 @@ describe("rqlite cluster: what was deleted", () => {
     for (const { folder } of cluster.nodes) expect([...marksIn(folder)], folder).toEqual([]);
   });
 });
-
-/** Which rows any file of a folder still has. */
-function marksIn(folder: string): Set<string> {
-  const found = new Set<string>();
-  for (const file of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!file.isFile()) continue;
-    const bytes = fs.readFileSync(path.join(file.parentPath, file.name), "latin1");
-    for (const [, name] of bytes.matchAll(/MARK-(account\/\d+)-/g)) found.add(name!);
-  }
-  return found;
-}

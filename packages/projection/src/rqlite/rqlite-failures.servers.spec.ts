@@ -15,6 +15,7 @@ import {
   shards,
   storedRows,
 } from "../accounts-under-test.spec-support.ts";
+import { marksIn } from "../marks-in.spec-support.ts";
 import { MemoryFeed } from "../memory-feed.spec-support.ts";
 import { sinkFailures } from "../sink-failures.spec-support.ts";
 import { RqliteClient } from "./rqlite-client.ts";
@@ -396,14 +397,3 @@ describe("rqlite: queries", () => {
     expect((await ask("SELECT * FROM things WHERE name = ?", { params: ["x'6'"] })).rows).toEqual([]);
   });
 });
-
-/** Which rows any file of a folder still has. */
-function marksIn(folder: string): Set<string> {
-  const found = new Set<string>();
-  for (const file of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (!file.isFile()) continue;
-    const bytes = fs.readFileSync(path.join(file.parentPath, file.name), "latin1");
-    for (const [, name] of bytes.matchAll(/MARK-(account\/\d+)-/g)) found.add(name!);
-  }
-  return found;
-}
