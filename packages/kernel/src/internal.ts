@@ -6,3 +6,4 @@ export { shardOfHash } from "./hash.ts";
 export { utf8Length } from "./ids.ts";
 export * from "./index.ts";
 export { InvariantViolation, invariant } from "./invariant.ts";
+export { type ReadonlyTurnoverMap, TurnoverMap } from "./turnover-map.ts";

@@ -2,6 +2,7 @@
 // session is the node's own, so appends over HTTP have their place in an idempotency window like any others. What is asked
 // of every shard is answered when the last has answered; one that cannot fails the whole.
 import { type EntityId, HeddleError, hashEntity, type Random } from "@heddle/kernel";
+import { TurnoverMap } from "@heddle/kernel/internal";
 import type {
   AppendResult,
   EntityPage,
@@ -141,7 +142,7 @@ const itemsPerMessage = 512;
 export class NodeGateway implements Gateway {
   readonly session: number;
   readonly #router: Router;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new TurnoverMap<number, Pending>();
   #many: PendingMany[] = [];
   #nextCall = 1;
 
@@ -345,9 +346,7 @@ export class NodeGateway implements Gateway {
       const many = this.#manyOf(call);
       if (many !== undefined) settleMany(many, call - many.firstCall, readResult(frames, at, to));
       else {
-        const pending = this.#pending.get(call);
-        this.#pending.delete(call);
-        pending?.settle(readReply(frames, at, to));
+        this.#pending.delete(call)?.settle(readReply(frames, at, to));
       }
       at = to;
     }

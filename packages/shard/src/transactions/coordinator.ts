@@ -18,7 +18,7 @@
 // P7. Refused, or given up before the decision, it leaves nothing but overwritten entries that nobody reads.
 // Not promised: that a transaction ends well while one of its shards does not run. It is given up after a bounded time.
 import { HeddleError } from "@heddle/kernel";
-import { hashEntity, invariant, shardOfHash } from "@heddle/kernel/internal";
+import { hashEntity, invariant, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
 import {
   type AnyRejection,
   encodeErrorReply,
@@ -119,8 +119,8 @@ export class Coordinator {
   readonly #firstNumber: number;
   #nextNumber: number;
   /** By number, in the order in which they began. */
-  readonly #active = new Map<number, Coordination>();
-  readonly #settling = new Map<number, Settling>();
+  readonly #active = new TurnoverMap<number, Coordination>();
+  readonly #settling = new TurnoverMap<number, Settling>();
   readonly #underWay = new UnderWay<Coordination>();
   /** Their group failed: the log tells what became of them, once it is read again. */
   #undecided: Coordination[] = [];
@@ -217,7 +217,7 @@ export class Coordinator {
 
   /** The log has failed: what is not decided is given up, what may be is looked up in the log. */
   onLogFailure(error: HeddleError): void {
-    for (const coordination of [...this.#active.values()]) {
+    for (const coordination of this.#active.values()) {
       if (coordination.state === "deciding") {
         this.#undecided.push(coordination);
         this.#finish(coordination, undefined);
@@ -227,7 +227,7 @@ export class Coordinator {
 
   /** The shard closes, or stops: then what it is deciding will not become durable, as far as it knows. */
   stop(error: HeddleError, isFault: boolean): void {
-    for (const coordination of [...this.#active.values()]) {
+    for (const coordination of this.#active.values()) {
       if (coordination.state !== "deciding") this.#abort(coordination, error);
       else if (isFault) this.#finish(coordination, undefined);
     }
@@ -395,6 +395,7 @@ export class Coordinator {
 
   #waiterOf(coordination: Coordination): Waiter {
     return {
+      number: 0,
       since: coordination.since,
       resume: () => {
         if (coordination.state === "holding") this.#goOn(coordination);
@@ -449,7 +450,9 @@ export class Coordinator {
     const resume = (): void => {
       if (coordination.state === "preparing") this.#decide(coordination);
     };
-    this.#parts.resume([{ since: coordination.since, resume, refuse: nothing, expire: nothing, forget: nothing }]);
+    this.#parts.resume([
+      { number: 0, since: coordination.since, resume, refuse: nothing, expire: nothing, forget: nothing },
+    ]);
   }
 
   #decide(coordination: Coordination): void {
@@ -653,7 +656,7 @@ export class Coordinator {
     let least = this.#nextNumber;
     const [active] = this.#active.keys();
     if (active !== undefined) least = active;
-    for (const [number, { isRecovered }] of this.#settling) if (!isRecovered && number < least) least = number;
+    for (const { number, isRecovered } of this.#settling.values()) if (!isRecovered && number < least) least = number;
     this.#lastSettledBelow = least;
     return least;
   }

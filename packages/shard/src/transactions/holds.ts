@@ -5,6 +5,7 @@
 // H3. Holds are taken in the order of ids, and what is taken is kept; shards are asked in the order of their numbers. All
 //     transactions agree on that order, so nobody waits in a circle.
 import type { HeddleError } from "@heddle/kernel";
+import { TurnoverMap } from "@heddle/kernel/internal";
 import type { TransactionKey } from "@heddle/protocol/internal";
 import type { Activation } from "../activation.ts";
 import type { Entity } from "../entity.ts";
@@ -12,6 +13,8 @@ import type { Plan } from "./plan.ts";
 
 /** Whoever waits for a hold to end. One of `resume`, `refuse` and `expire` is called, once. */
 export interface Waiter {
+  /** Among all who wait; given when it is enlisted. */
+  number: number;
   /** Monotonic time at which the waiting began. */
   readonly since: number;
   /** The hold is gone: to be tried once more, and perhaps to wait again. */
@@ -108,7 +111,7 @@ const nobody: readonly Waiter[] = [];
 
 /** Holds of transactions that other shards decide about, each found by its shard and its number there. */
 export class HoldsByTransaction {
-  readonly #byCoordinator = new Map<number, Map<number, Hold>>();
+  readonly #byCoordinator = new Map<number, TurnoverMap<number, Hold>>();
 
   find({ coordinator, number }: TransactionKey): Hold | undefined {
     return this.#byCoordinator.get(coordinator)?.get(number);
@@ -117,7 +120,7 @@ export class HoldsByTransaction {
   add(hold: Hold): void {
     let holds = this.#byCoordinator.get(hold.coordinator);
     if (holds === undefined) {
-      holds = new Map();
+      holds = new TurnoverMap();
       this.#byCoordinator.set(hold.coordinator, holds);
     }
     holds.set(hold.number, hold);

@@ -1,6 +1,7 @@
 // OpenTransactions: which transactions the log has begun and not ended. Told by the log alone, entry by entry, so that a
 // shard, its recovery and a rebuild of the index come to the same.
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
+import { type ReadonlyTurnoverMap, TurnoverMap } from "@heddle/kernel/internal";
 import type { OpenTransactions as Records } from "@heddle/partition/internal";
 import { type JournalFacts, readJournal } from "./journal.ts";
 
@@ -11,28 +12,26 @@ export interface PendingEntry {
 
 export class OpenTransactions {
   /** By position. */
-  readonly #pending: Map<number, PendingEntry>;
+  readonly #pending = new TurnoverMap<number, PendingEntry>();
   /** By number, the shards that have something to apply. */
-  readonly #decided: Map<number, readonly number[]>;
+  readonly #decided = new TurnoverMap<number, readonly number[]>();
 
   /** What the last decision said of those before it. */
   #settledFrom = 0;
   #settledBelow = 0;
 
   constructor({ pending, decided }: Records) {
-    this.#pending = new Map(
-      pending.map(({ position, coordinator, number }) => [position, { coordinator, number }] as const),
-    );
-    this.#decided = new Map(decided.map(({ number, shards }) => [number, shards] as const));
+    for (const { position, coordinator, number } of pending) this.addPending(position, { coordinator, number });
+    for (const { number, shards } of decided) this.#decided.set(number, shards);
   }
 
   /** Pending entries that are neither applied nor aborted, by position. */
-  get pending(): ReadonlyMap<number, PendingEntry> {
+  get pending(): ReadonlyTurnoverMap<number, PendingEntry> {
     return this.#pending;
   }
 
   /** Decided here, and not known in the log to be settled by all, by number. */
-  get decided(): ReadonlyMap<number, readonly number[]> {
+  get decided(): ReadonlyTurnoverMap<number, readonly number[]> {
     return this.#decided;
   }
 

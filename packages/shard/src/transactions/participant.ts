@@ -347,6 +347,7 @@ export class Participant {
   #applyLater(hold: Hold): Waiter {
     const isStill = () => this.#holds.find(hold) === hold && hold.state === "prepared";
     return {
+      number: 0,
       since: this.#parts.options.clock.monotonic(),
       resume: () => {
         if (!isStill()) return;

@@ -2,6 +2,7 @@
 //
 // How a transaction goes is told in coordinator.ts, the part of other shards in participant.ts.
 import { HeddleError } from "@heddle/kernel";
+import { TurnoverMap } from "@heddle/kernel/internal";
 import { requestKind } from "@heddle/protocol/internal";
 import type { Entity } from "../entity.ts";
 import type { Frame } from "../frame.ts";
@@ -30,7 +31,8 @@ export class Transactions {
   readonly #participant: Participant;
   readonly #coordinator: Coordinator;
   /** Everybody who waits for a hold. */
-  readonly #waiting = new Set<Waiter>();
+  readonly #waiting = new TurnoverMap<number, Waiter>();
+  #nextWaiter = 1;
 
   constructor(parts: Parts, repeats: Repeats, options: TransactionsOptions) {
     this.#parts = parts;
@@ -79,9 +81,8 @@ export class Transactions {
 
   tick(now: number): void {
     const { holdWaitMs } = this.#parts.options.limits;
-    for (const waiter of this.#waiting) {
-      if (now - waiter.since <= holdWaitMs) continue;
-      this.#waiting.delete(waiter);
+    for (const waiter of this.#waiting.values()) {
+      if (now - waiter.since <= holdWaitMs || this.#waiting.delete(waiter.number) === undefined) continue;
       waiter.expire(now - waiter.since);
     }
     this.#participant.tick(now);
@@ -130,19 +131,21 @@ export class Transactions {
   enlist(hold: Hold, waiter: Waiter): void {
     if (hold.waiters === undefined) hold.waiters = [waiter];
     else hold.waiters.push(waiter);
-    this.#waiting.add(waiter);
+    waiter.number = this.#nextWaiter++;
+    this.#waiting.set(waiter.number, waiter);
   }
 
   /** Ends a hold; who waited for it goes on. */
   letGo(hold: Hold): void {
     const waiters = letGo(hold);
-    if (waiters.length > 0) this.#parts.resume(waiters.filter((waiter) => this.#waiting.delete(waiter)));
+    if (waiters.length > 0)
+      this.#parts.resume(waiters.filter(({ number }) => this.#waiting.delete(number) !== undefined));
   }
 
   /** The shard is about to lose its memory. Who waits begins from the start afterwards. */
   onLogFailure(error: HeddleError): void {
     this.#coordinator.onLogFailure(error);
-    const waiting = [...this.#waiting];
+    const waiting = this.#waiting.values();
     this.#waiting.clear();
     for (const waiter of waiting) waiter.forget();
     this.#parts.resume(waiting);
@@ -151,7 +154,7 @@ export class Transactions {
   /** The shard closes, or stops because of a fault. */
   stop(error: HeddleError, isFault: boolean): void {
     this.#coordinator.stop(error, isFault);
-    const waiting = [...this.#waiting];
+    const waiting = this.#waiting.values();
     this.#waiting.clear();
     for (const waiter of waiting) waiter.refuse(error);
   }
@@ -175,6 +178,7 @@ export class Transactions {
   #waiterFor(own: Frame): Waiter {
     const { answer, refuse } = this.#options;
     return {
+      number: 0,
       since: own.since,
       resume: () => answer(own),
       refuse: (error) => refuse(own, error),

@@ -1,6 +1,7 @@
 // UnderWay: what a call, or an id, is being done for, so that the same once more is not done twice at a time.
 //
 // Found by a number made of session and call: a text made of both, made anew for each look-up, costs many times as much.
+import { TurnoverMap } from "@heddle/kernel/internal";
 
 /** Who is under way. Those of no session, number 0, are known by their id alone. */
 export interface Known<T> {
@@ -12,8 +13,8 @@ export interface Known<T> {
 }
 
 export class UnderWay<T extends Known<T>> {
-  readonly #byCall = new Map<number, T>();
-  readonly #byId = new Map<string, T>();
+  readonly #byCall = new TurnoverMap<number, T>();
+  readonly #byId = new TurnoverMap<string, T>();
 
   find(session: number, call: number, id: string): T | undefined {
     if (session !== 0) {
