@@ -1,7 +1,7 @@
 // Heddle through its SDK, as an application calls it.
 
 import { Heddle } from "@heddle/client";
-import type { Receipt, SagaResult } from "@heddle/protocol";
+import type { Receipt, SagaResult, SagaStepOutcome } from "@heddle/protocol";
 import type bank from "@heddle-examples/bank";
 import { accountNames, aggregate } from "./accounts.ts";
 import type { Transfer, TransferWay } from "./pairs.ts";
@@ -62,16 +62,14 @@ function leg(account: number, change: number, receipt: Receipt): Leg {
 
 // What was written: each step that was done, and what undid it.
 function readSaga({ from, to, amount }: Transfer, { resultType, steps }: SagaResult): TransferResult {
-  const changes = [
-    { account: from, change: -amount },
-    { account: to, change: amount },
-  ];
   const legs: Leg[] = [];
-  for (const [index, { account, change }] of changes.entries()) {
-    const { receipt, compensation } = steps[index]!;
-    if (receipt !== undefined) legs.push(leg(account, change, receipt));
-    if (compensation !== undefined) legs.push(leg(account, -change, compensation));
-  }
-  const moved = resultType === "COMMITTED";
-  return { moved, legs, sagaEnd: resultType, ...(moved ? {} : { code: resultType }) };
+  addLegs(legs, from, -amount, steps[0]!);
+  addLegs(legs, to, amount, steps[1]!);
+  if (resultType === "COMMITTED") return { moved: true, legs, sagaEnd: resultType };
+  return { moved: false, legs, sagaEnd: resultType, code: resultType };
+}
+
+function addLegs(legs: Leg[], account: number, change: number, { receipt, compensation }: SagaStepOutcome): void {
+  if (receipt !== undefined) legs.push(leg(account, change, receipt));
+  if (compensation !== undefined) legs.push(leg(account, -change, compensation));
 }

@@ -145,7 +145,7 @@ export class Load {
   #make(planner: Planner): Promise<boolean> {
     if (this.#shape.entities === "pair") {
       const transfer = planner.forPair();
-      return this.#await({ kind: "pair", way: this.#shape.way, ...transfer }, this.#target.transfer!(transfer));
+      return this.#await({ kind: "pair", way: this.#shape.way, transfer }, this.#target.transfer!(transfer));
     }
     if (this.#shape.entities === "many") {
       const { sent, items } = planner.forMany();
@@ -222,7 +222,7 @@ type Answer = CallResult | readonly CallResult[] | TransferResult;
 
 /** What the book needs to know of a call. */
 type SentCall =
-  | ({ readonly kind: "pair"; readonly way: PairShape["way"] } & Transfer)
+  | { readonly kind: "pair"; readonly way: PairShape["way"]; readonly transfer: Transfer }
   | { readonly kind: "one"; readonly account: number; readonly totals: CallTotals }
   | { readonly kind: "many"; readonly accounts: Uint16Array; readonly totalsAt: (item: number) => CallTotals };
 
@@ -234,7 +234,8 @@ function totalsOf({ type, payload }: LoadEvent): CallTotals {
 }
 
 // A transaction writes both sides or none; a saga may have written one of them, and what undoes it.
-function mayHaveWritten({ way, from, to, amount }: SentCall & { readonly kind: "pair" }) {
+function mayHaveWritten({ way, transfer }: SentCall & { readonly kind: "pair" }) {
+  const { from, to, amount } = transfer;
   const debit = { events: 1, credited: 0, debited: amount };
   const credit = { events: 1, credited: amount, debited: 0 };
   const forward = [

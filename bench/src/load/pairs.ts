@@ -40,7 +40,8 @@ export class Pairs {
     return { from, to, amount: 1 + this.#below(amountMax) };
   }
 
+  // Of 32 bits: the remainder of a number of 53 takes a division of floating point, and there are several to a transfer.
   #below(bound: number): number {
-    return this.#random.safeInteger() % bound;
+    return (this.#random.safeInteger() >>> 0) % bound;
   }
 }

@@ -50,9 +50,10 @@ import { listReminders, type RemindersOptions } from "./reminders.ts";
 import type { AppendManyResult } from "./results.ts";
 import {
   listSagas,
+  newSaga,
   operateSaga,
   runNamedSaga,
-  SagaBuilder,
+  type SagaBuilder,
   type SagaInterventionOptions,
   type SagaOptions,
   showSaga,
@@ -178,7 +179,7 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
    * Errors: throws `INVALID_REQUEST` for what is no id: 1 to 160 bytes of text.
    */
   saga(id: string, options?: SagaOptions): SagaBuilder<C> {
-    return new SagaBuilder<C>(id, this.#sessions, options);
+    return newSaga<C>(this.#sessions, id, options);
   }
 
   /**

@@ -3,13 +3,13 @@ import type { AggregateName, AnyContext, SagaActIn } from "@heddle/domain";
 import { type EntityId, hashEntity } from "@heddle/kernel";
 import type { SagaPage, SagaQuery, SagaRecord, SagaResult } from "@heddle/protocol";
 import {
-  encodeSagaSteps,
   readSagaList,
   readSagaRecord,
   readSagaResult,
   requestKind,
   type SagaFields,
   type SagaOperateFields,
+  type SagaStages,
   type SagaStepFields,
   sagaEntity,
   sagaPage,
@@ -72,28 +72,38 @@ export class SagaSide<C extends AnyContext = AnyContext> {
   }
 }
 
+/** What all builders of one saga share. */
+interface SagaHead {
+  readonly id: string;
+  readonly entity: EntityId;
+  readonly sessions: Sessions;
+  readonly options: SagaOptions;
+}
+
+/** The last stage, and those before it, which any number of builders may share. */
+interface StageChain {
+  readonly before: StageChain | undefined;
+  readonly stage: readonly SagaStepFields[];
+  /** Stages up to this one. */
+  readonly count: number;
+}
+
 /**
  * A saga that is put together step by step. Made by `Heddle.saga`. It is immutable: each call gives another one, so that one may
  * be kept, and committed again.
  */
 export class SagaBuilder<C extends AnyContext = AnyContext> {
-  readonly id: string;
-  readonly #sessions: Sessions;
-  readonly #options: SagaOptions;
-  readonly #stages: readonly (readonly SagaStepFields[])[];
+  readonly #head: SagaHead;
+  readonly #stages: StageChain | undefined;
 
-  /** Errors: throws `INVALID_REQUEST` for what is no id of a saga. */
-  constructor(
-    id: string,
-    sessions: Sessions,
-    options: SagaOptions = {},
-    stages: readonly (readonly SagaStepFields[])[] = [],
-  ) {
-    sagaEntity(id);
-    this.id = id;
-    this.#sessions = sessions;
-    this.#options = options;
+  /** Made by `newSaga`. */
+  constructor(head: SagaHead, stages?: StageChain) {
+    this.#head = head;
     this.#stages = stages;
+  }
+
+  get id(): string {
+    return this.#head.id;
   }
 
   /**
@@ -117,7 +127,8 @@ export class SagaBuilder<C extends AnyContext = AnyContext> {
   }
 
   #with(stage: readonly SagaStepFields[]): SagaBuilder<C> {
-    return new SagaBuilder<C>(this.id, this.#sessions, this.#options, [...this.#stages, stage]);
+    const before = this.#stages;
+    return new SagaBuilder<C>(this.#head, { before, stage, count: before === undefined ? 1 : before.count + 1 });
   }
 
   /**
@@ -128,11 +139,26 @@ export class SagaBuilder<C extends AnyContext = AnyContext> {
    * with other steps; `UNKNOWN_AGGREGATE`, `UNKNOWN_EVENT_TYPE`, `UNKNOWN_COMMAND`, and `INVALID_PAYLOAD` for a compensation
    * that could never be written: nothing has happened then. `TIMEOUT` as an append: the saga goes on.
    */
-  async commit(): Promise<SagaResult> {
-    const { timeoutMs, stepTimeoutMs } = this.#options;
-    const steps = encodeSagaSteps(this.id, this.#stages);
-    return beginSaga(this.#sessions, this.id, { timeoutMs, stepTimeoutMs, steps }, this.#options);
+  commit(): Promise<SagaResult> {
+    const { entity, options } = this.#head;
+    const { timeoutMs, stepTimeoutMs } = options;
+    return run(this.#head, { entity, timeoutMs, stepTimeoutMs, stages: listed(this.#stages) });
   }
+}
+
+function listed(chain: StageChain | undefined): SagaStages {
+  const stages = new Array<readonly SagaStepFields[]>(chain?.count ?? 0);
+  for (let link = chain; link !== undefined; link = link.before) stages[link.count - 1] = link.stage;
+  return stages;
+}
+
+/** A saga without steps. Errors: throws `INVALID_REQUEST` for what is no id of a saga. */
+export function newSaga<C extends AnyContext>(
+  sessions: Sessions,
+  id: string,
+  options: SagaOptions = {},
+): SagaBuilder<C> {
+  return new SagaBuilder<C>({ id, entity: sagaEntity(id), sessions, options });
 }
 
 /** Runs a saga that the domain module defines. */
@@ -144,20 +170,16 @@ export async function runNamedSaga(
   options: SagaOptions = {},
 ): Promise<SagaResult> {
   const { timeoutMs, stepTimeoutMs } = options;
-  return beginSaga(sessions, id, { timeoutMs, stepTimeoutMs, named: { name, input } }, options);
+  const entity = sagaEntity(id);
+  return run({ id, entity, sessions, options }, { entity, timeoutMs, stepTimeoutMs, named: { name, input } });
 }
 
-function beginSaga(
-  sessions: Sessions,
-  id: string,
-  content: Omit<SagaFields, "entity">,
-  { timeoutMs = defaultTimeoutMs, signal }: SagaOptions,
-): Promise<SagaResult> {
-  const entity = sagaEntity(id);
-  const hash = hashEntity(entity as EntityId);
+function run({ id, entity, sessions, options }: SagaHead, fields: SagaFields): Promise<SagaResult> {
+  const { timeoutMs = defaultTimeoutMs, signal } = options;
+  const hash = hashEntity(entity);
   const call = { signal, timeoutMs: Math.min(timeoutMsMax, timeoutMs + goingBackMs) };
   const decode = (value: unknown) => readSagaResult(value, id);
-  return sessions.of(hash).request(requestKind.saga, hash, writeSagaBody, { entity, ...content }, call, decode);
+  return sessions.of(hash).request(requestKind.saga, hash, writeSagaBody, fields, call, decode);
 }
 
 /** One page. */
@@ -173,7 +195,7 @@ export async function listSagas(sessions: Sessions, options: SagaQuery & CallOpt
 
 export async function showSaga(sessions: Sessions, id: string, options?: CallOptions): Promise<SagaRecord> {
   const entity = sagaEntity(id);
-  const hash = hashEntity(entity as EntityId);
+  const hash = hashEntity(entity);
   const fields = { entity };
   return sessions.of(hash).request(requestKind.sagaShow, hash, writeSagaShowBody, fields, options, readSagaRecord);
 }
@@ -186,7 +208,7 @@ export async function operateSaga(
   { reason, by = "", signal, timeoutMs }: SagaInterventionOptions,
 ): Promise<SagaResult> {
   const entity = sagaEntity(id);
-  const hash = hashEntity(entity as EntityId);
+  const hash = hashEntity(entity);
   const call = { signal, timeoutMs: timeoutMs ?? defaultTimeoutMs + goingBackMs };
   const decode = (value: unknown) => readSagaResult(value, id);
   const fields = { entity, as, reason, by };
@@ -200,7 +222,7 @@ const defaultTimeoutMs = 30_000;
 /** What a saga may take beyond its time to commit: learning outcomes, and undoing. */
 const goingBackMs = 90_000;
 
-// What is wrong with a step is said by `encodeSagaSteps`.
+// What is wrong with a step is said by `writeSagaBody`.
 function stepFields(entity: string, forward: unknown, back: unknown, options: AnyStepOptions = {}): SagaStepFields {
   const { aggregate, timeoutMs, schemaVsn } = options;
   return {

@@ -66,12 +66,36 @@ describe("saga", () => {
     expect(second).not.toEqual(first);
   });
 
+  it("is shared by whatever is made of it, in stages that do not mix", async () => {
+    const { node, db, run } = await answering((request) => value(request.call, committed));
+    const begun = db.saga("t-1").step("account/alice", debit, credit);
+    const one = begun.step("account/bob", credit, debit);
+    const other = begun.parallel((side) => side.step("account/carol", credit, debit)).step("account/dave", debit, null);
+    await run(other.commit());
+    await run(one.commit());
+    const places = node.arrived.map((request) => sagaOf(request).entities.map(([stage, entity]) => [stage, entity]));
+    expect(places).toEqual([
+      [
+        [0, "account/alice"],
+        [1, "account/carol"],
+        [2, "account/dave"],
+      ],
+      [
+        [0, "account/alice"],
+        [1, "account/bob"],
+      ],
+    ]);
+    expect([begun.id, one.id]).toEqual(["t-1", "t-1"]);
+  });
+
   it("P7 what is wrong is refused before it leaves", async () => {
     const { node, db } = await answering((request) => value(request.call, committed));
     expect(() => db.saga("")).toThrow("wanted an id");
     await expect(db.saga("t").commit()).rejects.toMatchObject({ code: "INVALID_REQUEST", facts: { path: "steps" } });
     const missing = db.saga("t").step("account/alice", debit, undefined as never);
     await expect(missing.commit()).rejects.toMatchObject({ facts: { path: "steps.0.back" } });
+    const odd = db.saga("t").step("account/alice", { type: "Debited", payload: Symbol("x") }, credit);
+    await expect(odd.commit()).rejects.toMatchObject({ code: "INVALID_REQUEST" });
     const twice = db.saga("t").step("account/alice", debit, credit).step("account/alice", debit, credit);
     await expect(twice.commit()).rejects.toMatchObject({ facts: { path: "steps.1.entity" } });
     const late = db.saga("t", { timeoutMs: -1 }).step("account/alice", debit, credit);

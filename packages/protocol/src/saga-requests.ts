@@ -11,12 +11,23 @@
 //
 // Kinds are those of requests, append or execute; bodies are theirs, with the id that the step has on its entity. So a node
 // passes them on as they are. Time-outs are in ms; 0 leaves them to the node.
-import { HeddleError, isSystemEntity, limits, parseEntityId, systemKinds } from "@heddle/kernel";
+import { type EntityId, HeddleError, isSystemEntity, limits, parseEntityId, systemKinds } from "@heddle/kernel";
 import { utf8Length } from "@heddle/kernel/internal";
 import { BodyCursor, writeAppendBody } from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
-import { readText, readU16, readU32, type TextCache, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import {
+  copyBytes,
+  readText,
+  readU16,
+  readU32,
+  type TextCache,
+  writeText,
+  writeU16,
+  writeU32,
+  writeU48,
+} from "./bytes.ts";
 import { requestKind } from "./frames.ts";
+import { giveBackRoom, type PackingRoom, takeRoom } from "./packing-room.ts";
 import { encodeValue } from "./payload-codec.ts";
 import type { Receipt } from "./replies.ts";
 import { writeExecuteBody } from "./requests.ts";
@@ -46,11 +57,14 @@ export interface SagaStepFields {
   readonly schemaVsn?: number | undefined;
 }
 
+/** The steps of a saga; those of one stage run side by side. */
+export type SagaStages = readonly (readonly SagaStepFields[])[];
+
 /** The entity that keeps a saga's progress. Errors: `INVALID_REQUEST` for what is no id of a saga. */
-export function sagaEntity(id: string): string {
+export function sagaEntity(id: string): EntityId {
   const problem = sagaIdProblem(id);
   if (problem !== undefined) throw invalid("saga", problem);
-  return `${systemKinds.saga}/${id}`;
+  return `${systemKinds.saga}/${id}` as EntityId;
 }
 
 /** The id of a saga whose entity is given. */
@@ -61,21 +75,49 @@ export function sagaOfEntity(entity: string): string {
 function sagaIdProblem(id: unknown): string | undefined {
   if (typeof id !== "string" || id === "")
     return `wanted an id such as transfer-001, found ${id === "" ? "none" : typeof id}`;
-  if (/\p{Cc}|\p{Cs}/u.test(id)) return "it holds a control character or half of a surrogate pair";
-  const bytes = utf8Length(id);
+  const isAscii = isPrintableAscii(id);
+  if (!isAscii && /\p{Cc}|\p{Cs}/u.test(id)) return "it holds a control character or half of a surrogate pair";
+  const bytes = isAscii ? id.length : utf8Length(id);
   return bytes > limits.sagaIdBytesMax
     ? `it has ${bytes} bytes, at most ${limits.sagaIdBytesMax} are allowed`
     : undefined;
 }
 
+/** As nearly all ids are: one pass says so in a fraction of the time of the pattern. */
+function isPrintableAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x20 || unit > 0x7e) return false;
+  }
+  return true;
+}
+
 /** The id that a step, or its compensation, has on its entity: f(saga, step, direction). */
 export function sagaStepId(saga: string, index: number, direction: "forward" | "back"): string {
-  return `saga:${saga}:${index}:${direction === "forward" ? "f" : "c"}`;
+  return `${stepIdStart}${saga}${stepIdEnd(index, direction)}`;
+}
+
+/** Whether an id is that one. */
+export function isSagaStepId(id: string, saga: string, index: number, direction: "forward" | "back"): boolean {
+  const end = stepIdEnd(index, direction);
+  const isAsLong = id.length === stepIdStart.length + saga.length + end.length;
+  return isAsLong && id.startsWith(stepIdStart) && id.startsWith(saga, stepIdStart.length) && id.endsWith(end);
+}
+
+const stepIdStart = "saga:";
+/** By index. */
+const forwardEnds: string[] = [];
+const backEnds: string[] = [];
+
+function stepIdEnd(index: number, direction: "forward" | "back"): string {
+  const ends = direction === "forward" ? forwardEnds : backEnds;
+  ends[index] ??= `:${index}:${direction === "forward" ? "f" : "c"}`;
+  return ends[index];
 }
 
 /** The entity of the saga whose step or compensation has this append id; undefined for any other id. */
 export function sagaOfStepId(id: string): string | undefined {
-  if (!id.startsWith("saga:")) return undefined;
+  if (!id.startsWith(stepIdStart)) return undefined;
   const [, saga] = /^saga:(.+):[0-9]+:[fc]$/su.exec(id) ?? [];
   return saga === undefined || sagaIdProblem(saga) !== undefined ? undefined : `${systemKinds.saga}/${saga}`;
 }
@@ -86,39 +128,41 @@ export interface SagaFields {
   readonly entity: string;
   readonly timeoutMs?: number | undefined;
   readonly stepTimeoutMs?: number | undefined;
-  /** What `encodeSagaSteps` gave; or, of a saga that the domain module defines: */
+  /** The steps, stage by stage; or what `encodeSagaSteps` gave; or, of a saga that the domain module defines, `named`. */
+  readonly stages?: SagaStages | undefined;
   readonly steps?: Uint8Array | undefined;
   readonly named?: { readonly name: string; readonly input: unknown } | undefined;
 }
 
 const sagaFlags = { named: 1 };
 
-/** Errors: `INVALID_REQUEST` for a time-out that is none. */
+/** Errors: `INVALID_REQUEST` for a time-out that is none; of stages, as `encodeSagaSteps`. */
 export function writeSagaBody(fields: SagaFields, reserve: Reserve): number {
-  const { entity, steps, named } = fields;
+  const { entity, stages, named } = fields;
   const timeoutMs = checkTimeout("timeoutMs", fields.timeoutMs);
   const stepTimeoutMs = checkTimeout("stepTimeoutMs", fields.stepTimeoutMs);
-  const input = named === undefined ? undefined : encodeValue(named.input);
-  const content = (steps?.length ?? 0) + (input?.length ?? 0);
-  if (content > limits.sagaBytesMax) throw tooLarge(content);
-  const { bytes, at } = reserve(16 + 3 * (entity.length + limits.nameBytesMax) + content);
+  const room = stages === undefined ? undefined : packSteps(sagaOfEntity(entity), stages);
+  const content = room?.bytes ?? (named === undefined ? fields.steps! : encodeValue(named.input));
+  const contentBytes = room?.used ?? content.length;
+  if (contentBytes > limits.sagaBytesMax) throw tooLarge(contentBytes);
+  const { bytes, at } = reserve(16 + 3 * (entity.length + limits.nameBytesMax) + contentBytes);
   let p = writePrefixed(bytes, at, entity);
   bytes[p] = named === undefined ? 0 : sagaFlags.named;
   writeU32(bytes, p + 1, timeoutMs);
   writeU32(bytes, p + 5, stepTimeoutMs);
   p += 9;
-  if (named !== undefined) {
-    const { name } = named;
-    if (typeof name !== "string" || !name.isWellFormed() || utf8Length(name) > limits.nameBytesMax) {
-      throw invalid("name", `a name is well-formed text of at most ${limits.nameBytesMax} bytes`);
-    }
-    bytes[p] = writeText(bytes, p + 1, name);
-    p += 1 + bytes[p]!;
-    bytes.set(input!, p);
-    return p + input!.length - at;
+  if (named !== undefined) p = writeSagaName(bytes, p, named.name);
+  p = copyBytes(content, 0, contentBytes, bytes, p);
+  if (room !== undefined) giveBackRoom(room);
+  return p - at;
+}
+
+function writeSagaName(bytes: Uint8Array, at: number, name: string): number {
+  if (typeof name !== "string" || !name.isWellFormed() || utf8Length(name) > limits.nameBytesMax) {
+    throw invalid("name", `a name is well-formed text of at most ${limits.nameBytesMax} bytes`);
   }
-  bytes.set(steps!, p);
-  return p + steps!.length - at;
+  bytes[at] = writeText(bytes, at + 1, name);
+  return at + 1 + bytes[at]!;
 }
 
 export interface SagaView {
@@ -213,59 +257,67 @@ function isActKind(kind: number): boolean {
  * compensation that is missing, none (`null`) where something could still have to be undone; `INVALID_ENTITY_ID`;
  * `FRAME_TOO_LARGE` beyond `limits.sagaBytesMax`.
  */
-export function encodeSagaSteps(saga: string, stages: readonly (readonly SagaStepFields[])[]): Uint8Array {
-  const count = stages.reduce((sum, stage) => sum + stage.length, 0);
+export function encodeSagaSteps(saga: string, stages: SagaStages): Uint8Array {
+  const room = packSteps(saga, stages);
+  const steps = room.bytes.slice(0, room.used);
+  giveBackRoom(room);
+  return steps;
+}
+
+/** The room with the steps in it; to be given back. */
+function packSteps(saga: string, stages: SagaStages): PackingRoom {
+  let count = 0;
+  for (let stage = 0; stage < stages.length; stage++) count += stages[stage]!.length;
   if (count === 0) throw invalid("steps", "a saga needs at least one step");
   if (count > limits.sagaStepsMax) {
     throw invalid("steps", `${count} steps, at most ${limits.sagaStepsMax} are allowed`);
   }
-  const room = new Room();
-  const entities = new Set<string>();
+  const room = takeRoom();
   room.bytes[room.used++] = count;
   let index = 0;
-  for (const [stage, steps] of stages.entries()) {
+  for (let stage = 0; stage < stages.length; stage++) {
+    const steps = stages[stage]!;
     if (steps.length === 0) throw invalid(`stages.${stage}`, "a stage needs at least one step");
-    for (const step of steps) {
-      checkStep(step, index, entities, index === count - 1 && steps.length === 1);
+    for (let i = 0; i < steps.length; i++, index++) {
+      const step = steps[i]!;
+      checkStep(step, index, index === count - 1 && steps.length === 1);
+      if (isTaken(step.entity, stages, stage, i)) {
+        throw invalid(`steps.${index}.entity`, `two steps on ${step.entity}: put their events into one step`);
+      }
       writeStep(room, saga, step, stage, index);
-      index++;
     }
   }
-  return room.bytes.slice(0, room.used);
+  return room;
 }
 
-class Room {
-  bytes = new Uint8Array(512);
-  used = 0;
-
-  /** Makes room for so many bytes behind what is used. */
-  grow(wanted: number): void {
-    const needed = this.used + wanted;
-    if (needed <= this.bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, 2 * this.bytes.length));
-    grown.set(this.bytes.subarray(0, this.used));
-    this.bytes = grown;
+/** Whether a step before this one is on the entity. Most sagas have so few that a set of them would cost more. */
+function isTaken(entity: string, stages: SagaStages, stage: number, place: number): boolean {
+  for (let s = 0; s <= stage; s++) {
+    const steps = stages[s]!;
+    const end = s === stage ? place : steps.length;
+    for (let i = 0; i < end; i++) if (steps[i]!.entity === entity) return true;
   }
+  return false;
 }
 
-function checkStep(step: SagaStepFields, index: number, entities: Set<string>, isAloneAtTheEnd: boolean): void {
-  const path = `steps.${index}`;
-  if (typeof step !== "object" || step === null) throw invalid(path, "wanted a step");
+function checkStep(step: SagaStepFields, index: number, isAloneAtTheEnd: boolean): void {
+  if (typeof step !== "object" || step === null) throw invalid(`steps.${index}`, "wanted a step");
   const { entity, forward, back, schemaVsn } = step;
   if (typeof entity === "string" && isSystemEntity(entity)) {
-    throw invalid(`${path}.entity`, `only Heddle writes to ${entity}: a saga cannot have itself or another as a step`);
+    const problem = `only Heddle writes to ${entity}: a saga cannot have itself or another as a step`;
+    throw invalid(`steps.${index}.entity`, problem);
   }
   parseEntityId(entity);
-  if (entities.has(entity)) throw invalid(`${path}.entity`, `two steps on ${entity}: put their events into one step`);
-  entities.add(entity);
-  if (!isAct(forward)) throw invalid(`${path}.forward`, wantedAct);
-  if (back === undefined) throw invalid(`${path}.back`, `a compensation is missing; ${wantedAct}, or null`);
-  if (back !== null && !isAct(back)) throw invalid(`${path}.back`, wantedAct);
+  if (!isAct(forward)) throw invalid(`steps.${index}.forward`, wantedAct);
+  if (back === undefined) throw invalid(`steps.${index}.back`, `a compensation is missing; ${wantedAct}, or null`);
+  if (back !== null && !isAct(back)) throw invalid(`steps.${index}.back`, wantedAct);
   if (back === null && !isAloneAtTheEnd) {
-    throw invalid(`${path}.back`, "only a step that is alone in the last stage can be without a compensation (null)");
+    const problem = "only a step that is alone in the last stage can be without a compensation (null)";
+    throw invalid(`steps.${index}.back`, problem);
   }
   if (schemaVsn !== undefined && !(Number.isSafeInteger(schemaVsn) && schemaVsn >= 1 && schemaVsn <= 65_535)) {
-    throw invalid(`${path}.schemaVsn`, `wanted a whole number from 1 to 65535, found ${String(schemaVsn)}`);
+    const problem = `wanted a whole number from 1 to 65535, found ${String(schemaVsn)}`;
+    throw invalid(`steps.${index}.schemaVsn`, problem);
   }
 }
 
@@ -281,50 +333,39 @@ function isEvent(event: unknown): boolean {
   return typeof event === "object" && event !== null && typeof (event as { readonly type?: unknown }).type === "string";
 }
 
-function writeStep(room: Room, saga: string, step: SagaStepFields, stage: number, index: number): void {
+function writeStep(room: PackingRoom, saga: string, step: SagaStepFields, stage: number, index: number): void {
   room.grow(stepHeadBytes);
   const head = room.used;
   room.used += stepHeadBytes;
-  const forwardKind = writeAct(room, saga, step, step.forward, index, "forward", head + 7);
+  const forwardKind = writeAct(room, step, step.forward, sagaStepId(saga, index, "forward"), head + 7);
   let backKind = 0;
   if (step.back !== null) {
     room.grow(4);
     const lengthAt = room.used;
     room.used += 4;
-    backKind = writeAct(room, saga, step, step.back, index, "back", lengthAt);
+    backKind = writeAct(room, step, step.back, sagaStepId(saga, index, "back"), lengthAt);
   }
   const { bytes } = room;
   bytes[head] = stage;
   bytes[head + 1] = forwardKind;
   bytes[head + 2] = backKind;
-  writeU32(bytes, head + 3, checkTimeout(`steps.${index}.timeoutMs`, step.timeoutMs));
+  const timeoutMs = step.timeoutMs === undefined ? 0 : checkTimeout(`steps.${index}.timeoutMs`, step.timeoutMs);
+  writeU32(bytes, head + 3, timeoutMs);
   if (room.used > limits.sagaBytesMax) throw tooLarge(room.used);
 }
 
 // Returns the kind of request.
-function writeAct(
-  room: Room,
-  saga: string,
-  { entity, aggregate = "", schemaVsn }: SagaStepFields,
-  act: SagaAct,
-  index: number,
-  direction: "forward" | "back",
-  lengthAt: number,
-): number {
-  const id = sagaStepId(saga, index, direction);
-  const reserve: Reserve = (wanted) => {
-    room.grow(wanted);
-    return { bytes: room.bytes, at: room.used };
-  };
+function writeAct(room: PackingRoom, step: SagaStepFields, act: SagaAct, id: string, lengthAt: number): number {
+  const { entity, aggregate = "", schemaVsn } = step;
   let kind: number = requestKind.append;
   let used: number;
   if ("command" in act) {
     kind = requestKind.execute;
-    used = writeExecuteBody({ entity, aggregate, command: act.command, input: act.input, id }, reserve);
+    used = writeExecuteBody({ entity, aggregate, command: act.command, input: act.input, id }, room.reserve);
   } else {
     const given = "type" in act ? [act] : act;
     const events = schemaVsn === undefined ? given : given.map((event) => ({ ...event, schemaVersion: schemaVsn }));
-    used = writeAppendBody({ entity, aggregate, events, id }, reserve);
+    used = writeAppendBody({ entity, aggregate, events, id }, room.reserve);
   }
   writeU32(room.bytes, lengthAt, used);
   room.used += used;
@@ -462,9 +503,19 @@ export function wireReceipt(receipt: Receipt): WireReceipt {
   return [seq, firstSeq, count, shard, position, time];
 }
 
+/** Errors: `BAD_FRAME` for what is no receipt. */
 export function receiptOfWire(wire: WireReceipt, duplicate = false): Receipt {
-  const [seq, firstSeq, count, shard, position, time] = wire;
-  return { ok: true, seq, firstSeq, count, shard, position, time, duplicate };
+  if (!Array.isArray(wire) || wire.length !== 6) throw badFrame("a receipt is none");
+  return {
+    ok: true,
+    seq: wire[0],
+    firstSeq: wire[1],
+    count: wire[2],
+    shard: wire[3],
+    position: wire[4],
+    time: wire[5],
+    duplicate,
+  };
 }
 
 /** Errors: `BAD_FRAME` for what is no result. */
@@ -477,7 +528,14 @@ export function readSagaResult(value: unknown, saga: string): SagaResult {
 
 function stepOutcome(step: WireSagaStep): SagaResult["steps"][number] {
   if (!Array.isArray(step) || !Array.isArray(step[1])) throw badFrame("a step of a saga that is none");
-  const [entity, outcome] = step as WireSagaStep;
+  const entity = step[0];
+  const outcome = step[1] as WireOutcome;
+  const state = stepStates[outcome[0]];
+  const receipt = outcome[1];
+  // Most steps are done and have nothing else to them; the parts that there are, copied one by one, cost several times as much.
+  if (state !== undefined && receipt !== null && outcome[2] === null && outcome[3] === null) {
+    return { entity, state, receipt: receiptOfWire(receipt) };
+  }
   return { entity, ...outcomeOfWire(outcome) };
 }
 

@@ -98,6 +98,28 @@ describe("saga requests: steps", () => {
     expect([execute.entity, execute.command, execute.id]).toEqual(["account/bob", "Deposit", "saga:t-1:2:f"]);
   });
 
+  it("do not disturb those of a saga that is put together while they are", () => {
+    const alone = encodeSagaSteps("t-1", [[debit], [deposit]]);
+    let inner: Uint8Array = new Uint8Array();
+    const payload = {
+      get amount() {
+        inner = encodeSagaSteps("t-1", [[debit], [deposit]]);
+        return 5;
+      },
+    };
+    const outer = encodeSagaSteps("t-1", [[{ ...debit, forward: { type: "Debited", payload } }], [deposit]]);
+    expect([inner, outer]).toEqual([alone, alone]);
+  });
+
+  it("leave nothing to those that come after them: not refused ones, nor ones that took more room than most", () => {
+    const alone = encodeSagaSteps("t-1", [[debit], [deposit]]);
+    const long = { ...debit, forward: { type: "Debited", payload: "x".repeat(100_000) } };
+    expect(encodeSagaSteps("t-1", [[long], [deposit]]).length).toBeGreaterThan(100_000);
+    expect(encodeSagaSteps("t-1", [[debit], [deposit]])).toEqual(alone);
+    expect(() => encodeSagaSteps("t-1", [[long], [debit]])).toThrow("two steps on");
+    expect(encodeSagaSteps("t-1", [[debit], [deposit]])).toEqual(alone);
+  });
+
   it.each<[string, readonly (readonly SagaStepFields[])[], string]>([
     ["no steps", [], "steps"],
     ["an empty stage", [[debit], []], "stages.1"],
@@ -107,6 +129,7 @@ describe("saga requests: steps", () => {
       "steps",
     ],
     ["two steps on one entity", [[debit], [{ ...several, entity: "account/alice" }]], "steps.1.entity"],
+    ["two steps on one entity, side by side", [[several, debit, { ...debit, forward: debit.back! }]], "steps.2.entity"],
     ["a step on a saga", [[{ ...debit, entity: "$saga/t-1" }]], "steps.0.entity"],
     ["a step on reminders", [[{ ...debit, entity: "$reminders/a/b" }]], "steps.0.entity"],
     ["a missing compensation", [[{ ...debit, back: undefined as never }]], "steps.0.back"],
@@ -172,6 +195,27 @@ describe("saga requests: bodies", () => {
     const other = readSagaBody(...named, texts);
     expect(other).toMatchObject({ entity: "$saga/é", timeoutMs: 0, name: "transfer" });
     expect(decodeValue(named[0].subarray(other.contentFrom, named[2]))).toEqual({ amount: 5 });
+  });
+
+  it("a saga is these very bytes, whether its steps were encoded before or are with the body", () => {
+    const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+    const text = (value: string) => hex(Buffer.from(value));
+    const five = `de0001a6${text("amount")}05`;
+    const start = (entity: string, id: string) =>
+      `${hex(Uint8Array.of(entity.length, 0))}${text(entity)}07${text("Account")}020c${text(id)}`;
+    const golden =
+      `0900${text("$saga/t-1")}000500000000000000` +
+      `0200020200000000` +
+      `40000000${start("account/alice", "saga:t-1:0:f")}0107${text("Debited")}00000100000091${five}` +
+      `41000000${start("account/alice", "saga:t-1:0:c")}0108${text("Credited")}00000100000091${five}` +
+      `010300bc020000` +
+      `36000000${start("account/bob", "saga:t-1:1:f")}07${text("Deposit")}${five}`;
+    const stages = [[debit], [deposit]];
+    const fields = { entity: sagaEntity("t-1"), timeoutMs: 5 };
+    for (const content of [{ stages }, { steps: encodeSagaSteps("t-1", stages) }]) {
+      const [bytes, from, to] = write(writeSagaBody, { ...fields, ...content });
+      expect(hex(bytes.subarray(from, to))).toBe(golden);
+    }
   });
 
   it("show, list, operate, erase and probe arrive as they were written", () => {
@@ -270,12 +314,18 @@ describe("saga requests: answers", () => {
     });
   });
 
-  it.each([null, 5, [], [3, false, []], [0, false, [["a"]]], [0, false, [["a", [9, null, null, null]]]]])(
-    "%j is no result",
-    (value) => {
-      expect(() => readSagaResult(value, "x")).toThrow(HeddleError);
-    },
-  );
+  it.each([
+    null,
+    5,
+    [],
+    [3, false, []],
+    [0, false, [["a"]]],
+    [0, false, [["a", [9, null, null, null]]]],
+    [0, false, [["a", [1, 5, null, null]]]],
+    [0, false, [["a", [4, receipt, [2, 2], null]]]],
+  ])("%j is no result", (value) => {
+    expect(() => readSagaResult(value, "x")).toThrow(HeddleError);
+  });
 
   it("a probe tells of a receipt or of nothing, and everything else is no answer", () => {
     expect(readProbe(null)).toBeUndefined();

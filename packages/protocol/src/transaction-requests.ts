@@ -18,8 +18,9 @@ import { type EntityId, HeddleError, hashEntity, isHeddleError, limits } from "@
 import { shardOfHash } from "@heddle/kernel/internal";
 import { type AppendFields, BodyCursor, writeAppendBody, writeId } from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
-import { readU16, type TextCache, u48Max, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import { copyBytes, readU16, type TextCache, u48Max, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { requestKind } from "./frames.ts";
+import { giveBackRoom, type PackingRoom, takeRoom } from "./packing-room.ts";
 import type { Receipt } from "./replies.ts";
 import { type ExecuteFields, writeExecuteBody, writeGetBody } from "./requests.ts";
 
@@ -90,14 +91,22 @@ export function writeTransactBody(fields: TransactFields, reserve: Reserve): num
   const { conditions = [], operations, id } = fields;
   const count = conditions.length + operations.length;
   checkCount(count);
-  const all = packOperations(conditions, operations);
-  const { bytes, at } = reserve(8 + 3 * limits.appendIdBytesMax + all.length);
-  const wantsStates = operations.some((operation) => operation.kind === "read" && operation.wantsState);
-  bytes[at] = (id === undefined ? 0 : transactFlags.id) | (wantsStates ? transactFlags.long : 0);
+  const room = packOperations(conditions, operations);
+  const { bytes, at } = reserve(8 + 3 * limits.appendIdBytesMax + room.used);
+  bytes[at] = (id === undefined ? 0 : transactFlags.id) | (wantStates(operations) ? transactFlags.long : 0);
   const p = id === undefined ? at + 1 : writeId(bytes, at + 1, id);
   writeU16(bytes, p, count);
-  bytes.set(all, p + 2);
-  return p + 2 + all.length - at;
+  const end = copyBytes(room.bytes, 0, room.used, bytes, p + 2);
+  giveBackRoom(room);
+  return end - at;
+}
+
+function wantStates(operations: readonly TransactOperation[]): boolean {
+  for (let i = 0; i < operations.length; i++) {
+    const operation = operations[i]!;
+    if (operation.kind === "read" && operation.wantsState) return true;
+  }
+  return false;
 }
 
 function checkCount(count: number): void {
@@ -111,62 +120,51 @@ function checkCount(count: number): void {
   });
 }
 
-// The bodies are made here first, because their writers say only afterwards how much they took.
-let scratch: Uint8Array = new Uint8Array(64 * 1024);
-const scratchBytesKept = scratch.length;
-/** Bytes of it that are in use. */
-let packed = 0;
-
-/** The result is lent: the next call writes over it. */
+/** The room with the operations in it; to be given back. */
 function packOperations(
   conditions: readonly TransactCondition[],
   operations: readonly TransactOperation[],
-): Uint8Array {
-  if (scratch.length > scratchBytesKept) scratch = new Uint8Array(scratchBytesKept);
-  packed = 0;
+): PackingRoom {
+  const room = takeRoom();
   for (const { entity, expectedSeq } of conditions) {
-    packHead("read", writeReadBody({ entity, aggregate: "", expectedSeq, wantsState: false }));
+    const head = packHead(room, "read");
+    packBody(room, head, writeReadBody(room, { entity, aggregate: "", expectedSeq, wantsState: false }));
   }
-  for (let i = 0; i < operations.length; i++) packHead(operations[i]!.kind, writeOperation(operations[i]!, i));
-  return scratch.subarray(0, packed);
-}
-
-function packHead(kind: TransactOperation["kind"], bodyBytes: number): void {
-  scratch[packed] = kindNumbers[kind];
-  writeU32(scratch, packed + 1, bodyBytes);
-  packed += operationHeadBytes + bodyBytes;
-  if (packed <= limits.frameBytesMax) return;
-  throw new HeddleError("FRAME_TOO_LARGE", { bytes: packed, bytesMax: limits.frameBytesMax });
-}
-
-const room: ReturnType<Reserve> = { bytes: scratch, at: 0 };
-
-/** Room for the body of the operation that comes next. */
-function reserve(wanted: number): ReturnType<Reserve> {
-  room.bytes = withRoom(packed, wanted + operationHeadBytes);
-  room.at = packed + operationHeadBytes;
+  for (let i = 0; i < operations.length; i++) {
+    const operation = operations[i]!;
+    const head = packHead(room, operation.kind);
+    packBody(room, head, writeOperation(room, operation, i));
+  }
   return room;
+}
+
+/** Returns where it stands: the length of the body is still to come. */
+function packHead(room: PackingRoom, kind: TransactOperation["kind"]): number {
+  const at = room.used;
+  room.grow(operationHeadBytes);
+  room.bytes[at] = kindNumbers[kind];
+  room.used += operationHeadBytes;
+  return at;
+}
+
+function packBody(room: PackingRoom, head: number, bodyBytes: number): void {
+  writeU32(room.bytes, head + 1, bodyBytes);
+  room.used += bodyBytes;
+  if (room.used <= limits.frameBytesMax) return;
+  throw new HeddleError("FRAME_TOO_LARGE", { bytes: room.used, bytesMax: limits.frameBytesMax });
 }
 
 const kindNumbers = { append: requestKind.append, execute: requestKind.execute, read: requestKind.get } as const;
 
-function withRoom(used: number, wanted: number): Uint8Array {
-  if (used + wanted <= scratch.length) return scratch;
-  const grown = new Uint8Array(Math.max(used + wanted, scratch.length * 2));
-  grown.set(scratch.subarray(0, used));
-  scratch = grown;
-  return grown;
-}
-
-function writeOperation(operation: TransactOperation, index: number): number {
+function writeOperation(room: PackingRoom, operation: TransactOperation, index: number): number {
   try {
     switch (operation.kind) {
       case "append":
-        return writeAppendBody(withoutId(operation), reserve);
+        return writeAppendBody(withoutId(operation), room.reserve);
       case "execute":
-        return writeExecuteBody(withoutId(operation), reserve);
+        return writeExecuteBody(withoutId(operation), room.reserve);
       case "read":
-        return writeReadBody(operation);
+        return writeReadBody(room, operation);
     }
   } catch (error) {
     if (!isHeddleError(error, "INVALID_REQUEST")) throw error;
@@ -180,10 +178,10 @@ function withoutId<F extends object>(fields: F): F & { readonly id?: undefined }
   return "id" in fields ? { ...fields, id: undefined } : fields;
 }
 
-function writeReadBody(read: TransactRead): number {
+function writeReadBody(room: PackingRoom, read: TransactRead): number {
   const { entity, aggregate, expectedSeq, wantsState } = read;
-  const used = writeGetBody({ entity, aggregate }, (wanted) => reserve(wanted + 7));
-  const p = room.at + used;
+  const used = writeGetBody({ entity, aggregate }, (wanted) => room.reserve(wanted + 7));
+  const p = room.used + used;
   room.bytes[p] = (expectedSeq === undefined ? 0 : readFlags.expectedSeq) | (wantsState ? readFlags.state : 0);
   if (expectedSeq === undefined) return used + 1;
   if (!Number.isSafeInteger(expectedSeq) || expectedSeq < 0 || expectedSeq > u48Max) {

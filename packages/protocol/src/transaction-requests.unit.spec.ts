@@ -141,6 +141,19 @@ describe("transact: round trip", () => {
     expect(read(write({ operations: [look] })).operations).toEqual([look]);
   });
 
+  it("bodies are not disturbed by a transaction that a payload makes while they are written", () => {
+    const alone = write({ operations: [look, credited, credited] });
+    let inner: Uint8Array = new Uint8Array();
+    const payload = {
+      get amount() {
+        inner = write({ operations: [look, credited, credited] });
+        return 5;
+      },
+    };
+    const outer = write({ operations: [look, { ...alice, events: [{ type: "Credited", payload }] }, credited] });
+    expect([inner, outer]).toEqual([alone, alone]);
+  });
+
   it("conditions go before the operations, as reads, and are no part of the places that a refusal names", () => {
     const conditions = [
       { entity: "account/a", expectedSeq: 0 },
