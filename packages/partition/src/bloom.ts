@@ -63,19 +63,15 @@ export class BloomFilter {
   mayContain(key: Uint8Array): boolean {
     if (this.#layers.length === 0) return false;
     const [first, second] = hashPair(key);
-    // The last layer holds about half of all ids.
-    for (let i = this.#layers.length - 1; i >= 0; i--) {
-      if (probe(this.#layers[i]!, first, second)) return true;
-    }
-    return false;
+    return this.#reports(first, second);
   }
 
   /** Adding a key again, as every replay does, changes nothing. */
   add(key: Uint8Array): void {
-    if (this.mayContain(key)) return;
+    const [first, second] = hashPair(key);
+    if (this.#reports(first, second)) return;
     let layer = this.#layers.at(-1);
     if (layer === undefined || layer.count >= layer.capacity) layer = this.addLayer();
-    const [first, second] = hashPair(key);
     const page = pageOf(layer, first);
     let bit = second % pageBits;
     let step = stepOf(first, second);
@@ -87,6 +83,14 @@ export class BloomFilter {
     }
     layer.count++;
     layer.dirty.add(page);
+  }
+
+  #reports(first: number, second: number): boolean {
+    // The last layer holds about half of all ids.
+    for (let i = this.#layers.length - 1; i >= 0; i--) {
+      if (probe(this.#layers[i]!, first, second)) return true;
+    }
+    return false;
   }
 }
 

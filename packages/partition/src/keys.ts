@@ -27,6 +27,8 @@ const sequenceBytes = 8;
 const alarmBytes = 6;
 const slash = 0x2f;
 
+const loopedCharsMax = 24;
+
 /** Builds keys in a buffer of its own. A key is a view of it, valid until the next one is built. */
 export class KeyBuilder {
   // Room for the worst case, an entity and a name of three bytes a character: no write is ever cut short, it is refused.
@@ -117,9 +119,10 @@ export class KeyBuilder {
     return end + 1;
   }
 
-  // ASCII, the common case, goes through a loop: it is three times as fast as the call into Node for 20 characters.
+  // Short ASCII goes through a loop, which is faster than the call into Node up to about 24 characters.
   #text(text: string, from: number): number {
     if (text.length > keyBytesMax) invariant(false, "partition/key-fits", { length: text.length });
+    if (text.length > loopedCharsMax) return from + this.#buffer.write(text, from, "utf8");
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i);
       if (unit >= 0x80) return from + this.#buffer.write(text, from, "utf8");

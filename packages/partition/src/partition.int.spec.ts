@@ -119,6 +119,8 @@ describe("partition: checkpoints", () => {
     expect(partition.snapshots(alice).map(readable)).toEqual(
       [snapshotAt(2, "c"), snapshotAt(1, "b", "Limits")].map(readable),
     );
+    expect(readable(partition.snapshot(alice, "Limits")!)).toEqual(readable(snapshotAt(1, "b", "Limits")));
+    expect(partition.snapshot(alice, "Limit")).toBeUndefined();
   });
 
   it("keep snapshots of a megabyte, and an entity of 10,000 entries put at once", async () => {
@@ -128,6 +130,7 @@ describe("partition: checkpoints", () => {
     writer.putEntity(alice, headAt(10_000), singleEvents(1, 10_000), [snapshotAt(10_000, state)]);
     await writer.commit();
     expect(readable(partition.snapshots(alice)[0]!)).toEqual(readable(snapshotAt(10_000, state)));
+    expect(readable(partition.snapshot(alice, "Account")!)).toEqual(readable(snapshotAt(10_000, state)));
     expect(seqs(partition.extents(alice, 9_999, "forward"))).toEqual([9_999, 10_000]);
     expect(seqs(partition.extents(alice, 1, "forward"))).toHaveLength(10_000);
   });

@@ -81,6 +81,11 @@ export class TableReader implements PartitionReader {
     return this.#range(this.tables.snapshots, range, ({ key, value }) => readSnapshot(nameOfKey(key), value));
   }
 
+  snapshot(entity: string, aggregate: string): SnapshotRecord | undefined {
+    const key = this.#keys.named(entity, aggregate);
+    return this.#get(this.tables.snapshots, key, (value) => readSnapshot(aggregate, value));
+  }
+
   *extents(
     entity: string,
     fromSeq: number,

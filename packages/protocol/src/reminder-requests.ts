@@ -13,8 +13,9 @@ import {
   writeName,
 } from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
-import { readU16, TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import { copyBytes, readU16, TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { requestKind } from "./frames.ts";
+import { packedKey, packedNumberBytesMax, packedTextBytesMax, packNumber, packText } from "./pack-numbers.ts";
 import { decodeValue } from "./payload-codec.ts";
 import type { MissedPolicy } from "./reminders.ts";
 import { newExecuteView, readExecuteBody, writeExecuteBody } from "./requests.ts";
@@ -141,24 +142,30 @@ export interface Delivery {
   readonly entity: string;
   readonly aggregate: string;
   readonly id: string;
-  /** Encoded. */
-  readonly metadata: Uint8Array;
+  /** The reminder's name, and when it was due: they become the metadata. */
+  readonly reminder: string;
+  readonly due: number;
   readonly content: Uint8Array;
 }
 
+const metadataKeys = { reminder: packedKey("reminder", 2), due: packedKey("due") };
+const metadataFixedBytes = metadataKeys.reminder.length + metadataKeys.due.length + packedNumberBytesMax;
+
 /** The body of an append or a command, as the content is one or the other. */
-export function writeDelivery({ entity, aggregate, id, metadata, content }: Delivery, reserve: Reserve): number {
+export function writeDelivery(delivery: Delivery, reserve: Reserve): number {
+  const { entity, aggregate, id, reminder, due, content } = delivery;
   const names = 64 + 3 * (entity.length + limits.nameBytesMax + limits.appendIdBytesMax);
-  const { bytes, at } = reserve(names + metadata.length + content.length);
-  let p = writeBodyStart(bytes, at, { entity, aggregate, id, metadata });
+  const { bytes, at } = reserve(names + metadataFixedBytes + packedTextBytesMax(reminder) + content.length);
+  let p = writeBodyStart(bytes, at, { entity, aggregate, id, metadata: metadataKeys });
   const headEnd = contentHeadBytes + readU16(content, 1);
-  bytes.set(content.subarray(contentHeadBytes, headEnd), p);
-  p += headEnd - contentHeadBytes;
-  writeU32(bytes, p, metadata.length);
-  bytes.set(metadata, p + 4);
-  p += 4 + metadata.length;
-  bytes.set(content.subarray(headEnd), p);
-  return p + content.length - headEnd - at;
+  p = copyBytes(content, contentHeadBytes, headEnd, bytes, p);
+  const metadataFrom = p + 4;
+  p = copyBytes(metadataKeys.reminder, 0, metadataKeys.reminder.length, bytes, metadataFrom);
+  p = packText(bytes, p, reminder);
+  p = copyBytes(metadataKeys.due, 0, metadataKeys.due.length, bytes, p);
+  p = packNumber(bytes, p, due);
+  writeU32(bytes, metadataFrom - 4, p - metadataFrom);
+  return copyBytes(content, headEnd, content.length, bytes, p) - at;
 }
 
 /**

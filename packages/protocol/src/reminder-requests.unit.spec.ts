@@ -120,7 +120,7 @@ describe("reminder requests: the delivery", () => {
           entity,
           aggregate,
           id,
-          metadata: encodeValue(metadata).slice(),
+          ...metadata,
           content: packContent(content),
         };
         const { bytes, from, to } = write(writeDelivery, delivery);
@@ -136,7 +136,7 @@ describe("reminder requests: the delivery", () => {
             command: content.command,
           });
           expect(decodeValue(bytes.subarray(view.inputFrom, to))).toEqual(content.input);
-          expect(decodeValue(bytes.subarray(view.metadataFrom, view.metadataTo))).toEqual(metadata);
+          expect(bytes.subarray(view.metadataFrom, view.metadataTo)).toEqual(Uint8Array.from(encodeValue(metadata)));
           return;
         }
         const view = newAppendView();
@@ -144,7 +144,7 @@ describe("reminder requests: the delivery", () => {
         expect(view).toMatchObject({ entity, aggregate, id, expectedSeq: -1, newLife: false });
         const { events } = asSaid(content);
         expect(decodeValue(bytes.subarray(view.payloadsFrom, to))).toEqual(events!.map(({ payload }) => payload));
-        expect(decodeValue(bytes.subarray(view.metadataFrom, view.metadataTo))).toEqual(metadata);
+        expect(bytes.subarray(view.metadataFrom, view.metadataTo)).toEqual(Uint8Array.from(encodeValue(metadata)));
       }),
     );
   });

@@ -23,14 +23,14 @@ import {
   type Random,
   systemKinds,
 } from "@heddle/kernel";
-import { invariant } from "@heddle/kernel/internal";
+import { invariant, TurnoverMap } from "@heddle/kernel/internal";
 import type { ReminderReceipt, ReminderRecord } from "@heddle/protocol";
 import {
   encodeErrorReply,
   encodeReply,
-  encodeValue,
   frameOffset,
   isCommand,
+  type ReminderOutcome,
   type RemindFields,
   type Reply,
   readCancelReminderBody,
@@ -42,7 +42,6 @@ import {
   requestKind,
   TextCache,
   type WireListedReminder,
-  writeAppendBody,
   writeDelivery,
   writeExecuteBody,
   writeGetBody,
@@ -51,17 +50,22 @@ import {
   type AlarmSource,
   aggregateOfAppend,
   aggregateOfCommand,
+  appendOwn,
   type Frame,
+  type OwnAppends,
+  OwnEvent,
   type ReplySink,
   type ShardAlarms,
   type ShardCalls,
   type WriteBody,
 } from "@heddle/shard/internal";
+import { deliveredPacker } from "./delivered-event.ts";
+import { countPending, firstDueOf, type PendingReminder, readAll, readDue } from "./pending-reminders.ts";
 import { release } from "./release.ts";
 import type { ReleaseRate } from "./release-rate.ts";
 import {
+  type Delivered,
   type DeliveredItem,
-  type PendingReminder,
   type RemindersState,
   remindersAlarm,
   type SetInput,
@@ -71,8 +75,11 @@ import { checkSchedule, firstDue } from "./schedule.ts";
 const kind = systemKinds.reminders;
 const prefix = `${kind}/`;
 
-/** Deliveries under way at a time. A group takes as many in a few milliseconds. */
-const deliveriesMax = 4_096;
+/**
+ * Deliveries under way at a time: 50,000 a second with two syncs of 10 ms each. What is under way lives in memory, and more of it
+ * makes nothing faster: a shard takes as many in some ten milliseconds.
+ */
+const deliveriesMax = 1_024;
 /** Occurrences of one entity that go out together. */
 const batchMax = 64;
 /** Pauses before what failed is tried again, in ms; each is shortened by up to a half at random. */
@@ -84,6 +91,8 @@ export interface ReminderRunnerOptions {
   readonly shard: number;
   readonly domain: CompiledContext;
   readonly calls: ShardCalls;
+  /** The shard, which is opened with the runner's handlers; asked later. */
+  readonly own: () => OwnAppends;
   readonly replies: Pick<ReplySink, "frame">;
   readonly alarms: () => ShardAlarms;
   readonly clock: Clock;
@@ -109,6 +118,9 @@ export interface ReminderStats {
   readonly lagMs: number;
 }
 
+/** Its outcome is to come. */
+type OpenItem = DeliveredItem & { outcome: ReminderOutcome; code: string };
+
 /** What is under way for one entity. */
 interface Flight {
   /** `$reminders/…`. */
@@ -125,7 +137,8 @@ interface Flight {
 export class ReminderRunner {
   readonly #options: ReminderRunnerOptions;
   readonly #texts = new TextCache();
-  readonly #flights = new Map<string, Flight>();
+  readonly #event: OwnEvent<Delivered>;
+  readonly #flights = new TurnoverMap<string, Flight>();
   /** Entities with more that is due than could leave when they were looked at, in order. */
   readonly #waiting = new Set<string>();
   #deliveries = 0;
@@ -154,6 +167,7 @@ export class ReminderRunner {
 
   constructor(options: ReminderRunnerOptions) {
     this.#options = options;
+    this.#event = new OwnEvent(options.domain, kind, "Delivered", deliveredPacker);
   }
 
   stats(): ReminderStats {
@@ -266,7 +280,7 @@ export class ReminderRunner {
         return encodeReply(
           replyKind.value,
           call,
-          pending.map((reminder) => this.#recordOf(reminder)),
+          readAll(pending).map((reminder) => this.#recordOf(reminder)),
         );
       },
     );
@@ -285,8 +299,10 @@ export class ReminderRunner {
       this.#answer(connection, to - from, call, () => {
         for (const { entity, due } of alarms.slice(at, end)) {
           const state = this.#options.alarms().stateOf(kind, entity) as RemindersState | undefined;
-          const first = state?.pending[0];
-          if (first !== undefined) lines.push([entity.slice(prefix.length), due, first.name, state!.pending.length]);
+          if (state === undefined) continue;
+          const [first] = readDue(state.pending, Number.POSITIVE_INFINITY, 1);
+          if (first !== undefined)
+            lines.push([entity.slice(prefix.length), due, first.name, countPending(state.pending)]);
         }
         if (end === alarms.length) return encodeReply(replyKind.value, call, lines);
         this.#options.schedule(() => goOn(end), 0);
@@ -347,22 +363,21 @@ export class ReminderRunner {
   #begin(reminders: string, { pending }: RemindersState): void {
     if (this.#flights.has(reminders)) return;
     const now = this.#options.clock.now();
-    if (pending.length === 0 || pending[0]!.due > now) return;
+    const due = readDue(pending, now, batchMax);
+    const [first] = due;
+    if (first === undefined) return;
     const entity = reminders.slice(prefix.length);
     const flight: Flight = {
       reminders,
       entity,
       hash: hashEntity(entity as EntityId),
-      since: pending[0]!.due,
+      since: first.due,
       items: [],
       left: 0,
       deliveries: 0,
     };
     this.#flights.set(reminders, flight);
-    for (const reminder of pending.slice(0, batchMax)) {
-      if (reminder.due > now) break;
-      this.#release(flight, reminder, now);
-    }
+    for (const reminder of due) this.#release(flight, reminder, now);
     this.#deliveries += flight.deliveries;
     this.#options.rate.take(flight.deliveries);
     if (flight.left === 0) this.#record(flight, pauseMs.first);
@@ -372,7 +387,7 @@ export class ReminderRunner {
     const { name, version, due: from, schedule, missed } = reminder;
     const { kind: what, due, next = -1 } = release(schedule, missed, from, now);
     invariant(due <= now, "D1/never-early", { due, now });
-    const item: DeliveredItem = { name, version, from, due, outcome: "missed", code: "", next };
+    const item: OpenItem = { name, version, from, due, outcome: "missed", code: "", next };
     if (what === "pass" || due !== from) this.#missed++;
     if (what === "pass") {
       flight.items.push(item);
@@ -383,57 +398,57 @@ export class ReminderRunner {
     this.#deliver(flight, reminder, item, pauseMs.first);
   }
 
-  #deliver(flight: Flight, reminder: PendingReminder, item: DeliveredItem, pause: number): void {
-    const { name, aggregate, content } = reminder;
-    const { due } = item;
-    const { entity, hash } = flight;
-    const request = isCommand(content) ? requestKind.execute : requestKind.append;
-    const id = `reminder:${name}:${due}`;
-    const write: WriteBody = (reserve) =>
-      writeDelivery({ entity, aggregate, id, metadata: encodeValue({ reminder: name, due }), content }, reserve);
-    this.#options.calls.call(request, hash, write, (reply) => {
-      const retry = () => this.#deliver(flight, reminder, item, Math.min(pause * pauseMs.growth, pauseMs.max));
-      if (reply.kind === "error" && this.#mayPass(flight, reply.error, pause, retry)) return;
-      this.#settle(flight, item, reply);
+  #deliver(flight: Flight, reminder: PendingReminder, item: OpenItem, pause: number): void {
+    const request = isCommand(reminder.content) ? requestKind.execute : requestKind.append;
+    const write: WriteBody = (reserve) => {
+      const { name, aggregate, content } = reminder;
+      const { due } = item;
+      const id = `reminder:${name}:${due}`;
+      return writeDelivery({ entity: flight.entity, aggregate, id, reminder: name, due, content }, reserve);
+    };
+    this.#options.calls.call(request, flight.hash, write, (reply) => {
+      const longer = Math.min(pause * pauseMs.growth, pauseMs.max);
+      const isPassing =
+        reply.kind === "error" &&
+        this.#mayPass(flight, reply.error, pause, () => this.#deliver(flight, reminder, item, longer));
+      if (!isPassing) this.#settle(flight, item, reply);
     });
   }
 
-  #settle(flight: Flight, item: DeliveredItem, reply: Reply): void {
+  #settle(flight: Flight, item: OpenItem, reply: Reply): void {
     if (!this.#isUnderWay(flight)) return;
     this.#options.crashPoint?.("reminder:delivered");
     if (reply.kind === "receipt") {
       this.#delivered++;
-      flight.items.push({ ...item, outcome: "delivered" });
+      item.outcome = "delivered";
     } else {
       this.#refused++;
-      flight.items.push({ ...item, outcome: "refused", code: codeOf(reply) });
+      item.outcome = "refused";
+      item.code = codeOf(reply);
     }
+    flight.items.push(item);
     if (--flight.left === 0) this.#record(flight, pauseMs.first);
   }
 
   // What came of a batch goes on record; then the entity's next reminder counts.
   #record(flight: Flight, pause: number): void {
-    const { reminders, hash, items } = flight;
-    const fields = { entity: reminders, aggregate: kind, events: [{ type: "Delivered", payload: { items } }] };
-    this.#options.calls.call(
-      requestKind.append,
-      hash,
-      (reserve) => writeAppendBody(fields, reserve),
-      (reply) => {
-        const retry = () => this.#record(flight, Math.min(pause * pauseMs.growth, pauseMs.max));
-        if (reply.kind === "error" && this.#mayPass(flight, reply.error, pause, retry)) return;
-        if (!this.#isUnderWay(flight)) return;
-        this.#options.crashPoint?.("reminder:recorded");
-        this.#end(flight);
-        if (reply.kind === "receipt") this.#lookAgain(reminders);
-        // Erased meanwhile: there is nothing to go on with.
-        else if (codeOf(reply) !== "ERASED") {
-          const { shard } = this.#options;
-          const facts = { shard, entity: flight.entity, code: codeOf(reply) };
-          this.#options.report("error", "what came of reminders could not be recorded; the next start does it", facts);
-        }
-      },
-    );
+    const { reminders, items } = flight;
+    const { own, calls, crashPoint, shard, report } = this.#options;
+    appendOwn(own(), calls, reminders, this.#event, { items }, -1, (reply) => {
+      const longer = Math.min(pause * pauseMs.growth, pauseMs.max);
+      if (reply.kind === "error" && this.#mayPass(flight, reply.error, pause, () => this.#record(flight, longer))) {
+        return;
+      }
+      if (!this.#isUnderWay(flight)) return;
+      crashPoint?.("reminder:recorded");
+      this.#end(flight);
+      if (reply.kind === "receipt") this.#lookAgain(reminders);
+      // Erased meanwhile: there is nothing to go on with.
+      else if (codeOf(reply) !== "ERASED") {
+        const facts = { shard, entity: flight.entity, code: codeOf(reply) };
+        report("error", "what came of reminders could not be recorded; the next start does it", facts);
+      }
+    });
   }
 
   // Whether an error is one that may pass; then it is tried again after a pause, or by the next start.
@@ -465,8 +480,8 @@ export class ReminderRunner {
   // Its alarm may have come while it was under way.
   #lookAgain(reminders: string): void {
     const state = this.#options.alarms().stateOf(kind, reminders) as RemindersState | undefined;
-    if (state === undefined || state.pending.length === 0) return;
-    if (state.pending[0]!.due > this.#options.clock.now()) return;
+    const due = state === undefined ? undefined : firstDueOf(state.pending);
+    if (due === undefined || due > this.#options.clock.now()) return;
     this.#waiting.add(reminders);
     this.#wakeLater();
   }

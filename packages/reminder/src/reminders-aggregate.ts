@@ -6,27 +6,23 @@
 //     or after the reminder was set anew, changes nothing.
 import { command, defineAggregate, event, reject } from "@heddle/domain";
 import { limits, systemKinds } from "@heddle/kernel";
-import type { LastReminder, MissedPolicy, ReminderOutcome, ReminderSchedule } from "@heddle/protocol/internal";
+import type { ReminderOutcome } from "@heddle/protocol/internal";
+import {
+  countPending,
+  firstDueOf,
+  hasNamed,
+  movedOn,
+  type PendingReminder,
+  type PendingReminders,
+  withoutNamed,
+  withReminder,
+} from "./pending-reminders.ts";
 import { firstDue } from "./schedule.ts";
-
-export interface PendingReminder {
-  readonly name: string;
-  /** Counts what was set: tells one reminder from another of the same name. */
-  readonly version: number;
-  /** Milliseconds since 1970. */
-  readonly due: number;
-  readonly schedule: ReminderSchedule;
-  readonly missed: MissedPolicy;
-  readonly aggregate: string;
-  /** As protocol's `packContent` makes it. */
-  readonly content: Uint8Array;
-  readonly last: LastReminder | null;
-}
 
 export interface RemindersState {
   /** Reminders that were ever set. */
   readonly version: number;
-  readonly pending: readonly PendingReminder[];
+  readonly pending: PendingReminders;
 }
 
 export type SetInput = Pick<PendingReminder, "name" | "schedule" | "missed" | "aggregate" | "content">;
@@ -48,6 +44,11 @@ export interface DeliveredItem {
   readonly next: number;
 }
 
+/** Of the event of that name: what came of everything that left together. */
+export interface Delivered {
+  readonly items: readonly DeliveredItem[];
+}
+
 interface Trusted<T> {
   readonly "~standard": {
     readonly version: 1;
@@ -66,27 +67,23 @@ function trusted<T>(): Trusted<T> {
 const none: RemindersState = { version: 0, pending: [] };
 
 export const remindersAggregate = defineAggregate(systemKinds.reminders, {
-  version: 1,
+  version: 2,
   initial: () => none,
   events: {
     Set: event(trusted<SetPayload>(), (state, { name, due, schedule, missed, aggregate, content }) => {
       const version = state.version + 1;
       const reminder = { name, version, due, schedule, missed, aggregate, content, last: null };
-      return { version, pending: put(without(state.pending, name), reminder) };
+      return { version, pending: withReminder(withoutNamed(state.pending, name), reminder) };
     }),
     Cancelled: event(trusted<{ readonly name: string }>(), (state, { name }) => ({
       version: state.version,
-      pending: without(state.pending, name),
+      pending: withoutNamed(state.pending, name),
     })),
-    Delivered: event(trusted<{ readonly items: readonly DeliveredItem[] }>(), (state, { items }) => {
+    Delivered: event(trusted<Delivered>(), (state, { items }) => {
       let { pending } = state;
       for (const { name, version, from, due, outcome, code, next } of items) {
-        const at = pending.findIndex((one) => one.name === name && one.version === version && one.due === from);
-        if (at < 0) continue;
-        const reminder = pending[at]!;
-        pending = pending.toSpliced(at, 1);
         const last = code === "" ? { due, outcome } : { due, outcome, code };
-        if (next >= 0) pending = put(pending, { ...reminder, due: next, last });
+        pending = movedOn(pending, { name, version, due: from }, next < 0 ? undefined : next, last) ?? pending;
       }
       return { version: state.version, pending };
     }),
@@ -96,33 +93,17 @@ export const remindersAggregate = defineAggregate(systemKinds.reminders, {
       const due = firstDue(input.schedule, now);
       if (due === undefined) return reject("NEVER_DUE");
       const { remindersPerEntityMax } = limits;
-      const isNew = !pending.some(({ name }) => name === input.name);
-      if (isNew && pending.length >= remindersPerEntityMax) return reject("TOO_MANY", { remindersPerEntityMax });
+      if (countPending(pending) >= remindersPerEntityMax && !hasNamed(pending, input.name))
+        return reject("TOO_MANY", { remindersPerEntityMax });
       return { type: "Set", payload: { ...input, due } };
     }),
     Cancel: command(trusted<{ readonly name: string }>(), ({ pending }, { name }) =>
-      pending.some((one) => one.name === name) ? { type: "Cancelled", payload: { name } } : reject("UNKNOWN"),
+      hasNamed(pending, name) ? { type: "Cancelled", payload: { name } } : reject("UNKNOWN"),
     ),
   },
 });
 
 /** When an entity wants to be woken for its reminders. */
 export function remindersAlarm(state: unknown): number | undefined {
-  return (state as RemindersState).pending[0]?.due;
-}
-
-function without(pending: readonly PendingReminder[], name: string): readonly PendingReminder[] {
-  const at = pending.findIndex((one) => one.name === name);
-  return at < 0 ? pending : pending.toSpliced(at, 1);
-}
-
-// Behind those that are due at the same time.
-function put(pending: readonly PendingReminder[], reminder: PendingReminder): readonly PendingReminder[] {
-  let low = 0;
-  for (let high = pending.length; low < high; ) {
-    const middle = (low + high) >> 1;
-    if (pending[middle]!.due <= reminder.due) low = middle + 1;
-    else high = middle;
-  }
-  return pending.toSpliced(low, 0, reminder);
+  return firstDueOf((state as RemindersState).pending);
 }

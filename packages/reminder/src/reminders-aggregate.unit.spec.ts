@@ -4,6 +4,7 @@ import { compileContext } from "@heddle/domain/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { type PendingReminder, readAll } from "./pending-reminders.ts";
 import { type DeliveredItem, type RemindersState, remindersAggregate, remindersAlarm } from "./reminders-aggregate.ts";
 
 const Bell = defineAggregate("Bell", {
@@ -27,6 +28,10 @@ function delivered(name: string, version: number, from: number, next: number): {
   return { items: [{ name, version, from, due: from, outcome: "delivered", code: "", next }] };
 }
 
+function pendingOf(state: RemindersState): PendingReminder[] {
+  return readAll(state.pending);
+}
+
 const empty = compiled.initial() as RemindersState;
 
 describe("reminders: what is pending", () => {
@@ -45,7 +50,7 @@ describe("reminders: what is pending", () => {
         let state = empty;
         const model = new Map<string, number>();
         for (const { what, name, time } of acts) {
-          const pending = state.pending.find((one) => one.name === name);
+          const pending = pendingOf(state).find((one) => one.name === name);
           if (what === "set") {
             state = set(state, name, time);
             model.set(name, time);
@@ -58,9 +63,9 @@ describe("reminders: what is pending", () => {
             if (next < 0) model.delete(name);
             else model.set(name, next);
           }
-          const dues = state.pending.map(({ due }) => due);
+          const dues = pendingOf(state).map(({ due }) => due);
           expect(dues).toEqual([...dues].sort((a, b) => a - b));
-          expect(new Map(state.pending.map(({ name: one, due }) => [one, due]))).toEqual(model);
+          expect(new Map(pendingOf(state).map(({ name: one, due }) => [one, due]))).toEqual(model);
           expect(remindersAlarm(state)).toBe(model.size === 0 ? undefined : Math.min(...model.values()));
         }
       }),
@@ -71,18 +76,18 @@ describe("reminders: what is pending", () => {
     const first = set(empty, "a", 10);
     const record = delivered("a", 1, 10, 20);
     const once = fold(first, "Delivered", record);
-    expect(once.pending).toMatchObject([{ name: "a", due: 20, last: { due: 10, outcome: "delivered" } }]);
+    expect(pendingOf(once)).toMatchObject([{ name: "a", due: 20, last: { due: 10, outcome: "delivered" } }]);
     expect(fold(once, "Delivered", record)).toEqual(once);
     const anew = set(once, "a", 10);
-    expect(anew.pending).toMatchObject([{ version: 2, due: 10, last: null }]);
+    expect(pendingOf(anew)).toMatchObject([{ version: 2, due: 10, last: null }]);
     expect(fold(anew, "Delivered", record)).toEqual(anew);
     expect(fold(empty, "Delivered", record)).toEqual(empty);
   });
 
   it("keeps what said no to the last one", () => {
-    const { pending } = fold(set(empty, "a", 10), "Delivered", {
+    const refused = fold(set(empty, "a", 10), "Delivered", {
       items: [{ name: "a", version: 1, from: 10, due: 10, outcome: "refused", code: "COMMAND_REJECTED", next: 20 }],
     });
-    expect(pending).toMatchObject([{ last: { due: 10, outcome: "refused", code: "COMMAND_REJECTED" } }]);
+    expect(pendingOf(refused)).toMatchObject([{ last: { due: 10, outcome: "refused", code: "COMMAND_REJECTED" } }]);
   });
 });

@@ -149,6 +149,16 @@ export class RemindingShard {
       domain,
       calls: {
         shardCount: 1,
+        connection: innerConnectionMin,
+        expect: (_shard, onReply) => {
+          const call = ++this.#call;
+          this.#innerWaiting.set(call, onReply);
+          queueMicrotask(() => {
+            if (isAlive()) this.shard.endTurn();
+          });
+          return call;
+        },
+        forgo: (call) => this.#innerWaiting.delete(call),
         call: (kind, hash, write, onReply) => {
           const frame = this.#frame(kind, hash, write);
           const call = this.#call;
@@ -161,6 +171,7 @@ export class RemindingShard {
         },
       },
       replies: { frame: (connection, _requestBytes, frame) => hear(connection, frame) },
+      own: () => this.shard,
       alarms: () => this.shard.alarms,
       clock,
       random: seededRandom(3),

@@ -246,6 +246,21 @@ describe("alarms: after a start", () => {
 });
 
 describe("alarms: the index", () => {
+  it("stands beside a snapshot of the one aggregate that the entity has, from which it is woken without its history", async () => {
+    const { under } = openWithAlarms();
+    await born(under, alice);
+    for (let i = 1; i <= 3; i++) receipt(await move(under, ofAlice, start + i));
+    await under.checkpoint();
+    const found = under.partition.snapshots(ofAlice);
+    expect(found.map(({ aggregate, seq }) => [aggregate, seq])).toEqual([["$reminders", 3]]);
+    expect(under.partition.snapshot(ofAlice, "$reminders")).toEqual(found[0]);
+    expect(under.partition.snapshot(ofAlice, "$saga")).toBeUndefined();
+    await under.restart();
+    const { reads } = under.partition.counters;
+    expect(under.shard.alarms.stateOf("$reminders", ofAlice)).toEqual({ due: start + 3 });
+    expect(under.partition.counters.reads - reads, "its head and its snapshot").toBe(2);
+  });
+
   it("has what the states say after a checkpoint that failed, and after one that followed", async () => {
     const { under } = openWithAlarms();
     await born(under, alice);

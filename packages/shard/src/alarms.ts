@@ -191,9 +191,7 @@ export class Alarms implements ShardAlarms {
 
   stateOf(name: string, id: string): unknown {
     const kind = this.#kinds.find((one) => one.name === name);
-    const entity = kind === undefined ? undefined : this.#activation.find(id);
-    if (entity === undefined || entity.seq === 0 || entity.isErased) return undefined;
-    return this.#activation.statesOf(entity)[kind!.index];
+    return kind === undefined ? undefined : this.#stateOf(kind.index, id);
   }
 
   count(name: string): number {
@@ -206,6 +204,12 @@ export class Alarms implements ShardAlarms {
 
   nextDue(name: string): number {
     return this.#timedOf(name)?.nextDue ?? Number.POSITIVE_INFINITY;
+  }
+
+  #stateOf(aggregate: number, id: string): unknown {
+    const entity = this.#activation.find(id);
+    if (entity === undefined || entity.seq === 0 || entity.isErased) return undefined;
+    return this.#activation.statesOf(entity)[aggregate];
   }
 
   #timedOf(name: string): TimedAlarms | undefined {
@@ -221,7 +225,7 @@ export class Alarms implements ShardAlarms {
           count: (query) => partition.countAlarms({ kind: name, ...query }),
           page: (query) => partition.alarms({ kind: name, ...query }),
           room: () => source.room?.() ?? Number.POSITIVE_INFINITY,
-          ring: (entity, due) => this.#ring(name, source, entity, due),
+          ring: (entity, due) => this.#ring(source, index, entity, due),
           schedule,
         })
       : undefined;
@@ -300,11 +304,13 @@ export class Alarms implements ShardAlarms {
     for (const { timed } of this.#kinds) timed?.start();
   }
 
-  #ring(name: string, source: AlarmSource, entity: string, due: number): void {
-    this.#attempt(entity, () => {
-      const state = this.stateOf(name, entity);
+  #ring(source: AlarmSource, aggregate: number, entity: string, due: number): void {
+    try {
+      const state = this.#stateOf(aggregate, entity);
       if (state !== undefined) source.onAlarm?.(entity, due, state);
-    });
+    } catch (thrown) {
+      this.#passOver(entity, thrown);
+    }
   }
 
   // One entity that cannot be read concerns nobody else's alarms.
@@ -312,8 +318,12 @@ export class Alarms implements ShardAlarms {
     try {
       look(id, this.#kindOfEntity(id)!);
     } catch (thrown) {
-      const { shard, report } = this.#shard;
-      report("error", "an entity's alarm is passed over", { shard, entity: id, error: messageOf(thrown) });
+      this.#passOver(id, thrown);
     }
+  }
+
+  #passOver(entity: string, thrown: unknown): void {
+    const { shard, report } = this.#shard;
+    report("error", "an entity's alarm is passed over", { shard, entity, error: messageOf(thrown) });
   }
 }

@@ -13,13 +13,12 @@ import type {
   CheckpointWriter,
   OpenTransactions as OpenTransactionRecords,
   Partition,
-  SnapshotRecord,
   TypeCount,
 } from "@heddle/partition/internal";
 import type { Activation } from "./activation.ts";
 import type { Alarms } from "./alarms.ts";
 import type { AppendId, AppendIds } from "./append-ids.ts";
-import { encodeState } from "./encode-state.ts";
+import { snapshotsOf } from "./encode-state.ts";
 import { type Entity, extentWidth, noExtents, shortHistoryMax } from "./entity.ts";
 import type { Erasures, ErasuresCut } from "./erasures.ts";
 import type { ChangedSessions, Sessions } from "./sessions.ts";
@@ -125,7 +124,7 @@ export class Checkpoint {
 
   // Returns the bytes of its snapshots.
   #writeEntity(entity: Entity): number {
-    const { alarms } = this.#options;
+    const { alarms, activation, domain } = this.#options;
     if (entity.cut === undefined) {
       alarms.beforeCut(entity);
       entity.keepCut();
@@ -142,24 +141,13 @@ export class Checkpoint {
     const alarm = alarms.of(entity, states);
     // Nobody is likely to look at it again, and if somebody does, its few entries are soon folded.
     const isOver = alarm === undefined && seq <= shortHistoryMax && isSystemEntity(entity.id);
-    const snapshots = states === undefined || isOver ? [] : this.#snapshots(entity.id, states, seq);
+    const snapshots = states === undefined || isOver ? [] : snapshotsOf(domain, entity.id, states, seq);
     const head = { seq, position, time, chain, baseSeq, alarm };
-    this.#writer.putEntity(entity.id, head, Float64Array.from(extents), snapshots, entity.storedAlarm);
+    this.#writer.putEntity(entity.id, head, new Float64Array(extents), snapshots, entity.storedAlarm);
     entity.storedAlarm = alarm;
     const bytes = snapshots.reduce((sum, snapshot) => sum + snapshot.state.length, 0);
-    if (states !== undefined) this.#options.activation.weigh(entity, bytes);
+    if (states !== undefined) activation.weigh(entity, states, bytes);
     return bytes;
-  }
-
-  #snapshots(entity: string, states: readonly unknown[], seq: number): SnapshotRecord[] {
-    const snapshots: SnapshotRecord[] = [];
-    const isSystem = isSystemEntity(entity);
-    for (const { index, name, version, system } of this.#options.domain.aggregates.values()) {
-      if (system !== isSystem) continue;
-      const state = encodeState(states[index]);
-      if (state !== undefined) snapshots.push({ aggregate: name, foldVersion: version, seq, state });
-    }
-    return snapshots;
   }
 
   async #writeIds(): Promise<void> {

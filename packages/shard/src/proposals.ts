@@ -4,6 +4,12 @@ import { HeddleError, isSystemEntity } from "@heddle/kernel";
 import type { AppendView } from "@heddle/protocol/internal";
 import type { Proposed } from "./decide.ts";
 
+/** Whether an entity may have events of an aggregate: one of Heddle's own has that of its kind, others have all of the context. */
+export function hasAggregate(entity: string, { name, system }: CompiledAggregate): boolean {
+  if (!isSystemEntity(entity)) return !system;
+  return system && entity.length > name.length && entity[name.length] === "/" && entity.startsWith(name);
+}
+
 /** The aggregate of an append; without a name it is told from the event type. Errors: `UNKNOWN_AGGREGATE`. */
 export function aggregateOfAppend(
   domain: CompiledContext,

@@ -50,7 +50,7 @@ export class EntryDecoder {
 
   /** The payloads of the entry that was opened last. */
   payloads(entry: EntryView): unknown[] {
-    const payloads = decodeValue(entry.bytes.subarray(this.view.payloadsFrom, this.view.end));
+    const payloads = decodeValue(entry.bytes, this.view.payloadsFrom, this.view.end);
     if (!Array.isArray(payloads) || payloads.length !== this.view.eventCount) {
       throw new HeddleError("LOG_DAMAGED", {
         file: `position ${entry.position}`,
@@ -64,7 +64,7 @@ export class EntryDecoder {
   /** The metadata of the entry that was opened last. */
   metadata(entry: EntryView): unknown {
     const { metadataFrom, metadataTo } = this.view;
-    return metadataTo > metadataFrom ? decodeValue(entry.bytes.subarray(metadataFrom, metadataTo)) : undefined;
+    return metadataTo > metadataFrom ? decodeValue(entry.bytes, metadataFrom, metadataTo) : undefined;
   }
 
   /** The entry's events, in order. Errors: `DOMAIN_FAILED` when an upcaster throws. */

@@ -16,13 +16,13 @@ import {
 } from "@heddle/partition/internal";
 import {
   EntryDecoder,
-  encodeState,
   initialStates,
   isJournal,
   journalEntity,
   OpenTransactions,
   readJournal,
   SessionWindow,
+  snapshotsOf,
 } from "@heddle/shard/internal";
 import { systemAlarms } from "../load-domain.ts";
 import { chainAfter, chainCheck, noChain } from "./entity-chain.ts";
@@ -237,13 +237,7 @@ export class RebuiltIndex {
 
   #snapshotsOf({ id, states, seq, baseSeq, erasing }: RebuiltEntity): SnapshotRecord[] {
     if (states === undefined || seq === Math.max(baseSeq, erasing)) return [];
-    const snapshots: SnapshotRecord[] = [];
-    for (const { name, version, index, system } of this.#domain.aggregates.values()) {
-      if (system !== isSystemEntity(id)) continue;
-      const state = encodeState(states[index]);
-      if (state !== undefined) snapshots.push({ aggregate: name, foldVersion: version, seq, state });
-    }
-    return snapshots;
+    return snapshotsOf(this.#domain, id, states, seq);
   }
 
   #putSessions(writer: CheckpointWriter): void {

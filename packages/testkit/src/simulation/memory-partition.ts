@@ -107,6 +107,10 @@ class OpenPartition implements MemoryPartition {
     return inOrder(this.#read().snapshots.get(entity) ?? []).map(([, snapshot]) => snapshot);
   }
 
+  snapshot(entity: string, aggregate: string): SnapshotRecord | undefined {
+    return this.#read().snapshots.get(entity)?.get(aggregate);
+  }
+
   *extents(entity: string, fromSeq: number, direction: "forward" | "backward"): Generator<Extent, undefined> {
     const { heads, extents } = this.#read();
     const head = heads.get(entity);
