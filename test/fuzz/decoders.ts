@@ -152,6 +152,7 @@ const replies = [
   encodeErrorReply(1, new HeddleError("INVALID_PAYLOAD", { aggregate: "A", type: "T", index: 0, issues: [] })),
   encodeErrorReply(0, new HeddleError("OVERLOADED", { queue: "q", depth: 1, depthMax: 1 })),
   encodeReply(replyKind.value, 3, value),
+  encodeReply(replyKind.value, 3, [0, true, [["account/alice", [4, [2, 2, 1, 0, 2 ** 40, 7], null, null]]]]),
   encodeReply(replyKind.welcome, 0, { version: 1, node: "n", context: "c", shardCount: 4, durability: "fsync" }),
   encodeReply(replyKind.pong, 0, null),
 ];

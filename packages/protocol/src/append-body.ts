@@ -10,7 +10,18 @@
 // Equal layouts let the shard copy a checked append into the log without encoding it again.
 import { HeddleError, limits } from "@heddle/kernel";
 import { badFrame } from "./bad-frame.ts";
-import { readU16, readU32, readU48, type TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
+import {
+  readText,
+  readU16,
+  readU32,
+  readU48,
+  TextCache,
+  u48Max,
+  writeText,
+  writeU16,
+  writeU32,
+  writeU48,
+} from "./bytes.ts";
 import { checkMsgpack } from "./check-msgpack.ts";
 import { encodeValue } from "./payload-codec.ts";
 
@@ -225,7 +236,7 @@ function shown(text: unknown): string {
 
 /** Takes an append body apart. Errors: `BAD_FRAME`, whatever the bytes are; it never reads outside them. */
 export function readAppendBody(bytes: Uint8Array, from: number, to: number, texts: TextCache, into: AppendView): void {
-  const cursor = new BodyCursor(bytes, from, to, texts);
+  const cursor = appendCursor.on(bytes, from, to, texts);
   const flags = cursor.start(into);
   into.newLife = (flags & appendFlags.newLife) !== 0;
   const typeCount = cursor.u8();
@@ -252,9 +263,9 @@ export function readAppendBody(bytes: Uint8Array, from: number, to: number, text
 
 /** What every body reader shares: bounds are checked before each read, so that a cut frame is only ever refused. */
 export class BodyCursor {
-  readonly #bytes: Uint8Array;
-  readonly #to: number;
-  readonly #texts: TextCache;
+  #bytes: Uint8Array;
+  #to: number;
+  #texts: TextCache;
   at: number;
 
   constructor(bytes: Uint8Array, from: number, to: number, texts: TextCache) {
@@ -262,6 +273,15 @@ export class BodyCursor {
     this.#to = to;
     this.#texts = texts;
     this.at = from;
+  }
+
+  /** Begins with another body. */
+  on(bytes: Uint8Array, from: number, to: number, texts: TextCache): this {
+    this.#bytes = bytes;
+    this.#to = to;
+    this.#texts = texts;
+    this.at = from;
+    return this;
   }
 
   start(into: { entity: string; aggregate: string; expectedSeq: number; id: string }): number {
@@ -279,7 +299,7 @@ export class BodyCursor {
       into.metadataFrom = this.skip(length);
       into.metadataTo = this.at;
       // No schema looks at metadata, and it is stored as it came: what cannot be decoded must not get so far.
-      checkMsgpack(this.#bytes.subarray(into.metadataFrom, into.metadataTo));
+      checkMsgpack(this.#bytes, into.metadataFrom, into.metadataTo);
     } else {
       into.metadataFrom = 0;
       into.metadataTo = 0;
@@ -291,14 +311,18 @@ export class BodyCursor {
     return this.#text(length);
   }
 
+  /** Not one of the texts that are kept: an id is seldom seen again, and would only take the place of a name. */
   id(): string {
-    const start = this.at + 1;
-    const id = this.name();
-    const idBytes = this.at - start;
+    const idBytes = this.u8();
+    const start = this.skip(idBytes);
     if (idBytes === 0 || idBytes > limits.appendIdBytesMax) {
       throw badFrame(`an id has 1 to ${limits.appendIdBytesMax} bytes, found ${idBytes}`);
     }
-    return id;
+    try {
+      return readText(this.#bytes, start, this.at);
+    } catch (cause) {
+      throw badFrame("an id is not UTF-8", cause);
+    }
   }
 
   /** `likely`: what the last body had in this place. */
@@ -335,3 +359,6 @@ export class BodyCursor {
     }
   }
 }
+
+/** For all appends, one after the other: nothing that reads an append reads another meanwhile. */
+const appendCursor = new BodyCursor(new Uint8Array(), 0, 0, new TextCache(1));

@@ -217,11 +217,26 @@ describe("append body: P7 refuses to read", () => {
     );
   });
 
-  it("a name that is not UTF-8", () => {
+  it("a name or an id that is not UTF-8", () => {
     isBadFrame(
       changed((bytes) => bytes.fill(0xff, 2, 3)),
-      "not UTF-8",
+      "a name is not UTF-8",
     );
+    isBadFrame(
+      changed((bytes) => bytes.fill(0xff, offset.idLength + 1, offset.idLength + 2)),
+      "an id is not UTF-8",
+    );
+  });
+
+  it("and a refusal leaves nothing behind for the body that comes next", () => {
+    const view = newAppendView();
+    readAppendBody(whole, 0, whole.length, new TextCache(), view);
+    for (let length = 0; length <= view.payloadsFrom; length++) {
+      expect(() => readBytes(whole.subarray(0, length))).toThrowError(HeddleError);
+      const next = newAppendView();
+      readAppendBody(whole, 0, whole.length, new TextCache(), next);
+      expect(next).toEqual(view);
+    }
   });
 
   it("is a HeddleError", () => {

@@ -1,7 +1,8 @@
 // Goal: numbers and texts are written and read alike, in every width.
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
+  copyBytes,
   readText,
   readU16,
   readU32,
@@ -47,10 +48,26 @@ describe("numbers", () => {
   });
 });
 
+describe("copies", () => {
+  it("take a range to its place, and touch nothing beside it, whatever their length", () => {
+    const source = Uint8Array.from({ length: 300 }, (_, i) => (i % 255) + 1);
+    for (let length = 0; length <= 200; length++) {
+      const bytes = new Uint8Array(250);
+      expect(copyBytes(source, 7, 7 + length, bytes, 11)).toBe(11 + length);
+      expect(bytes).toEqual(
+        Uint8Array.from([...new Uint8Array(11), ...source.slice(7, 7 + length), ...new Uint8Array(239 - length)]),
+      );
+    }
+  });
+});
+
 describe("texts", () => {
-  const text = fc
-    .string({ unit: fc.constantFrom("a", "/", "é", "語", "🦄", "\u0000", "\ufeff"), maxLength: 200 })
-    .filter((value) => value.isWellFormed());
+  const text = fc.oneof(
+    fc.string({ unit: "binary-ascii", maxLength: 200 }),
+    fc
+      .string({ unit: fc.constantFrom("a", "/", "é", "語", "🦄", "\u0000", "\ufeff"), maxLength: 200 })
+      .filter((value) => value.isWellFormed()),
+  );
 
   it("come back, and through a cache too, however small it is", () => {
     const cache = new TextCache(4);
@@ -63,6 +80,44 @@ describe("texts", () => {
         expect(cache.read(bytes, 3, to)).toBe(value);
       }),
     );
+  });
+
+  it("are taken from a cache, or for what stood there before, only if every character is the same", () => {
+    const cache = new TextCache(1);
+    const known = "account/alice";
+    for (let at = 0; at < known.length; at++) {
+      const other = `${known.slice(0, at)}#${known.slice(at + 1)}`;
+      const bytes = new TextEncoder().encode(other);
+      cache.read(new TextEncoder().encode(known), 0, known.length);
+      expect(cache.read(bytes, 0, bytes.length, known)).toBe(other);
+      cache.read(new TextEncoder().encode(known), 0, known.length);
+      expect(cache.read(bytes, 0, bytes.length)).toBe(other);
+    }
+  });
+
+  it("and copies are the same where there is no Buffer, as in a browser", async () => {
+    vi.stubGlobal("Buffer", undefined);
+    vi.resetModules();
+    try {
+      const inBrowser = await import("./bytes.ts");
+      fc.assert(
+        fc.property(text, (value) => {
+          const written = new Uint8Array(3 * value.length);
+          const length = inBrowser.writeText(written, 0, value);
+          const byNode = new Uint8Array(3 * value.length);
+          expect(writeText(byNode, 0, value)).toBe(length);
+          expect(written).toEqual(byNode);
+          expect(inBrowser.readText(written, 0, length)).toBe(value);
+          expect(new inBrowser.TextCache(4).read(written, 0, length)).toBe(value);
+          const copied = new Uint8Array(3 * value.length);
+          expect(inBrowser.copyBytes(written, 0, length, copied, 0)).toBe(length);
+          expect(copied).toEqual(written);
+        }),
+      );
+    } finally {
+      vi.unstubAllGlobals();
+      vi.resetModules();
+    }
   });
 
   it("P7 are refused when they are not UTF-8", () => {

@@ -12,15 +12,14 @@ import { limits } from "@heddle/kernel";
 import { badFrame } from "./bad-frame.ts";
 
 /**
- * Throws unless the bytes are one well-formed value of maps, arrays, text, numbers, booleans, nil, undefined, binary
+ * Throws unless `bytes[from, to)` is one well-formed value of maps, arrays, text, numbers, booleans, nil, undefined, binary
  * and timestamps, with at most {@link limits.valueDepthMax} levels and {@link limits.valueContainersMax} containers.
  * Keys of maps are text, numbers, booleans or nil.
  *
  * Errors: `BAD_FRAME`.
  */
-export function checkMsgpack(bytes: Uint8Array): void {
-  const end = bytes.length;
-  let at = 0;
+export function checkMsgpack(bytes: Uint8Array, from = 0, to = bytes.length): void {
+  let at = from;
   let depth = 0;
   let containers = 0;
   // Values that are still to come on this level; those of the outer levels wait in `levels`. A map counts two for each
@@ -30,15 +29,15 @@ export function checkMsgpack(bytes: Uint8Array): void {
   for (;;) {
     while (left === 0) {
       if (depth === 0) {
-        if (at < end) throw badFrame("bytes follow the msgpack value");
-        if (at > end) throw cut();
+        if (at < to) throw badFrame("bytes follow the msgpack value");
+        if (at > to) throw cut();
         return;
       }
       left = levels[--depth]!;
       inMap = kinds[depth] === 1;
     }
     left--;
-    if (at >= end) throw cut();
+    if (at >= to) throw cut();
     const token = bytes[at++]!;
     if (token < 0x80 || token >= 0xe0) continue;
     let inner: number;
@@ -54,26 +53,26 @@ export function checkMsgpack(bytes: Uint8Array): void {
         continue;
       }
       if (fixed === text) {
-        at += lengthBytes(token) + lengthAt(bytes, at, lengthBytes(token));
+        at += lengthBytes(token) + lengthAt(bytes, at, to, lengthBytes(token));
         continue;
       }
       if (inMap && left % 2 === 1) throw badKey();
       if (fixed === binary) {
-        at += lengthBytes(token) + lengthAt(bytes, at, lengthBytes(token));
+        at += lengthBytes(token) + lengthAt(bytes, at, to, lengthBytes(token));
         continue;
       }
       if (fixed === extension) {
-        at = skipExtension(bytes, at, token);
+        at = skipExtension(bytes, at, to, token);
         continue;
       }
       if (fixed === neverUsed) throw badFrame("the msgpack holds the byte c1, which means nothing");
       const width = token & 1 ? 4 : 2;
-      inner = lengthAt(bytes, at, width) * (token < 0xde ? 1 : 2);
+      inner = lengthAt(bytes, at, to, width) * (token < 0xde ? 1 : 2);
       at += width;
     }
     if (inMap && left % 2 === 1) throw badKey();
     // A value takes a byte at least, so a count beyond what is left can never be satisfied.
-    if (inner > end - at) throw cut();
+    if (inner > to - at) throw cut();
     if (++containers > limits.valueContainersMax) {
       throw badFrame(`the msgpack holds more than ${limits.valueContainersMax} arrays and maps`);
     }
@@ -110,18 +109,18 @@ function lengthBytes(token: number): number {
   return 1 << (token < 0xd0 ? token - 0xc4 : token - 0xd9);
 }
 
-function lengthAt(bytes: Uint8Array, at: number, width: number): number {
-  if (at + width > bytes.length) throw cut();
+function lengthAt(bytes: Uint8Array, at: number, to: number, width: number): number {
+  if (at + width > to) throw cut();
   let length = 0;
   for (let i = 0; i < width; i++) length = length * 256 + bytes[at + i]!;
   return length;
 }
 
 /** Lets two extensions pass: timestamps (type -1), and msgpackr's `undefined` (type 0 with one byte). */
-function skipExtension(bytes: Uint8Array, at: number, token: number): number {
+function skipExtension(bytes: Uint8Array, at: number, to: number, token: number): number {
   const width = token < 0xd0 ? 1 << (token - 0xc7) : 0;
-  const length = width > 0 ? lengthAt(bytes, at, width) : 1 << (token - 0xd4);
-  if (at + width >= bytes.length) throw cut();
+  const length = width > 0 ? lengthAt(bytes, at, to, width) : 1 << (token - 0xd4);
+  if (at + width >= to) throw cut();
   const type = bytes[at + width]!;
   const isTimestamp = type === 0xff && (length === 4 || length === 8 || length === 12);
   const isUndefined = type === 0 && length === 1;

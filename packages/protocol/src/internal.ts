@@ -102,12 +102,17 @@ export {
 } from "./lifecycle-requests.ts";
 export { compareIds, type ListShard, listPage, listPages } from "./list-pages.ts";
 export {
+  packBytes,
+  packedBytesHeadBytesMax,
   packedKey,
   packedListHeadBytesMax,
   packedNumberBytesMax,
+  packedTextBytesMax,
   packListHead,
   packNumber,
+  packText,
 } from "./pack-numbers.ts";
+export { encodeSagaReply, haveProblems, packedOutcomesBytesMax, packOutcomes } from "./pack-outcomes.ts";
 export { hasStates, packedResultsBytesMax, packReceipts } from "./packed-results.ts";
 export { decodeValue, encodeValue } from "./payload-codec.ts";
 export {
@@ -189,6 +194,7 @@ export { sagaPage } from "./saga-pages.ts";
 export {
   encodeSagaSteps,
   entityOfStep,
+  isSagaStepId,
   outcomeOfWire,
   readProbe,
   readProbeBody,
@@ -208,6 +214,7 @@ export {
   type SagaListFields,
   type SagaOperateFields,
   type SagaPlace,
+  type SagaStages,
   type SagaStepFields,
   type SagaStepRange,
   type SagaView,

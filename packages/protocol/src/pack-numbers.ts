@@ -1,7 +1,7 @@
-// MessagePack by hand, for values whose shape is known and that are made of whole numbers: written straight to where they
+// MessagePack by hand, for values whose shape is known and that are made of whole numbers, texts and bytes: written straight to where they
 // belong, and read without a general decoder. The bytes are those that `encodeValue` makes of the same value, and what is read
 // is what `decodeValue` reads.
-import { writeText } from "./bytes.ts";
+import { readText, writeText } from "./bytes.ts";
 
 /** What a packed number takes at most, and the head of a list. */
 export const packedNumberBytesMax = 9;
@@ -51,6 +51,60 @@ export function packListHead(bytes: Uint8Array, at: number, length: number): num
   bytes[at + 1] = length >>> 8;
   bytes[at + 2] = length;
   return at + 3;
+}
+
+/** What a packed text takes at most. */
+export function packedTextBytesMax(text: string): number {
+  return 5 + 3 * text.length;
+}
+
+/** Packs a text of less than 65,536 bytes. */
+export function packText(bytes: Uint8Array, at: number, text: string): number {
+  const guess = textHeadBytes(text.length);
+  const length = writeText(bytes, at + guess, text);
+  const head = textHeadBytes(length);
+  if (head !== guess) bytes.copyWithin(at + head, at + guess, at + guess + length);
+  if (head === 1) bytes[at] = 0xa0 | length;
+  else if (head === 2) {
+    bytes[at] = 0xd9;
+    bytes[at + 1] = length;
+  } else {
+    bytes[at] = 0xda;
+    bytes[at + 1] = length >>> 8;
+    bytes[at + 2] = length;
+  }
+  return at + head + length;
+}
+
+function textHeadBytes(length: number): number {
+  return length < 32 ? 1 : length < 0x100 ? 2 : 3;
+}
+
+/** What the head of packed bytes takes at most. */
+export const packedBytesHeadBytesMax = 5;
+
+/** Packs bytes. */
+export function packBytes(bytes: Uint8Array, at: number, packed: Uint8Array): number {
+  const { length } = packed;
+  let p = at + 2;
+  if (length < 0x100) {
+    bytes[at] = 0xc4;
+    bytes[at + 1] = length;
+  } else if (length < 0x1_0000) {
+    bytes[at] = 0xc5;
+    bytes[at + 1] = length >>> 8;
+    bytes[at + 2] = length;
+    p = at + 3;
+  } else {
+    bytes[at] = 0xc6;
+    bytes[at + 1] = length >>> 24;
+    bytes[at + 2] = length >>> 16;
+    bytes[at + 3] = length >>> 8;
+    bytes[at + 4] = length;
+    p = at + 5;
+  }
+  bytes.set(packed, p);
+  return p + length;
 }
 
 /** The bytes of a map's head and its first key, or of a later key: the same each time that such a value is packed. */
@@ -129,6 +183,26 @@ export class PackedReader {
     const head = this.#take(1);
     if (head !== 0xc2 && head !== 0xc3) this.failed = true;
     return head === 0xc3;
+  }
+
+  /** Whether nil stands here; then it is passed over. Anything else stays to be read. */
+  nil(): boolean {
+    if (this.failed || this.at >= this.#to || this.#bytes[this.at] !== 0xc0) return false;
+    this.at++;
+    return true;
+  }
+
+  /** A text of less than 256 bytes of ASCII. What others are is for the codec of values to say. */
+  text(): string {
+    const head = this.#take(1);
+    let length = head & 0x1f;
+    if (head === 0xd9) length = this.#take(1);
+    else if (head >> 5 !== 5) this.failed = true;
+    const from = this.at;
+    this.#take(length);
+    if (this.failed) return "";
+    for (let i = from; i < this.at; i++) if (this.#bytes[i]! >= 0x80) this.failed = true;
+    return this.failed ? "" : readText(this.#bytes, from, this.at);
   }
 
   /** These very bytes. */

@@ -3,10 +3,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   PackedReader,
+  packBytes,
+  packedBytesHeadBytesMax,
   packedListHeadBytesMax,
   packedNumberBytesMax,
+  packedTextBytesMax,
   packListHead,
   packNumber,
+  packText,
 } from "./pack-numbers.ts";
 import { decodeValue, encodeValue } from "./payload-codec.ts";
 
@@ -63,6 +67,64 @@ describe("packed numbers", () => {
         reader.number();
         expect(reader.end()).toBe(false);
       }
+    }
+  });
+});
+
+describe("packed texts and bytes", () => {
+  it("texts are the bytes of the codec of values, whatever their characters take", () => {
+    const unit = fc.constantFrom("a", "ü", "€", "😀");
+    const lengths = [0, 8, 11, 16, 31, 32, 64, 86, 128, 255, 256, 1_000];
+    const text = fc.oneof(
+      fc.array(unit, { maxLength: 300 }).map((units) => units.join("")),
+      fc.tuple(unit, fc.constantFrom(...lengths)).map(([one, length]) => one.repeat(length)),
+    );
+    fc.assert(
+      fc.property(text, (value) => {
+        const bytes = packed((room, at) => packText(room, at, value), packedTextBytesMax(value));
+        expect(bytes).toEqual(Uint8Array.from(encodeValue(value)));
+      }),
+    );
+  });
+
+  it("texts of ASCII are read as the codec of values reads them; anything else, and what is cut short, fails", () => {
+    const text = fc.oneof(
+      fc.string({ unit: "binary-ascii", maxLength: 40 }),
+      fc.nat(300).map((length) => "x".repeat(length)),
+    );
+    const other = fc.oneof(fc.constantFrom("ü", "€uro", "😀"), number, fc.constant(null), fc.boolean());
+    const reader = new PackedReader();
+    fc.assert(
+      fc.property(fc.oneof(text, other), fc.nat(), (value, cut) => {
+        const bytes = encodeValue(value);
+        reader.begin(bytes, 0, bytes.length);
+        const found = reader.text();
+        const isText = typeof value === "string" && value.length < 256 && !/[^\0-\x7f]/.test(value);
+        expect([reader.end(), found]).toEqual([isText, isText ? value : ""]);
+        reader.begin(bytes, 0, cut % bytes.length);
+        reader.text();
+        expect(reader.end()).toBe(false);
+      }),
+    );
+  });
+
+  it("nil is passed over where it stands, and nothing else is", () => {
+    const reader = new PackedReader();
+    reader.begin(Uint8Array.of(0xc0, 7), 0, 2);
+    expect([reader.nil(), reader.nil(), reader.number(), reader.nil(), reader.end()]).toEqual([
+      true,
+      false,
+      7,
+      false,
+      true,
+    ]);
+  });
+
+  it("bytes are those of the codec of values at every length of their head", () => {
+    for (const length of [0, 1, 255, 256, 65_535, 65_536]) {
+      const value = new Uint8Array(length).fill(length);
+      const bytes = packed((room, at) => packBytes(room, at, value), packedBytesHeadBytesMax + length);
+      expect(Buffer.compare(bytes, Uint8Array.from(encodeValue(value)))).toBe(0);
     }
   });
 });

@@ -45,6 +45,37 @@ describe("values: round trip", () => {
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withPrototypes(inner)]));
   }
 
+  it("of a part of the bytes, whatever stands before and behind it, short or long", () => {
+    const value = fc.oneof(
+      fc.anything({ maxDepth: 2, withDate: false }).filter(isPlain),
+      fc.string({ maxLength: 3_000 }),
+    );
+    fc.assert(
+      fc.property(fc.uint8Array(), value, fc.uint8Array(), (before, given, behind) => {
+        const encoded = encodeValue(given).slice();
+        const bytes = Uint8Array.from([...before, ...encoded, ...behind]);
+        const decoded = decodeValue(bytes, before.length, before.length + encoded.length);
+        expect(decoded).toStrictEqual(decodeValue(encoded));
+      }),
+    );
+  });
+
+  const isPlain = (value: unknown) => {
+    try {
+      encodeValue(value);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
+  it("is left alone by the next that is decoded", () => {
+    const value = { bytes: Uint8Array.of(1, 2, 3), time: new Date(5), text: "é", list: [1.5, 2n ** 60n] };
+    const first = decodeValue(encodeValue(value).slice());
+    for (let byte = 0; byte < 256; byte++) decodeValue(encodeValue(new Uint8Array(200).fill(byte)).slice());
+    expect(first).toEqual(value);
+  });
+
   it("bytes come out as a copy, so that the frame may be overwritten", () => {
     const encoded = encodeValue({ b: Uint8Array.of(1, 2, 3) }).slice();
     const decoded = decodeValue(encoded) as { b: Uint8Array };
@@ -105,7 +136,11 @@ describe("values: P7 refuses", () => {
       n: null,
     };
     const bytes = encodeValue([value, Uint8Array.of(1, 2), "y".repeat(300), 5n, undefined]).slice();
-    for (let length = 0; length < bytes.length; length++) isBadFrame(bytes.slice(0, length));
+    for (let length = 0; length < bytes.length; length++) {
+      isBadFrame(bytes.slice(0, length));
+      // Also where its rest does stand behind the end.
+      expect(() => decodeValue(bytes, 0, length)).toThrowError(expect.objectContaining({ code: "BAD_FRAME" }));
+    }
     isBadFrame(Uint8Array.from([...bytes, 0]), "bytes follow");
   });
 

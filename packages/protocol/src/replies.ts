@@ -4,6 +4,7 @@ import { badFrame } from "./bad-frame.ts";
 import { readU16, readU32, readU48, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { frameOffset, replyKind } from "./frames.ts";
 import { readPackedResults } from "./packed-results.ts";
+import { readPackedSagaResult } from "./packed-saga-result.ts";
 import { decodeValue, encodeValue } from "./payload-codec.ts";
 
 /** What an accepted append or command gives back: the events are durable. */
@@ -229,12 +230,12 @@ const packedNull = 0xc0;
 function readValue(bytes: Uint8Array, from: number, to: number): unknown {
   const at = from + frameOffset.replyBody;
   if (to - at === 1 && bytes[at] === packedNull) return null;
-  return readPackedResults(bytes, at, to) ?? readBody(bytes, from, to);
+  return readPackedSagaResult(bytes, at, to) ?? readPackedResults(bytes, at, to) ?? readBody(bytes, from, to);
 }
 
 function readBody(bytes: Uint8Array, from: number, to: number): unknown {
   try {
-    return decodeValue(bytes.subarray(from + frameOffset.replyBody, to));
+    return decodeValue(bytes, from + frameOffset.replyBody, to);
   } catch (cause) {
     throw badFrame("a reply's body is not msgpack", cause);
   }

@@ -177,6 +177,7 @@ function sagaRunner(shard: number, domain: CompiledContext, crashPoint: CrashPoi
     replies,
     clock: systemClock,
     random: systemRandom,
+    own: () => shards[shard]!,
     alarms: () => shards[shard]!.alarms,
     // Nobody waits for a timer of theirs when the thread is told to stop.
     schedule: (task, delayMs) => void setTimeout(task, delayMs).unref(),
@@ -205,6 +206,7 @@ function reminderRunner(shard: number, domain: CompiledContext, crashPoint: Cras
     clock: systemClock,
     random: systemRandom,
     rate: releaseRate,
+    own: () => shards[shard]!,
     alarms: () => shards[shard]!.alarms,
     schedule: (task, delayMs) => {
       if (delayMs === 0) setImmediate(task);

@@ -5,8 +5,16 @@
 // T2. Every call gets one reply: the shard's, or an error when its thread was never there, or is lost.
 import type { MessagePort } from "node:worker_threads";
 import { HeddleError, type Random } from "@heddle/kernel";
-import { shardOfHash } from "@heddle/kernel/internal";
-import { frameOffset, type Reply, readReply, readU32, writeRequestHeader, writeU32 } from "@heddle/protocol/internal";
+import { shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
+import {
+  copyBytes,
+  frameOffset,
+  type Reply,
+  readReply,
+  readU32,
+  writeRequestHeader,
+  writeU32,
+} from "@heddle/protocol/internal";
 import { innerConnectionMin, type ShardCalls, type WriteBody } from "@heddle/shard/internal";
 import {
   replyMessageHeaderBytes,
@@ -33,40 +41,89 @@ interface Pending {
   readonly onReply: (reply: Reply) => void;
 }
 
+const chunkBytes = 64 * 1024;
+
+/** A chunk is used again up to this size. */
+const keptChunkBytesMax = 1 << 20;
+
+/** What stands before the body of a request: the head of its block, and its own. */
+const requestHeadBytes = requestBlockHeaderBytes + frameOffset.requestBody;
+
+/** The requests of a turn, one behind the other as they travel between threads, but for the message's head. */
+class Requests {
+  bytes = new Uint8Array(chunkBytes);
+  /** The turn's requests are `bytes[from, to)`. */
+  from = 0;
+  to = 0;
+  // One object and one function for all requests: nobody keeps the room beyond his own.
+  readonly #room = { bytes: this.bytes, at: 0 };
+  readonly #reserve = (wanted: number) => {
+    if (this.to + requestHeadBytes + wanted > this.bytes.length) this.#grow(requestHeadBytes + wanted);
+    this.#room.bytes = this.bytes;
+    this.#room.at = this.to + requestHeadBytes;
+    return this.#room;
+  };
+
+  /** Errors: throws what `write` throws; then nothing was added. */
+  add(connection: number, shard: number, kind: number, hash: number, call: number, write: WriteBody): void {
+    const bodyBytes = write(this.#reserve);
+    const { bytes, to } = this;
+    const frame = to + requestBlockHeaderBytes;
+    const length = frameOffset.requestBody + bodyBytes;
+    writeU32(bytes, to, connection);
+    writeU32(bytes, to + 4, shard);
+    writeU32(bytes, frame, length - 4);
+    writeRequestHeader(bytes, frame, { kind, flags: 0, hash, call });
+    this.to = frame + length;
+  }
+
+  /** The turn's requests are handed over as they stand, and keep their chunk for as long as they need it. */
+  leave(): void {
+    this.from = this.to;
+    if (this.bytes.length > keptChunkBytesMax) this.#begin(new Uint8Array(chunkBytes));
+  }
+
+  /** The turn's requests were copied. */
+  clear(): void {
+    this.#begin(this.bytes.length > keptChunkBytesMax ? new Uint8Array(chunkBytes) : this.bytes);
+  }
+
+  #begin(chunk: Uint8Array<ArrayBuffer>): void {
+    this.bytes = chunk;
+    this.from = 0;
+    this.to = 0;
+  }
+
+  #grow(wanted: number): void {
+    const length = this.to - this.from;
+    const grown = new Uint8Array(Math.max(chunkBytes, 2 * length + wanted));
+    copyBytes(this.bytes, this.from, this.to, grown, 0);
+    this.bytes = grown;
+    this.from = 0;
+    this.to = length;
+  }
+}
+
 /** Another thread, and what is to be sent to it at the end of the turn. */
 class Peer {
   readonly port: MessagePort;
-  pack = new Uint8Array(16 * 1024);
-  packed = requestMessageHeaderBytes;
+  readonly requests = new Requests();
 
   constructor(port: MessagePort) {
     this.port = port;
   }
 
-  reserve(bytes: number): number {
-    const wanted = this.packed + bytes;
-    if (wanted > this.pack.length) {
-      const grown = new Uint8Array(Math.max(wanted, this.pack.length * 2));
-      grown.set(this.pack.subarray(0, this.packed));
-      this.pack = grown;
-    }
-    return this.packed;
-  }
-
   post(): void {
-    if (this.packed === requestMessageHeaderBytes) return;
-    const bytes = this.pack.slice(0, this.packed);
-    writeU32(bytes, 0, 0);
-    this.packed = requestMessageHeaderBytes;
-    if (this.pack.length > packKeptBytesMax) this.pack = new Uint8Array(16 * 1024);
-    this.port.postMessage(bytes, [bytes.buffer]);
+    const { bytes, from, to } = this.requests;
+    if (from === to) return;
+    const message = new Uint8Array(requestMessageHeaderBytes + to - from);
+    copyBytes(bytes, from, to, message, requestMessageHeaderBytes);
+    this.requests.clear();
+    this.port.postMessage(message, [message.buffer]);
   }
 }
 
 const firstCallMax = 2 ** 39;
-
-const packKeptBytesMax = 1 << 20;
-const chunkBytes = 64 * 1024;
 
 /** Told apart by the first byte of a message between threads: requests begin with 0 or 1. */
 const repliesMark = 2;
@@ -75,19 +132,21 @@ export class ThreadCalls implements ShardCalls {
   readonly shardCount: number;
   readonly #options: ThreadCallsOptions;
   readonly #peers = new Map<number, Peer>();
-  readonly #pending = new Map<number, Pending>();
   /** Begins elsewhere in each life of a thread: a late answer to a call of an earlier life must not be taken for one of this. */
-  #nextCall: number;
+  readonly #firstCall: number;
+  #calls = 0;
+  /** By how many calls came before. */
+  readonly #pending = new TurnoverMap<number, Pending>();
   #scheduled = false;
-  /** Frames for shards of this thread: shard, offset and end in a chunk. */
-  #local: { readonly shard: number; readonly bytes: Uint8Array; readonly from: number; readonly to: number }[] = [];
-  #replies: { readonly call: number; readonly reply: Reply }[] = [];
-  #chunk = new Uint8Array(chunkBytes);
-  #chunkUsed = 0;
+  /** A shard of this thread was given something beside its frames. */
+  #mustEndTurn = false;
+  /** Requests to shards of this thread. */
+  readonly #local = new Requests();
+  #replies: Reply[] = [];
 
   constructor(options: ThreadCallsOptions) {
     this.#options = options;
-    this.#nextCall = 1 + (options.random.safeInteger() % firstCallMax);
+    this.#firstCall = 1 + (options.random.safeInteger() % firstCallMax);
     this.shardCount = options.shardCount;
   }
 
@@ -104,44 +163,31 @@ export class ThreadCalls implements ShardCalls {
   call(kind: number, hash: number, write: WriteBody, onReply: (reply: Reply) => void): void {
     const shard = shardOfHash(hash, this.shardCount);
     const thread = shard % this.#options.threadCount;
-    const call = this.#nextCall;
-    const header = { kind, flags: 0, hash, call };
-    if (thread === this.#options.thread) {
-      const from = this.#chunkUsed;
-      const bodyBytes = write((wanted) => this.#reserveLocal(frameOffset.requestBody + wanted));
-      const frame = this.#chunkUsed === from ? from : 0;
-      const length = frameOffset.requestBody + bodyBytes;
-      writeU32(this.#chunk, frame, length - 4);
-      writeRequestHeader(this.#chunk, frame, header);
-      this.#chunkUsed = frame + length;
-      this.#local.push({ shard, bytes: this.#chunk, from: frame, to: frame + length });
-    } else {
-      const peer = this.#peers.get(thread);
-      if (peer === undefined) {
-        const reason = "its thread is not there";
-        this.#replies.push({ call, reply: errorReply(call, new HeddleError("SHARD_STOPPED", { shard, reason })) });
-      } else {
-        let frame = 0;
-        const bodyBytes = write((wanted) => {
-          frame = peer.reserve(requestBlockHeaderBytes + frameOffset.requestBody + wanted) + requestBlockHeaderBytes;
-          return { bytes: peer.pack, at: frame + frameOffset.requestBody };
-        });
-        const length = frameOffset.requestBody + bodyBytes;
-        writeU32(peer.pack, peer.packed, this.connection);
-        writeU32(peer.pack, peer.packed + 4, shard);
-        writeU32(peer.pack, frame, length - 4);
-        writeRequestHeader(peer.pack, frame, header);
-        peer.packed = frame + length;
-      }
-    }
-    this.#nextCall++;
-    this.#pending.set(call, { thread, shard, onReply });
+    const call = this.#firstCall + this.#calls;
+    const requests = thread === this.#options.thread ? this.#local : this.#peers.get(thread)?.requests;
+    if (requests === undefined) {
+      const reason = "its thread is not there";
+      this.#replies.push(errorReply(call, new HeddleError("SHARD_STOPPED", { shard, reason })));
+    } else requests.add(this.connection, shard, kind, hash, call, write);
+    this.#pending.set(this.#calls++, { thread, shard, onReply });
     this.#schedule();
+  }
+
+  expect(shard: number, onReply: (reply: Reply) => void): number {
+    const call = this.#firstCall + this.#calls;
+    this.#pending.set(this.#calls++, { thread: this.#options.thread, shard, onReply });
+    this.#mustEndTurn = true;
+    this.#schedule();
+    return call;
+  }
+
+  forgo(call: number): void {
+    this.#pending.delete(call - this.#firstCall);
   }
 
   /** A reply of a shard of this thread, to a call of this thread. */
   deliver(reply: Reply): void {
-    this.#replies.push({ call: reply.call, reply });
+    this.#replies.push(reply);
     this.#schedule();
   }
 
@@ -166,15 +212,6 @@ export class ThreadCalls implements ShardCalls {
     this.#peers.clear();
   }
 
-  #reserveLocal(wanted: number): { bytes: Uint8Array; at: number } {
-    if (this.#chunkUsed + wanted > this.#chunk.length) {
-      // What was handed over keeps the old chunk for as long as it needs it.
-      this.#chunk = new Uint8Array(Math.max(chunkBytes, wanted));
-      this.#chunkUsed = 0;
-    }
-    return { bytes: this.#chunk, at: this.#chunkUsed + frameOffset.requestBody };
-  }
-
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -185,25 +222,33 @@ export class ThreadCalls implements ShardCalls {
   #turn(): void {
     const replies = this.#replies;
     this.#replies = [];
-    for (const { call, reply } of replies) {
-      const pending = this.#pending.get(call);
-      this.#pending.delete(call);
-      pending?.onReply(reply);
+    for (const reply of replies) {
+      const key = reply.call - this.#firstCall;
+      this.#pending.delete(key)?.onReply(reply);
     }
-    const local = this.#local;
-    this.#local = [];
-    const { receive, endTurn } = this.#options;
-    for (const { shard, bytes, from, to } of local) receive(this.connection, shard, bytes, from, to);
-    if (local.length > 0) endTurn();
+    const { bytes, from, to } = this.#local;
+    // What these lead to is for the turn after this.
+    this.#local.leave();
+    if (from < to) this.#receive(bytes, from, to);
+    if (from < to || this.#mustEndTurn) {
+      this.#mustEndTurn = false;
+      this.#options.endTurn();
+    }
     for (const peer of this.#peers.values()) peer.post();
     this.#scheduled = false;
-    if (this.#replies.length > 0 || this.#local.length > 0) this.#schedule();
+    if (this.#replies.length > 0 || this.#local.from < this.#local.to) this.#schedule();
+  }
+
+  #receive(packed: Uint8Array, blocksFrom?: number, blocksTo?: number): void {
+    const { receive } = this.#options;
+    const visit = (connection: number, shard: number, from: number, to: number) => {
+      receive(connection, shard, packed, from, to);
+    };
+    visitRequests(packed, visit, blocksFrom, blocksTo);
   }
 
   #onRequests(packed: Uint8Array): void {
-    visitRequests(packed, (connection, shard, from, to) => {
-      this.#options.receive(connection, shard, packed, from, to);
-    });
+    this.#receive(packed);
     this.#options.endTurn();
   }
 
@@ -220,10 +265,10 @@ export class ThreadCalls implements ShardCalls {
   #lost(thread: number, port: MessagePort): void {
     if (this.#peers.get(thread)?.port !== port) return;
     this.#peers.delete(thread);
-    for (const [call, pending] of this.#pending) {
+    for (const [key, pending] of this.#pending) {
       if (pending.thread !== thread) continue;
       const problem = `the thread of shard ${pending.shard} was lost before it answered`;
-      this.deliver(errorReply(call, new HeddleError("OUTCOME_UNKNOWN", { problem })));
+      this.deliver(errorReply(this.#firstCall + key, new HeddleError("OUTCOME_UNKNOWN", { problem })));
     }
   }
 }

@@ -117,6 +117,23 @@ describe("calls between shards", () => {
     await asked;
   });
 
+  it("that a shard of the same thread takes without a frame are answered once, in a turn of their own, and its turn ends", async () => {
+    const [thread] = threads(1, 1);
+    const heard: Reply[] = [];
+    const call = thread!.calls.expect(0, (reply) => heard.push(reply));
+    const forgone = thread!.calls.expect(0, (reply) => heard.push(reply));
+    thread!.calls.forgo(forgone);
+    await Promise.resolve();
+    expect({ turns: thread!.turns, size: thread!.calls.size }).toEqual({ turns: 1, size: 1 });
+    for (const number of [call, call, forgone]) {
+      thread!.calls.deliver({ kind: "value", call: number, value: "done" });
+    }
+    expect(heard).toEqual([]);
+    await Promise.resolve();
+    expect(heard).toEqual([{ kind: "value", call, value: "done" }]);
+    expect(thread!.calls.size).toBe(0);
+  });
+
   it("reach a shard of another thread, many in one message, in the order in which they were sent", async () => {
     const [a, b] = threads(2, 4);
     connect(a!, b!);
@@ -127,6 +144,49 @@ describe("calls between shards", () => {
     expect(b!.received[0]).toMatchObject({ connection: innerConnectionMin, shard: 1 });
     expect(b!.turns).toBe(1);
     expect(b!.toMain).toEqual([]);
+  });
+
+  it("reach shards of the same thread in order, however many there are, and keep their bytes when more come", async () => {
+    const kept: { readonly shard: number; readonly bytes: Uint8Array; readonly from: number; readonly to: number }[] =
+      [];
+    const fromWithin = "y".repeat(300);
+    let turns = 0;
+    const calls = new ThreadCalls({
+      thread: 0,
+      threadCount: 1,
+      shardCount: 3,
+      random: seededRandom(1),
+      receive: (_connection, shard, bytes, from, to) => {
+        kept.push({ shard, bytes, from, to });
+        // What is asked meanwhile is for the turn after this.
+        if (kept.length <= texts.length) ask(0, fromWithin);
+      },
+      endTurn: () => {
+        turns++;
+      },
+    });
+    const ask = (shard: number, text: string) =>
+      calls.call(
+        requestKind.get,
+        shard,
+        (reserve) => {
+          const { bytes, at } = reserve(3 * text.length);
+          return writeText(bytes, at, text);
+        },
+        () => {},
+      );
+    const texts = Array.from({ length: 3_000 }, (_, index) => `${index} ${"x".repeat(index % 200)}`);
+    for (const [index, text] of texts.entries()) ask(index % 3, text);
+    expect(kept).toEqual([]);
+    await Promise.resolve();
+    expect({ kept: kept.length, turns }).toEqual({ kept: texts.length, turns: 1 });
+    await Promise.resolve();
+    expect({ kept: kept.length, turns }).toEqual({ kept: 2 * texts.length, turns: 2 });
+    expect(kept.map(({ shard }) => shard)).toEqual([...texts.map((_, index) => index % 3), ...texts.map(() => 0)]);
+    expect(kept.map(({ bytes, from, to }) => readText(bytes, from + frameOffset.requestBody, to))).toEqual([
+      ...texts,
+      ...texts.map(() => fromWithin),
+    ]);
   });
 
   it("to a thread that is not there are answered with SHARD_STOPPED", async () => {

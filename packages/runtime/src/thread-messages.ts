@@ -129,12 +129,14 @@ export function moreFollows(packed: Uint8Array): boolean {
   return packed[0] === 1;
 }
 
-/** Visits each block that came to a shard thread; `from` is where its frame starts. */
+/** Visits each block that came to a shard thread, of a whole message or of a part; `from` is where its frame starts. */
 export function visitRequests(
   packed: Uint8Array,
   visit: (connection: number, shard: number, from: number, to: number) => void,
+  blocksFrom = requestMessageHeaderBytes,
+  blocksTo = packed.length,
 ): void {
-  for (let at = requestMessageHeaderBytes; at < packed.length; ) {
+  for (let at = blocksFrom; at < blocksTo; ) {
     const from = at + requestBlockHeaderBytes;
     const to = from + 4 + readU32(packed, from);
     visit(readU32(packed, at), readU32(packed, at + 4), from, to);

@@ -9,10 +9,9 @@ import { HeddleError, hashEntity, systemKinds } from "@heddle/kernel";
 import type { SagaIntervention, SagaProblem, SagaState } from "@heddle/protocol";
 import {
   encodeErrorReply,
-  encodeReply,
+  encodeSagaReply,
   outcomeOfWire,
   type Reply,
-  replyKind,
   requestKind,
   type SagaOperateFields,
   sagaEnds,
@@ -20,13 +19,11 @@ import {
   sagaStepId,
   stepStates,
   type WireOutcome,
-  type WireSagaResult,
   wireReceipt,
-  writeAppendBody,
   writeGetBody,
   writeProbeBody,
 } from "@heddle/protocol/internal";
-import type { Frame } from "@heddle/shard/internal";
+import { appendOwn, type Frame, type OwnEvent } from "@heddle/shard/internal";
 import { answerOf, answerOfProbe, problemOfWire, wireProblem } from "./answers.ts";
 import {
   answered,
@@ -80,7 +77,6 @@ export class LiveSaga implements Doer {
   /** Milliseconds since 1970; 0 until it is known. */
   startedAt = 0;
   readonly #host: SagaHost;
-  readonly #hash: number;
   #waiters: Waiter[] = [];
   #seq = 0;
   #plans: readonly StepPlan[] = [];
@@ -98,8 +94,10 @@ export class LiveSaga implements Doer {
   #deadlineAt = Number.POSITIVE_INFINITY;
   #graceAt = Number.POSITIVE_INFINITY;
   #patienceAt = Number.POSITIVE_INFINITY;
-  /** By step: when it has taken too long, and when its pause is over. */
-  #times: { lateAt: number; dueAt: number }[] = [];
+  /** By step: when it has taken too long. */
+  #lateAt: number[] = [];
+  /** By step: when its pause is over. */
+  #dueAt: number[] = [];
   #operation: SagaOperateFields | undefined;
   #lastIntervention: SagaIntervention | undefined;
   #ended = false;
@@ -107,7 +105,6 @@ export class LiveSaga implements Doer {
   constructor(entity: string, host: SagaHost) {
     this.entity = entity;
     this.#host = host;
-    this.#hash = hashEntity(entity as Parameters<typeof hashEntity>[0]);
   }
 
   /** What it is at; undefined as long as it is read. */
@@ -141,8 +138,9 @@ export class LiveSaga implements Doer {
     this.#deadlineAt = clock.monotonic() + timeoutMs;
     this.#host.crashPoint("saga:before-started");
     const entities = plans.map(({ entity }) => entity);
-    const payload = { at, deadline: at + timeoutMs, stepTimeoutMs, name, fingerprint, entities };
-    this.#write("Started", { ...payload, steps: bytesOfPlans(steps, plans) }, () => this.#started(fingerprint));
+    const deadline = at + timeoutMs;
+    const started = { at, deadline, stepTimeoutMs, name, fingerprint, entities, steps: bytesOfPlans(steps, plans) };
+    this.#write(this.#host.events.Started, started, () => this.#started(fingerprint));
   }
 
   /** Goes on from what its entity says. */
@@ -170,7 +168,8 @@ export class LiveSaga implements Doer {
 
   #take(plans: readonly StepPlan[], steps: StepProgress[], state: "RUNNING" | "COMPENSATING", facts?: SagaFacts): void {
     this.#plans = plans;
-    this.#times = plans.map(() => ({ lateAt: Number.POSITIVE_INFINITY, dueAt: Number.POSITIVE_INFINITY }));
+    this.#lateAt = plans.map(() => Number.POSITIVE_INFINITY);
+    this.#dueAt = plans.map(() => Number.POSITIVE_INFINITY);
     this.#progress = facts === undefined ? newProgress(steps) : resumed(state, problemOfWire(facts.why), steps);
   }
 
@@ -187,31 +186,37 @@ export class LiveSaga implements Doer {
   // ——— what progress wants
 
   ask(index: number, task: Task): void {
-    const plan = this.#plans[index]!;
-    const { calls } = this.#host.options;
-    const life = this.#life;
     const { tries } = this.#progress!.steps[index]!;
     if (tries > 1) this.#host.counters.stepRetries++;
-    if (task === "forward" || task === "back") {
-      if (task === "forward" && tries === 1) {
-        const lateAt = this.#host.options.clock.monotonic() + (plan.timeoutMs || this.#stepTimeoutMs);
-        this.#times[index]!.lateAt = lateAt;
-        this.#checkBy(lateAt);
-      }
-      const act = task === "forward" ? plan.forward : plan.back!;
-      this.#host.send(act, plan.hash, (reply) => this.#answered(life, index, task, reply));
+    if (task !== "forward" && task !== "back") {
+      this.#probe(index, task);
       return;
     }
+    const plan = this.#plans[index]!;
+    if (task === "forward" && tries === 1) {
+      const lateAt = this.#host.options.clock.monotonic() + (plan.timeoutMs || this.#stepTimeoutMs);
+      this.#lateAt[index] = lateAt;
+      this.#checkBy(lateAt);
+    }
+    this.#host.send(task === "forward" ? plan.forward : plan.back!, plan.hash, this.#hears(index, task));
+  }
+
+  #probe(index: number, task: "probeForward" | "probeBack"): void {
+    const { entity, hash } = this.#plans[index]!;
     const id = sagaStepId(sagaOfEntity(this.entity), index, task === "probeForward" ? "forward" : "back");
-    const write = (reserve: Parameters<typeof writeProbeBody>[1]) =>
-      writeProbeBody({ entity: plan.entity, id }, reserve);
-    calls.call(requestKind.probe, plan.hash, write, (reply) => this.#answered(life, index, task, reply));
+    const write = (reserve: Parameters<typeof writeProbeBody>[1]) => writeProbeBody({ entity, id }, reserve);
+    this.#host.options.calls.call(requestKind.probe, hash, write, this.#hears(index, task));
+  }
+
+  #hears(index: number, task: Task): (reply: Reply) => void {
+    const life = this.#life;
+    return (reply) => this.#answered(life, index, task, reply);
   }
 
   pause(index: number, tries: number): void {
     const { clock } = this.#host.options;
     const dueAt = clock.monotonic() + this.#host.pauseMs(tries);
-    this.#times[index]!.dueAt = dueAt;
+    this.#dueAt[index] = dueAt;
     this.#checkBy(dueAt);
     if (tries >= this.#host.limits.settledAfterTries) this.#settle();
   }
@@ -226,9 +231,11 @@ export class LiveSaga implements Doer {
     this.#host.crashPoint(began ? "saga:before-compensation" : "saga:before-end");
     const progress = this.#progress!;
     const { outcomes } = this;
-    const facts = { why: wireProblem(progress.why), outcomes };
-    const payload = began ? facts : { at: this.#host.options.clock.now(), ...facts };
-    this.#write(milestone, payload, () => this.#recorded(milestone, outcomes));
+    const why = wireProblem(progress.why);
+    const { events, options } = this.#host;
+    const then = () => this.#recorded(milestone, outcomes);
+    if (milestone === "CompensationBegan") this.#write(events.CompensationBegan, { why, outcomes }, then);
+    else this.#write(events[milestone], { at: options.clock.now(), why, outcomes }, then);
   }
 
   #recorded(milestone: Milestone, outcomes: readonly WireOutcome[]): void {
@@ -245,7 +252,7 @@ export class LiveSaga implements Doer {
     const progress = this.#progress!;
     if (!progress.hasNews || this.#writing || progress.recording !== undefined) return;
     progress.hasNews = false;
-    this.#write("StepsSettled", { outcomes: this.outcomes }, () => {});
+    this.#write(this.#host.events.StepsSettled, { outcomes: this.outcomes }, () => {});
   }
 
   #answered(life: number, index: number, task: Task, reply: Reply): void {
@@ -257,34 +264,24 @@ export class LiveSaga implements Doer {
 
   // ——— its own history
 
-  #write(type: string, payload: unknown, then: () => void): void {
+  #write<P>(event: OwnEvent<P>, payload: P, then: () => void): void {
     this.#writing = true;
     const life = this.#life;
-    const fields = {
-      entity: this.entity,
-      aggregate: systemKinds.saga,
-      events: [{ type, payload }],
-      expectedSeq: this.#seq,
-    };
-    this.#host.options.calls.call(
-      requestKind.append,
-      this.#hash,
-      (reserve) => writeAppendBody(fields, reserve),
-      (reply) => {
-        if (life !== this.#life) return;
-        this.#writing = false;
-        if (reply.kind !== "receipt") {
-          this.#notWritten(reply);
-          return;
-        }
-        this.#seq = reply.receipt.seq;
-        this.#failures = 0;
-        then();
-        const next = this.#next;
-        this.#next = undefined;
-        next?.();
-      },
-    );
+    const { own, calls } = this.#host.options;
+    appendOwn(own(), calls, this.entity, event, payload, this.#seq, (reply) => {
+      if (life !== this.#life) return;
+      this.#writing = false;
+      if (reply.kind !== "receipt") {
+        this.#notWritten(reply);
+        return;
+      }
+      this.#seq = reply.receipt.seq;
+      this.#failures = 0;
+      then();
+      const next = this.#next;
+      this.#next = undefined;
+      next?.();
+    });
   }
 
   // Nobody knows for sure what is durable now: it is read.
@@ -312,7 +309,7 @@ export class LiveSaga implements Doer {
     const fields = { entity: this.entity, aggregate: systemKinds.saga };
     this.#host.options.calls.call(
       requestKind.get,
-      this.#hash,
+      hashEntity(this.entity as Parameters<typeof hashEntity>[0]),
       (reserve) => writeGetBody(fields, reserve),
       (reply) => {
         if (life === this.#life) this.#read(reply);
@@ -394,14 +391,14 @@ export class LiveSaga implements Doer {
     const at = this.#host.options.clock.now();
     const { as, reason, by } = operation;
     if (as !== undefined) {
-      this.#write("Resolved", { at, as, reason, by }, () => {
+      this.#write(this.#host.events.Resolved, { at, as, reason, by }, () => {
         this.#host.crashPoint("saga:resolved");
         this.#host.notStuck(this.entity);
         this.#endAs(facts, as);
       });
       return;
     }
-    this.#write("Retried", { at, reason, by }, () => {
+    this.#write(this.#host.events.Retried, { at, reason, by }, () => {
       this.#host.crashPoint("saga:retried");
       this.#operation = undefined;
       this.#lastIntervention = { action: "retry", reason, by, time: at };
@@ -420,28 +417,22 @@ export class LiveSaga implements Doer {
   #end(state: (typeof sagaEnds)[number], outcomes: readonly WireOutcome[]): void {
     this.#host.countEnd(state);
     if (state === "STUCK") this.#sayStuck();
-    this.#answer(
-      sagaEnds.indexOf(state),
-      this.#plans.map(({ entity }, i) => [entity, outcomes[i]!]),
-    );
+    const entities = this.#plans.map(({ entity }) => entity);
+    this.#answer(sagaEnds.indexOf(state), entities, outcomes);
   }
 
   #endAs(facts: SagaFacts, state: (typeof sagaEnds)[number]): void {
     if (state === "STUCK") this.#host.isStuck(this.entity);
-    this.#answer(
-      sagaEnds.indexOf(state),
-      facts.outcomes.map((outcome, i) => [facts.entities[i]!, outcome]),
-    );
+    this.#answer(sagaEnds.indexOf(state), facts.entities, facts.outcomes);
   }
 
-  #answer(end: number, steps: WireSagaResult[2]): void {
+  #answer(end: number, entities: readonly string[], outcomes: readonly WireOutcome[]): void {
     this.#ended = true;
     this.#host.finish(this);
     this.#host.crashPoint("saga:before-reply");
     const { replies } = this.#host.options;
     for (const { connection, requestBytes, call, duplicate } of this.#waiters) {
-      const result: WireSagaResult = [end, duplicate, steps];
-      replies.frame(connection, requestBytes, encodeReply(replyKind.value, call, result));
+      replies.frame(connection, requestBytes, encodeSagaReply(call, end, duplicate, entities, outcomes));
     }
     this.#waiters = [];
     this.#host.crashPoint("saga:after-reply");
@@ -470,11 +461,14 @@ export class LiveSaga implements Doer {
   // The saga goes on, whoever came with other steps.
   #knowFingerprint(fingerprint: number): void {
     this.fingerprint = fingerprint;
-    const isOther = (waiter: Waiter) => waiter.fingerprint !== undefined && waiter.fingerprint !== fingerprint;
-    if (!this.#waiters.some(isOther)) return;
+    if (!this.#waiters.some((waiter) => isOther(waiter, fingerprint))) return;
+    this.#refuseOthers(fingerprint);
+  }
+
+  #refuseOthers(fingerprint: number): void {
     const error = new HeddleError("ID_REUSED", { entity: this.entity, id: sagaOfEntity(this.entity) });
-    for (const waiter of this.#waiters) if (isOther(waiter)) this.#refuse(waiter, error);
-    this.#waiters = this.#waiters.filter((waiter) => !isOther(waiter));
+    for (const waiter of this.#waiters) if (isOther(waiter, fingerprint)) this.#refuse(waiter, error);
+    this.#waiters = this.#waiters.filter((waiter) => !isOther(waiter, fingerprint));
   }
 
   #sayStuck(): void {
@@ -511,7 +505,7 @@ export class LiveSaga implements Doer {
       this.#checkBy(this.#reloadAt);
       return;
     }
-    for (let i = 0; i < this.#times.length; i++) this.#checkStep(progress, i, now);
+    for (let i = 0; i < this.#plans.length; i++) this.#checkStep(progress, i, now);
     if (this.#deadlineAt <= now) {
       this.#deadlineAt = Number.POSITIVE_INFINITY;
       if (progress.state === "RUNNING" && progress.why === undefined) {
@@ -528,22 +522,26 @@ export class LiveSaga implements Doer {
     }
     if (this.#ended) return;
     let next = Math.min(this.#deadlineAt, this.#graceAt, this.#patienceAt);
-    for (const { lateAt, dueAt } of this.#times) next = Math.min(next, lateAt, dueAt);
+    for (let i = 0; i < this.#plans.length; i++) next = Math.min(next, this.#lateAt[i]!, this.#dueAt[i]!);
     this.#checkBy(next);
   }
 
   #checkStep(progress: Progress, index: number, now: number): void {
-    const times = this.#times[index]!;
-    if (times.dueAt <= now) {
-      times.dueAt = Number.POSITIVE_INFINITY;
+    if (this.#dueAt[index]! <= now) {
+      this.#dueAt[index] = Number.POSITIVE_INFINITY;
       pauseOver(progress, index, this);
     }
-    if (times.lateAt > now) return;
-    times.lateAt = Number.POSITIVE_INFINITY;
+    if (this.#lateAt[index]! > now) return;
+    this.#lateAt[index] = Number.POSITIVE_INFINITY;
     if (progress.state !== "RUNNING" || progress.steps[index]!.task !== "forward") return;
     timeUp(progress, timeProblem(`step ${index + 1}, on ${this.#plans[index]!.entity}`), this, index);
     this.#settle();
   }
+}
+
+/** Whether somebody came with other steps. */
+function isOther(waiter: Waiter, fingerprint: number): boolean {
+  return waiter.fingerprint !== undefined && waiter.fingerprint !== fingerprint;
 }
 
 function timeProblem(what: string): SagaProblem {

@@ -91,15 +91,19 @@ export const sagaAggregate = defineAggregate(systemKinds.saga, {
   initial: () => notBegun,
   events: {
     Started: event(own<Started>(), (s, e) => ({
-      ...s,
       state: "RUNNING" as const,
       fingerprint: e.fingerprint,
       name: e.name,
       startedAt: e.at,
       deadline: e.deadline,
+      endedAt: 0,
       stepTimeoutMs: e.stepTimeoutMs,
       entities: e.entities,
       steps: e.steps,
+      goesBack: false,
+      why: null,
+      outcomes: s.outcomes,
+      interventions: s.interventions,
     })),
     StepsSettled: event(own<StepsSettled>(), (s, e) => ({ ...s, outcomes: e.outcomes })),
     CompensationBegan: event(own<CompensationBegan>(), (s, e) => ({
@@ -137,7 +141,21 @@ export const sagaAggregate = defineAggregate(systemKinds.saga, {
 });
 
 function ended(s: SagaFacts, e: Ended, state: "COMMITTED" | "COMPENSATED"): SagaFacts {
-  return { ...s, state, why: e.why, outcomes: e.outcomes, endedAt: e.at, steps: nothing };
+  return {
+    state,
+    fingerprint: s.fingerprint,
+    name: s.name,
+    startedAt: s.startedAt,
+    deadline: s.deadline,
+    endedAt: e.at,
+    stepTimeoutMs: s.stepTimeoutMs,
+    entities: s.entities,
+    steps: nothing,
+    goesBack: s.goesBack,
+    why: e.why,
+    outcomes: e.outcomes,
+    interventions: s.interventions,
+  };
 }
 
 // What arrives is what a runner of this version wrote: there is nothing to check.

@@ -2,19 +2,22 @@
 import type { CompiledContext } from "@heddle/domain/internal";
 import type { Clock, Random } from "@heddle/kernel";
 import type { Reply, sagaEnds } from "@heddle/protocol/internal";
-import type { ReplySink, ShardAlarms, ShardCalls } from "@heddle/shard/internal";
+import type { OwnAppends, ReplySink, ShardAlarms, ShardCalls } from "@heddle/shard/internal";
 import type { LiveSaga } from "./live-saga.ts";
 import type { SagaLimits } from "./patience.ts";
+import type { SagaEvents } from "./saga-events.ts";
 import type { Act, StepPlanner } from "./step-plans.ts";
 
 export interface SagaRunnerOptions {
   readonly shard: number;
   readonly domain: CompiledContext;
   readonly calls: ShardCalls;
+  /** The shard, which is opened with the runner's handlers; asked later. */
+  readonly own: () => OwnAppends;
   readonly replies: ReplySink;
   readonly clock: Clock;
   readonly random: Random;
-  /** Those of the shard, which is opened with the runner's handlers; asked later. */
+  /** Those of the shard; asked later. */
   readonly alarms: () => Pick<ShardAlarms, "list">;
   /** Runs a task in a later turn, after a delay in ms. */
   readonly schedule: (task: () => void, delayMs: number) => void;
@@ -37,6 +40,7 @@ export interface SagaHost {
   readonly options: SagaRunnerOptions;
   readonly limits: SagaLimits;
   readonly planner: StepPlanner;
+  readonly events: SagaEvents;
   readonly counters: SagaCounters;
   crashPoint(name: string): void;
   /** Sends a step's body as it is. */

@@ -2,7 +2,7 @@
 //
 // Owns the sagas that are under way: which there are, their bounds and timers, and that those of an earlier life go on.
 // What happens within one stands in live-saga.ts, what is to be done next in progress.ts. Runs on the thread of its shard;
-// talks to shards in the frames of clients (ShardCalls), and to its own shard in no other way.
+// talks to shards in the frames of clients (ShardCalls), and writes the histories of sagas on the short way (OwnAppends).
 //
 // P4. A saga takes effect once: its id is that of an entity, whose first event says what its steps are.
 // P5. Whatever is lost, a saga that has begun ends, or is stuck and listed: its record says that it began, its shard names it
@@ -11,9 +11,10 @@
 //     The ids of sagas that are stuck, or wait to go on, are kept: some hundred bytes each.
 // Not promised: isolation. Others see a saga's entities between its steps.
 import { HeddleError, systemKinds } from "@heddle/kernel";
-import { crc32, invariant } from "@heddle/kernel/internal";
+import { crc32, invariant, TurnoverMap } from "@heddle/kernel/internal";
 import type { ListedSaga, SagaRecord } from "@heddle/protocol";
 import {
+  copyBytes,
   encodeErrorReply,
   encodeReply,
   frameOffset,
@@ -42,6 +43,7 @@ import { LiveSaga } from "./live-saga.ts";
 import { stepsOfNamed } from "./named-saga.ts";
 import { defaultSagaLimits, type SagaLimits, tickMs } from "./patience.ts";
 import { type SagaFacts, type Started, sagaAggregate } from "./saga-aggregate.ts";
+import { type SagaEvents, sagaEventsOf } from "./saga-events.ts";
 import type { SagaCounters, SagaHost, SagaRunnerOptions } from "./saga-host.ts";
 import { sagaRecord } from "./saga-record.ts";
 import { type Act, StepPlanner } from "./step-plans.ts";
@@ -55,6 +57,9 @@ export interface SagaStats extends Readonly<SagaCounters> {
   readonly oldestUnfinishedMs: number;
 }
 
+/** Kept as long as one saga is whose steps stand in it. */
+const chunkBytes = 8 * 1024;
+
 /** Rows of a list whose records are read at the same time. */
 const listedAtOnce = 200;
 
@@ -62,13 +67,16 @@ export class SagaRunner implements SagaHost {
   readonly options: SagaRunnerOptions;
   readonly limits: SagaLimits;
   readonly planner: StepPlanner;
+  readonly events: SagaEvents;
   readonly counters: SagaCounters = { started: 0, committed: 0, compensated: 0, becameStuck: 0, stepRetries: 0 };
   /** For `ShardOptions.handlers`. */
   readonly handlers: ReadonlyMap<number, (frame: Frame) => void>;
   /** For `ShardOptions.alarms`, under `systemKinds.saga`. */
   readonly alarmSource: AlarmSource;
   readonly #texts = new TextCache();
-  readonly #active = new Map<string, LiveSaga>();
+  #chunk = new Uint8Array(chunkBytes);
+  #chunkUsed = 0;
+  readonly #active = new TurnoverMap<string, LiveSaga>();
   #activeBytes = 0;
   /** Of an earlier life, in the order in which the shard named them. */
   #toResume: string[] = [];
@@ -83,6 +91,7 @@ export class SagaRunner implements SagaHost {
     this.options = options;
     this.limits = { ...defaultSagaLimits, ...options.limits };
     this.planner = new StepPlanner(options.domain, this.#texts);
+    this.events = sagaEventsOf(options.domain);
     this.handlers = new Map([
       [requestKind.saga, (frame: Frame) => this.#begin(frame)],
       [requestKind.sagaShow, (frame: Frame) => this.#show(frame)],
@@ -152,7 +161,7 @@ export class SagaRunner implements SagaHost {
       return;
     }
     this.#checkRoom(to - contentFrom);
-    const content = bytes.slice(contentFrom, to);
+    const content = this.#keep(bytes, contentFrom, to);
     const steps = name === "" ? content : stepsOfNamed(this.options.domain, saga, name, content);
     const plans = this.planner.plan(saga, steps);
     const live = this.#add(entity, steps.length);
@@ -407,11 +416,23 @@ export class SagaRunner implements SagaHost {
     this.options.calls.call(act.kind, hash, this.#writeAct, onReply);
   }
 
+  // A copy of a frame's content. Those of small ones share a chunk: a buffer of its own costs as much as a step.
+  #keep(bytes: Uint8Array, from: number, to: number): Uint8Array {
+    const length = to - from;
+    if (length > chunkBytes / 4) return bytes.slice(from, to);
+    if (this.#chunkUsed + length > chunkBytes) {
+      this.#chunk = new Uint8Array(chunkBytes);
+      this.#chunkUsed = 0;
+    }
+    const at = this.#chunkUsed;
+    this.#chunkUsed = copyBytes(bytes, from, to, this.#chunk, at);
+    return this.#chunk.subarray(at, this.#chunkUsed);
+  }
+
   readonly #writeAct = (reserve: (bytes: number) => { bytes: Uint8Array; at: number }): number => {
     const { bytes, from, to } = this.#act!;
     const room = reserve(to - from);
-    room.bytes.set(bytes.subarray(from, to), room.at);
-    return to - from;
+    return copyBytes(bytes, from, to, room.bytes, room.at) - room.at;
   };
 
   pauseMs(tries: number): number {

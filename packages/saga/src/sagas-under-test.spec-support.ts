@@ -198,6 +198,7 @@ export class SagasUnderTest {
       replies,
       clock,
       random: seededRandom(11),
+      own: () => thread.shard,
       alarms: () => thread.shard.alarms,
       schedule,
       report,
@@ -395,6 +396,14 @@ export class SagasUnderTest {
   #callsOf(from: Thread): ShardCalls {
     return {
       shardCount: this.shardCount,
+      connection: innerConnectionMin + from.index,
+      expect: (shard, onReply) => {
+        const call = from.nextCall++;
+        from.pending.set(call, { to: shard, onReply });
+        this.#later(from, () => from.shard.endTurn());
+        return call;
+      },
+      forgo: (call) => from.pending.delete(call),
       call: (kind, hash, write, onReply) => {
         const to = hash % this.shardCount;
         const call = from.nextCall++;

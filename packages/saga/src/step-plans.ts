@@ -13,6 +13,7 @@ import {
   type AppendView,
   decodeValue,
   type ExecuteView,
+  isSagaStepId,
   newAppendView,
   newExecuteView,
   readAppendBody,
@@ -21,7 +22,6 @@ import {
   readU16,
   requestKind,
   type SagaStepRange,
-  sagaStepId,
   type TextCache,
   writeAppendBody,
   writeU16,
@@ -65,20 +65,23 @@ export class StepPlanner {
    */
   plan(saga: string, bytes: Uint8Array): StepPlan[] {
     const ranges = readSagaSteps(bytes, 0, bytes.length);
-    const entities = new Set<string>();
-    return ranges.map((range, index) => {
+    const plans: StepPlan[] = [];
+    for (let index = 0; index < ranges.length; index++) {
+      const range = ranges[index]!;
       const forward = this.#act(saga, bytes, range, index, "forward");
       const { entity } = this.#last;
       if (isSystemEntity(entity)) {
         throw invalid(`steps.${index}.entity`, `only Heddle writes to ${entity}`);
       }
       parseEntityId(entity);
-      if (entities.has(entity)) throw invalid(`steps.${index}.entity`, `two steps on ${entity}`);
-      entities.add(entity);
+      for (let i = 0; i < index; i++) {
+        if (plans[i]!.entity === entity) throw invalid(`steps.${index}.entity`, `two steps on ${entity}`);
+      }
       const back = range.backKind === 0 ? undefined : this.#act(saga, bytes, range, index, "back");
       if (this.#last.entity !== entity) throw badFrame(`the compensation of step ${index} is not on ${entity}`);
-      return planOf(entity, range, forward, back);
-    });
+      plans.push(planOf(entity, range, forward, back));
+    }
+    return plans;
   }
 
   /** The plans of a saga on record. Nothing is checked again; events of older versions are upcast. */
@@ -109,7 +112,7 @@ export class StepPlanner {
     const from = isForward ? range.forwardFrom : range.backFrom;
     const to = isForward ? range.forwardTo : range.backTo;
     this.#read(kind, bytes, from, to);
-    if (this.#last.id !== sagaStepId(saga, index, direction)) {
+    if (!isSagaStepId(this.#last.id, saga, index, direction)) {
       throw badFrame(`step ${index} has the id ${JSON.stringify(this.#last.id)}, which is not that of its place`);
     }
     if (this.#last.expectedSeq >= 0) {
@@ -178,13 +181,16 @@ export class StepPlanner {
     const view = this.#append;
     const payloads = decoded(bytes, view.payloadsFrom, to);
     if (!Array.isArray(payloads) || payloads.length !== view.eventCount) throw badFrame("payloads that are no list");
-    for (const [i, payload] of payloads.entries()) {
-      const type = view.types[view.typeIndexes === 0 ? 0 : bytes[view.typeIndexes + i]!]!;
-      const validated = asDomain(`the schema of ${aggregate.name}.${type}`, () =>
-        aggregate.events.get(type)!.validate(payload),
-      );
-      if (validated.issues === undefined) continue;
-      throw new HeddleError("INVALID_PAYLOAD", { aggregate: aggregate.name, type, index, issues: validated.issues });
+    let type = "";
+    try {
+      for (let i = 0; i < payloads.length; i++) {
+        type = view.types[view.typeIndexes === 0 ? 0 : bytes[view.typeIndexes + i]!]!;
+        const { issues } = aggregate.events.get(type)!.validate(payloads[i]);
+        if (issues !== undefined)
+          throw new HeddleError("INVALID_PAYLOAD", { aggregate: aggregate.name, type, index, issues });
+      }
+    } catch (thrown) {
+      throw domainFailure(`the schema of ${aggregate.name}.${type}`, thrown);
     }
   }
 
@@ -282,7 +288,7 @@ function planOf(entity: string, range: SagaStepRange, forward: Act, back: Act | 
 /** Errors: `BAD_FRAME` for what cannot be decoded, whatever the decoder throws. */
 export function decoded(bytes: Uint8Array, from: number, to: number): unknown {
   try {
-    return decodeValue(bytes.subarray(from, to));
+    return decodeValue(bytes, from, to);
   } catch (cause) {
     const problem = `a payload cannot be decoded: ${cause instanceof Error ? cause.message : String(cause)}`;
     throw new HeddleError("BAD_FRAME", { problem }, { cause });
@@ -294,9 +300,13 @@ export function asDomain<T>(where: string, run: () => T): T {
   try {
     return run();
   } catch (thrown) {
-    if (thrown instanceof HeddleError || thrown instanceof InvariantViolation) throw thrown;
-    throw new HeddleError("DOMAIN_FAILED", { where, message: describeThrown(thrown) }, { cause: thrown });
+    throw domainFailure(where, thrown);
   }
+}
+
+function domainFailure(where: string, thrown: unknown): HeddleError | InvariantViolation {
+  if (thrown instanceof HeddleError || thrown instanceof InvariantViolation) return thrown;
+  return new HeddleError("DOMAIN_FAILED", { where, message: describeThrown(thrown) }, { cause: thrown });
 }
 
 function invalid(path: string, problem: string): HeddleError {

@@ -28,8 +28,11 @@ export class AppendIds {
   }
 
   #find(entity: string, id: string): number | undefined {
+    const hash = hashOf(entity, id);
     return (
-      this.#fresh.find(entity, id) ?? this.#flushing.find(entity, id) ?? this.#partition.appendIdPosition(entity, id)
+      this.#fresh.find(entity, id, hash) ??
+      this.#flushing.find(entity, id, hash) ??
+      this.#partition.appendIdPosition(entity, id)
     );
   }
 
@@ -66,17 +69,21 @@ class IdTable {
   readonly #entities: string[] = [];
   readonly #ids: string[] = [];
   readonly #positions: number[] = [];
-  /** Open addressing with linear probing: 1 and the place in the lists, 0 for a free slot. At most half are taken. */
-  #slots = new Int32Array(slotsMin);
+  /**
+   * Open addressing with linear probing; at most half of the slots are taken. Two numbers a slot: 1 and the place in the lists, 0
+   * for a free slot; and the hash of what is there, so that texts are looked at only where they are most likely the same.
+   */
+  #slots = new Int32Array(2 * slotsMin);
 
-  find(entity: string, id: string): number | undefined {
+  find(entity: string, id: string, hash: number): number | undefined {
     if (this.#ids.length === 0) return undefined;
-    const place = this.#slots[this.#slotOf(entity, id)]!;
+    const place = this.#slots[this.#slotOf(entity, id, hash)]!;
     return place === 0 ? undefined : this.#positions[place - 1];
   }
 
   set(entity: string, id: string, position: number): void {
-    const slot = this.#slotOf(entity, id);
+    const hash = hashOf(entity, id);
+    const slot = this.#slotOf(entity, id, hash);
     const place = this.#slots[slot]!;
     if (place > 0) {
       this.#positions[place - 1] = position;
@@ -85,7 +92,8 @@ class IdTable {
     this.#entities.push(entity);
     this.#ids.push(id);
     this.#slots[slot] = this.#positions.push(position);
-    if (2 * this.#ids.length > this.#slots.length) this.#grow();
+    this.#slots[slot + 1] = hash;
+    if (4 * this.#ids.length > this.#slots.length) this.#grow();
   }
 
   *entries(): IterableIterator<AppendId> {
@@ -94,20 +102,30 @@ class IdTable {
     }
   }
 
-  // Where it is, or the free slot where it would be.
-  #slotOf(entity: string, id: string): number {
-    const mask = this.#slots.length - 1;
-    let slot = hashOf(entity, id) & mask;
-    for (;;) {
-      const place = this.#slots[slot]!;
-      if (place === 0 || (this.#ids[place - 1] === id && this.#entities[place - 1] === entity)) return slot;
-      slot = (slot + 1) & mask;
+  // Offset of the slot where it is, or of the free one where it would be.
+  #slotOf(entity: string, id: string, hash: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = (2 * hash) & mask; ; slot = (slot + 2) & mask) {
+      const place = slots[slot]!;
+      if (place === 0) return slot;
+      if (slots[slot + 1] === hash && this.#ids[place - 1] === id && this.#entities[place - 1] === entity) return slot;
     }
   }
 
+  // What is in the table is there once: all that its new slot has to be is free.
   #grow(): void {
-    this.#slots = new Int32Array(4 * this.#slots.length);
-    for (let i = 0; i < this.#ids.length; i++) this.#slots[this.#slotOf(this.#entities[i]!, this.#ids[i]!)] = i + 1;
+    const before = this.#slots;
+    const slots = new Int32Array(4 * before.length);
+    const mask = slots.length - 1;
+    for (let i = 0; i < before.length; i += 2) {
+      if (before[i] === 0) continue;
+      let slot = (2 * before[i + 1]!) & mask;
+      while (slots[slot] !== 0) slot = (slot + 2) & mask;
+      slots[slot] = before[i]!;
+      slots[slot + 1] = before[i + 1]!;
+    }
+    this.#slots = slots;
   }
 }
 

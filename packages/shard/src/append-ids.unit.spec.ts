@@ -76,6 +76,9 @@ describe("append ids", () => {
     const ids = new AppendIds(new Written().partition);
     for (let i = 0; i < 1_000; i++) ids.add(`account/${i % 10}`, `id-${i}`, i);
     ids.add("account/3", "id-3", 2_000);
+    for (let i = 0; i < 1_000; i++) {
+      expect(ids.find(`account/${i % 10}`, `id-${i}`, false)).toBe(i === 3 ? 2_000 : i);
+    }
     const handed = [...ids.flush()];
     expect(handed.map(({ id }) => id)).toEqual(Array.from({ length: 1_000 }, (_, i) => `id-${i}`));
     expect(handed[3]!.position).toBe(2_000);

@@ -23,7 +23,7 @@ export function decodePayloads(bytes: Uint8Array, from: number, to: number, coun
 /** Errors: `BAD_FRAME`. */
 export function decodeInput(bytes: Uint8Array, from: number, to: number): unknown {
   try {
-    return decodeValue(bytes.subarray(from, to));
+    return decodeValue(bytes, from, to);
   } catch (cause) {
     throw new HeddleError(
       "BAD_FRAME",

@@ -41,6 +41,18 @@ describe("the hash chain", () => {
     await checkAgainstLog(under);
   });
 
+  it("takes entries of every length, short ones after long ones, too", async () => {
+    const under = openShard(bank);
+    for (let round = 0; round < 2; round++) {
+      for (const length of [0, 1, 900, 5_000, 3, 20_000, 900, 1, 4_000, 0]) {
+        receipt(await under.append(note(bob, "n".repeat(length))));
+      }
+    }
+    await checkAgainstLog(under);
+    await under.checkpoint();
+    checkPartition(under.partition, readLog(under));
+  });
+
   it("has a check for each entry of a group of thousands, all of one entity", async () => {
     const under = openShard(bank);
     under.disk.holdSyncs();

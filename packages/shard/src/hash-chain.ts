@@ -8,28 +8,44 @@
 // Not promised: to stop somebody who can write to the log, the partition and wherever heads were exported to.
 import { hash } from "node:crypto";
 import { type EntryView, entryFlags, entryHeaderBytes } from "@heddle/event-log/internal";
+import { copyBytes } from "@heddle/protocol/internal";
 import type { Entity } from "./entity.ts";
 
 const chainBytes = 32;
 /** An entry's length and checksum stand before this offset. */
 const chainedFrom = 8;
 
+/** Up to here, views on the scratch are kept by their length: entries of few lengths are most of all. */
+const keptViewBytesMax = 1_024;
+
 export class HashChain {
   #scratch = Buffer.alloc(4_096);
+  #views: Buffer[] = [];
 
   /** Moves an entity's chain on by the entry that follows what it has seen; entries must come in order. */
   link(entity: Entity, entry: EntryView): void {
     const at = entry.bodyFrom - entryHeaderBytes;
     const previous = (entry.flags & entryFlags.tombstone) === 0 ? entity.chain : "";
     const bytes = chainBytes + entry.bodyTo - at - chainedFrom;
-    if (bytes > this.#scratch.length) this.#scratch = Buffer.alloc(2 * bytes);
+    if (bytes > this.#scratch.length) this.#grow(bytes);
     const scratch = this.#scratch;
     if (previous === "") scratch.fill(0, 0, chainBytes);
     else scratch.write(previous, 0, "latin1");
-    scratch.set(entry.bytes.subarray(at + chainedFrom, entry.bodyTo), chainBytes);
-    entity.chain = hash("sha256", scratch.subarray(0, bytes), "binary");
+    copyBytes(entry.bytes, at + chainedFrom, entry.bodyTo, scratch, chainBytes);
+    entity.chain = hash("sha256", this.#view(bytes), "binary");
     entity.chainedSeq = entry.firstSeq + entry.eventCount - 1;
     entity.setCheck(entry.firstSeq, checkOf(entity.chain));
+  }
+
+  #grow(bytes: number): void {
+    this.#scratch = Buffer.alloc(2 * bytes);
+    this.#views = [];
+  }
+
+  #view(bytes: number): Buffer {
+    if (bytes > keptViewBytesMax) return this.#scratch.subarray(0, bytes);
+    this.#views[bytes] ??= this.#scratch.subarray(0, bytes);
+    return this.#views[bytes];
   }
 }
 

@@ -1,9 +1,10 @@
 // For sibling packages and tests.
 export { type AlarmListQuery, type AlarmSource, alarmNever, type ShardAlarms } from "./alarms.ts";
 export { initialStates } from "./decide.ts";
-export { encodeState } from "./encode-state.ts";
+export { snapshotsOf } from "./encode-state.ts";
 export type { Frame } from "./frame.ts";
 export * from "./index.ts";
+export { appendOwn, type OwnAppends, OwnEvent, type PayloadPacker } from "./own-appends.ts";
 export { compare, comparison, freeze } from "./plain-data.ts";
 export { aggregateOfAppend, aggregateOfCommand } from "./proposals.ts";
 export { SessionWindow } from "./sessions.ts";

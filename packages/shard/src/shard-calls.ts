@@ -7,6 +7,8 @@ export type WriteBody = (reserve: (bytes: number) => { bytes: Uint8Array; at: nu
 
 export interface ShardCalls {
   readonly shardCount: number;
+  /** Where this thread's requests come from, for the shards that they reach. */
+  readonly connection: number;
   /**
    * Sends a request of a kind to the shard that owns a hash: an entity's, or a shard's number.
    *
@@ -19,6 +21,13 @@ export interface ShardCalls {
    * Errors: throws what `write` throws; then nothing was sent.
    */
   call(kind: number, hash: number, write: WriteBody, onReply: (reply: Reply) => void): void;
+  /**
+   * Waits for the reply to what a shard of this thread is given without a frame (own-appends.ts): to be said to `connection` and
+   * the call that is returned. `onReply` is as above. The shard's turn ends by itself.
+   */
+  expect(shard: number, onReply: (reply: Reply) => void): number;
+  /** The shard has not taken it: no reply will come. */
+  forgo(call: number): void;
 }
 
 /** Connections from here on are threads of the node: `innerConnectionMin + thread`. */

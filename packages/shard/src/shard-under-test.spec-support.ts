@@ -240,6 +240,16 @@ export class ShardUnderTest {
   #innerCalls(life: number): ShardCalls {
     return {
       shardCount: this.#options.shardCount ?? 1,
+      connection: innerConnectionMin,
+      expect: (_shard, onReply) => {
+        const call = ++this.#innerCall;
+        this.#innerWaiting.set(call, onReply);
+        queueMicrotask(() => {
+          if (life === this.#life) this.shard.endTurn();
+        });
+        return call;
+      },
+      forgo: (call) => this.#innerWaiting.delete(call),
       call: (kind, hash, write, onReply) => {
         let bytes = new Uint8Array();
         const used = write((wanted) => {

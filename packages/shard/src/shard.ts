@@ -31,6 +31,7 @@ import { messageOf, sized } from "./decoding.ts";
 import { type Frame, newFrame } from "./frame.ts";
 import type { Memory } from "./memory.ts";
 import type { OpenGroups } from "./open-groups.ts";
+import type { OwnAppends, OwnEvent } from "./own-appends.ts";
 import type { Parts, TurnWork } from "./parts.ts";
 import { Reads } from "./reads.ts";
 import { recoverMemory } from "./recovery.ts";
@@ -60,7 +61,7 @@ const freeBytesWanted = 32 << 20;
 /** Replies that wait for a sync may take this much before further frames wait. */
 const heldReplyBytesMax = 16 << 20;
 
-export class Shard {
+export class Shard implements OwnAppends {
   readonly #options: ShardOptions;
   readonly #limits: ShardLimits;
   readonly #texts = new TextCache();
@@ -171,6 +172,10 @@ export class Shard {
     });
   }
 
+  get shard(): number {
+    return this.#options.shard;
+  }
+
   get state(): ShardState {
     return this.#state;
   }
@@ -193,6 +198,24 @@ export class Shard {
     else {
       this.#handle(connection, session, bytes, from, to);
       if (this.#resumed.length > 0) this.#workResumed();
+    }
+  }
+
+  appendOwn<P>(
+    entity: string,
+    event: OwnEvent<P>,
+    payload: P,
+    expectedSeq: number,
+    connection: number,
+    call: number,
+  ): boolean {
+    if (this.#state !== "open" || this.#isClosing || this.#mustWait()) return false;
+    try {
+      return this.#writes.appendOwn(entity, event, payload, expectedSeq, connection, call);
+    } catch (thrown) {
+      // A frame's answer says why.
+      if (!(thrown instanceof HeddleError)) this.#stop(faultOf(thrown));
+      return false;
     }
   }
 

@@ -55,6 +55,16 @@ export class ShardsUnderTest implements Network {
   callsOf(from: number, isAlive: () => boolean): ShardCalls {
     return {
       shardCount: this.shards?.length ?? 1,
+      connection: innerConnectionMin + from,
+      expect: (shard, onReply) => {
+        const call = this.#nextCall++;
+        this.#pending.set(call, { from, to: shard, isAlive, onReply });
+        queueMicrotask(() => {
+          if (isAlive()) this.shards[shard]!.shard.endTurn();
+        });
+        return call;
+      },
+      forgo: (call) => this.#pending.delete(call),
       call: (kind, hash, write, onReply) => {
         let bytes = new Uint8Array();
         const used = write((wanted) => {

@@ -8,6 +8,7 @@ import type { CompiledContext, CompiledEvent } from "@heddle/domain/internal";
 import { type EntryHeader, type EventLog, entryFlags } from "@heddle/event-log/internal";
 import { HeddleError, isSystemEntity, systemKinds } from "@heddle/kernel";
 import {
+  copyBytes,
   importHeadBytes,
   newAppendView,
   newExecuteView,
@@ -17,12 +18,13 @@ import {
   readU16,
   systemAggregate,
   type TextCache,
+  writeText,
   writeU16,
 } from "@heddle/protocol/internal";
 import type { Activation } from "./activation.ts";
 import type { Alarms } from "./alarms.ts";
 import type { AppendIds } from "./append-ids.ts";
-import { type Folded, foldAll, type Proposed, validateAll } from "./decide.ts";
+import { type Folded, foldAll, initialStates, type Proposed, validateAll } from "./decide.ts";
 import { type Decided, decideCommand } from "./decide-command.ts";
 import { checkBodyBytes, checkDepth, decodeInput, decodePayloads, metadataOf } from "./decoding.ts";
 import { type Entity, shortHistoryMax } from "./entity.ts";
@@ -30,6 +32,7 @@ import type { Erasures } from "./erasures.ts";
 import { bodyOf, type Frame, fingerprintOf } from "./frame.ts";
 import type { Memory } from "./memory.ts";
 import type { OpenGroups } from "./open-groups.ts";
+import type { OwnEvent } from "./own-appends.ts";
 import type { Parts } from "./parts.ts";
 import { aggregateOfAppend, aggregateOfCommand, proposalOfAppend } from "./proposals.ts";
 import { sayErased, sayRejection, saySequenceConflict } from "./refusals.ts";
@@ -42,24 +45,29 @@ import { upcast } from "./stored-events.ts";
 import type { TurnClock } from "./turn-clock.ts";
 import type { TypeCounts } from "./type-counts.ts";
 
+// Before the first.
+const nobody = undefined as unknown as Entity;
+const nothing = undefined as unknown as Proposed;
+
 /** What an import says of its events beside them. */
 interface Origin {
   readonly time: number;
   readonly trusted: boolean;
 }
 
-interface Append {
-  readonly entity: Entity;
-  readonly id: string;
-  readonly proposed: Proposed;
-  readonly payloads: unknown[];
-  readonly flags: number;
+/** What is about to be taken in. */
+interface Candidate {
+  entity: Entity;
+  id: string;
+  proposed: Proposed;
+  payloads: unknown[];
+  flags: number;
   /** Holds the body to be stored as it came, or undefined when it must be encoded anew. */
-  readonly source: Uint8Array | undefined;
-  readonly bodyFrom: number;
-  readonly bodyTo: number;
-  readonly metadata: unknown;
-  readonly time: number;
+  source: Uint8Array | undefined;
+  bodyFrom: number;
+  bodyTo: number;
+  metadata: unknown;
+  time: number;
 }
 
 export class Writes {
@@ -85,6 +93,20 @@ export class Writes {
   readonly #eventTypes: CompiledEvent[] = [];
   readonly #folded: Folded = { state: undefined };
   readonly #decided: Decided = { proposed: undefined, payloads: [] };
+  /** Of an entity of Heddle's own that has no events; states are frozen, so all can share them. */
+  readonly #ownInitialStates: readonly unknown[];
+  readonly #candidate: Candidate = {
+    entity: nobody,
+    id: "",
+    proposed: nothing,
+    payloads: [],
+    flags: 0,
+    source: undefined,
+    bodyFrom: 0,
+    bodyTo: 0,
+    metadata: undefined,
+    time: 0,
+  };
   readonly #header: EntryHeader = {
     flags: 0,
     firstSeq: 0,
@@ -103,6 +125,7 @@ export class Writes {
     this.#domain = parts.options.domain;
     this.#texts = parts.texts;
     this.#turn = parts.turn;
+    this.#ownInitialStates = initialStates(this.#domain, `${systemKinds.saga}/`);
   }
 
   attach({ log, groups, activation, alarms, appendIds, sessions, types, erasures }: Memory): void {
@@ -157,18 +180,18 @@ export class Writes {
     const isValid = origin?.trusted === true || validateAll(proposed, payloads);
     const verbatim = isValid && isNewest && view.aggregate !== "";
     if (origin?.trusted === true) checkDepth(payloads);
-    this.#commit(frame, {
-      entity,
-      id: view.id,
-      proposed,
-      payloads,
-      flags: 0,
-      source: verbatim ? bytes : undefined,
-      bodyFrom: body,
-      bodyTo: to,
-      metadata,
-      time: origin?.time ?? this.#turn.timeOf(entity),
-    });
+    const candidate = this.#candidate;
+    candidate.entity = entity;
+    candidate.id = view.id;
+    candidate.proposed = proposed;
+    candidate.payloads = payloads;
+    candidate.flags = 0;
+    candidate.source = verbatim ? bytes : undefined;
+    candidate.bodyFrom = body;
+    candidate.bodyTo = to;
+    candidate.metadata = metadata;
+    candidate.time = origin?.time ?? this.#turn.timeOf(entity);
+    this.#commit(frame, candidate);
   }
 
   execute(frame: Frame): void {
@@ -192,18 +215,18 @@ export class Writes {
       sayRejection(this.#parts, this.#groups, frame, entity, rejected);
       return;
     }
-    this.#commit(frame, {
-      entity,
-      id: view.id,
-      proposed: decided.proposed!,
-      payloads: decided.payloads,
-      flags: entryFlags.command,
-      source: undefined,
-      bodyFrom: 0,
-      bodyTo: 0,
-      metadata,
-      time,
-    });
+    const candidate = this.#candidate;
+    candidate.entity = entity;
+    candidate.id = view.id;
+    candidate.proposed = decided.proposed!;
+    candidate.payloads = decided.payloads;
+    candidate.flags = entryFlags.command;
+    candidate.source = undefined;
+    candidate.bodyFrom = 0;
+    candidate.bodyTo = 0;
+    candidate.metadata = metadata;
+    candidate.time = time;
+    this.#commit(frame, candidate);
   }
 
   // Whether a call may go on to be decided; if not, it has been answered. Errors: why nothing can be written; `ID_EXPIRED`;
@@ -267,7 +290,7 @@ export class Writes {
   }
 
   // Folds, and if every rule holds takes the append into the open group. Nothing before `log.add` leaves a trace.
-  #commit(frame: Frame, append: Append): void {
+  #commit(frame: Frame, append: Candidate): void {
     const { entity, proposed, time } = append;
     const states = this.#activation.statesOf(entity);
     const { aggregate } = proposed;
@@ -291,41 +314,92 @@ export class Writes {
       bodyBytes = this.#copyBody(append.source, append.bodyFrom, append.bodyTo, proposed);
     const header = this.#header;
     header.flags = append.flags;
-    header.firstSeq = entity.seq + 1;
-    header.time = time;
     header.fingerprint = fingerprintOf(frame);
     header.session = frame.session;
     header.call = frame.call;
-    header.eventCount = payloads.length;
     header.payloadsOffset = this.#append.payloadsFrom - (append.source === undefined ? 0 : append.bodyFrom);
-    this.#activation.beforeChange(entity);
-    const position = this.#log.add(header, bodyBytes);
-    states[aggregate.index] = this.#folded.state;
-    this.#activation.extend(entity, payloads.length, position, time);
-    this.#groups.entities.push(entity);
-    if (aggregate.system) {
-      const alarm = this.#alarms.changed(entity, aggregate.index, this.#folded.state);
-      entity.isOver = alarm === undefined && entity.seq <= shortHistoryMax;
-    }
-    this.#types.add(proposed, payloads.length);
+    const firstSeq = entity.seq + 1;
+    const position = this.#take(entity, proposed, this.#folded.state, payloads.length, time, bodyBytes);
     this.#sessions.add(this.#repeats.window, frame.session, frame.call, position, time);
     if (append.id !== "") this.#appendIds.add(entity.id, append.id, position);
-    this.#parts.counters.appends++;
     this.#groups.filling.addReceipt(
       frame.connection,
       frame.to - frame.from,
       frame.call,
-      header.firstSeq,
+      firstSeq,
       payloads.length,
       position,
       time,
     );
   }
 
+  // Takes the entry whose body stands in the open group into it, and the entity on to its new state. `#header` says the rest.
+  #take(entity: Entity, proposed: Proposed, state: unknown, count: number, time: number, bodyBytes: number): number {
+    const header = this.#header;
+    header.firstSeq = entity.seq + 1;
+    header.time = time;
+    header.eventCount = count;
+    this.#activation.beforeChange(entity);
+    const position = this.#log.add(header, bodyBytes);
+    const { aggregate } = proposed;
+    entity.states![aggregate.index] = state;
+    this.#activation.extend(entity, count, position, time);
+    this.#groups.entities.push(entity);
+    if (aggregate.system) {
+      const alarm = this.#alarms.changed(entity, aggregate.index, state);
+      entity.isOver = alarm === undefined && entity.seq <= shortHistoryMax;
+    }
+    this.#types.add(proposed, count);
+    this.#parts.counters.appends++;
+    return position;
+  }
+
+  /** As `OwnAppends.appendOwn`. The shard is open and free. */
+  appendOwn<P>(
+    id: string,
+    event: OwnEvent<P>,
+    payload: P,
+    expectedSeq: number,
+    connection: number,
+    call: number,
+  ): boolean {
+    const entity = this.#activate(id);
+    if (entity.isErased || entity.hold !== undefined || (expectedSeq >= 0 && expectedSeq !== entity.seq)) return false;
+    if (
+      id.startsWith(remindersPrefix) &&
+      (this.#owner === undefined || this.#owner.seq === 0 || this.#owner.isErased)
+    ) {
+      return false;
+    }
+    this.#parts.checkWritable();
+    const { head, packer, proposed } = event;
+    if (entity.seq === 0) entity.states ??= this.#ownInitialStates.slice();
+    const states = this.#activation.statesOf(entity);
+    const stored = packer.stored(payload);
+    const state = proposed.types[0]!.fold(states[proposed.aggregate.index], stored);
+    const { bytes, at } = this.#log.reserve(2 + 3 * id.length + head.length + packer.room(stored));
+    const idBytes = writeText(bytes, at + 2, id);
+    writeU16(bytes, at, idBytes);
+    const payloadAt = copyBytes(head, 0, head.length, bytes, at + 2 + idBytes);
+    const bodyBytes = packer.pack(stored, bytes, payloadAt) - at;
+    const header = this.#header;
+    header.flags = 0;
+    // Of what came in a frame only: this cannot come again.
+    header.fingerprint = 0;
+    header.session = 0;
+    header.call = 0;
+    // The list that the payload stands in begins with a byte of its own.
+    header.payloadsOffset = payloadAt - 1 - at;
+    const time = this.#turn.timeOf(entity);
+    const position = this.#take(entity, proposed, state, 1, time, bodyBytes);
+    this.#groups.filling.addReceipt(connection, 0, call, entity.seq, 1, position, time);
+    return true;
+  }
+
   // Copies a checked body into the open group and fills in the schema versions.
   #copyBody(source: Uint8Array, from: number, to: number, proposed: Proposed): number {
     const { bytes, at } = this.#log.reserve(to - from);
-    bytes.set(source.subarray(from, to), at);
+    copyBytes(source, from, to, bytes, at);
     for (let i = 0; i < this.#append.typeCount; i++) {
       writeU16(bytes, at + this.#append.versionOffsets[i]! - from, proposed.types[i]!.schemaVersion);
     }
