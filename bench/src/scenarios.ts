@@ -104,7 +104,8 @@ export interface TransferPath {
 }
 
 export const transferCallers = 200;
-export const transferConnections = 4;
+/** As the SDK comes: who has more than one pays for each, on both sides. */
+export const transferConnections = 1;
 
 const transfers = (wanted: number): Target => ({ id: "transfers/s", wanted, sense: "at least", unit: "transfers/s" });
 

@@ -68,6 +68,8 @@ export interface Resolved extends Retried {
 /** Interventions that are kept in the state, the last ones; the history has all. */
 const interventionsKept = 20;
 const nothing = new Uint8Array();
+const noOutcomes: readonly WireOutcome[] = [];
+const noInterventions: readonly SagaIntervention[] = [];
 
 /** Shared by all: states are frozen. */
 const notBegun: SagaFacts = {
@@ -82,15 +84,16 @@ const notBegun: SagaFacts = {
   steps: nothing,
   goesBack: false,
   why: null,
-  outcomes: [],
-  interventions: [],
+  outcomes: noOutcomes,
+  interventions: noInterventions,
 };
 
 export const sagaAggregate = defineAggregate(systemKinds.saga, {
   version: 1,
   initial: () => notBegun,
   events: {
-    Started: event(own<Started>(), (s, e) => ({
+    // The first event of a history: nothing is taken over.
+    Started: event(own<Started>(), (_, e) => ({
       state: "RUNNING" as const,
       fingerprint: e.fingerprint,
       name: e.name,
@@ -102,8 +105,8 @@ export const sagaAggregate = defineAggregate(systemKinds.saga, {
       steps: e.steps,
       goesBack: false,
       why: null,
-      outcomes: s.outcomes,
-      interventions: s.interventions,
+      outcomes: noOutcomes,
+      interventions: noInterventions,
     })),
     StepsSettled: event(own<StepsSettled>(), (s, e) => ({ ...s, outcomes: e.outcomes })),
     CompensationBegan: event(own<CompensationBegan>(), (s, e) => ({
