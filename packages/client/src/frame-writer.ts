@@ -37,15 +37,18 @@ export class FrameWriter {
     return this.#used;
   }
 
-  /** Encodes one request behind the last and returns its bytes. Errors: `FRAME_TOO_LARGE`, `INVALID_REQUEST`. */
-  write<F>(kind: number, hash: number, call: number, body: WriteBody<F>, fields: F): number {
+  /**
+   * Encodes one request behind the last and returns its bytes. Its number is `numbers.next` once it is encoded: payloads may have
+   * getters, and these may make calls of their own, which come first. Errors: `FRAME_TOO_LARGE`, `INVALID_REQUEST`.
+   */
+  write<F>(kind: number, hash: number, numbers: { readonly next: number }, body: WriteBody<F>, fields: F): number {
     const length = frameOffset.requestBody + encode(body, fields, this.#reserve);
     if (length > limits.frameBytesMax) {
       throw new HeddleError("FRAME_TOO_LARGE", { bytes: length, bytesMax: limits.frameBytesMax });
     }
     const { bytes } = this.#room;
     writeU32(bytes, this.#used, length - 4);
-    writeRequestHeader(bytes, this.#used, { kind, flags: 0, hash, call });
+    writeRequestHeader(bytes, this.#used, { kind, flags: 0, hash, call: numbers.next });
     this.#used += length;
     return length;
   }

@@ -50,6 +50,23 @@ describe("append", () => {
     expect(appendOf(request!)).toEqual(wanted);
   });
 
+  it("whose payload has a getter that makes a call comes after that call, and both are answered", async () => {
+    const { node, db, run } = await answering((request) => receipt(request.call, request.call));
+    let inner: Promise<{ readonly seq: number }> | undefined;
+    const payload = {
+      get amount() {
+        inner ??= db.entity("account/bob").append("Credited", { amount: 1 }) as Promise<{ readonly seq: number }>;
+        return 5;
+      },
+    };
+    const outer = await run(db.entity("account/alice").append("Credited", payload));
+    expect([(await inner!).seq, (outer as { readonly seq: number }).seq]).toEqual([1, 2]);
+    expect(node.arrived.map((request) => [request.call, appendOf(request).entity])).toEqual([
+      [1, "account/bob"],
+      [2, "account/alice"],
+    ]);
+  });
+
   it("a new life of an erased entity is asked for by name only, by every way to write", async () => {
     const { node, db, run } = await answering((request) => receipt(request.call));
     const alice = db.entity("account/alice");

@@ -113,8 +113,8 @@ export class Session {
       if (this.#closing !== undefined) throw clientClosed();
       const timeoutMs = readTimeout(options?.timeoutMs, this.#settings.timeoutMs);
       options?.signal?.throwIfAborted();
+      const bytes = this.#frames.write(kind, hash, this.#calls, body, fields);
       const number = this.#calls.next;
-      const bytes = this.#frames.write(kind, hash, number, body, fields);
       this.#count(bytes + callOverheadBytes);
       if (!this.#flushIsDue) this.#flushLater();
       const { promise, resolve, reject } = Promise.withResolvers<unknown>();

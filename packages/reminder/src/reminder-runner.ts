@@ -489,15 +489,23 @@ export class ReminderRunner {
   // ——— room
 
   #wake(): void {
-    if (this.#room() <= 0) return;
+    // Those who wait take up room for newcomers, and none of their own.
+    if (!this.#mayBegin()) {
+      this.#wakeLater();
+      return;
+    }
     for (const reminders of this.#waiting) {
-      if (Math.min(this.#options.rate.available(), deliveriesMax - this.#deliveries) <= 0) break;
+      if (!this.#mayBegin()) break;
       this.#waiting.delete(reminders);
       const state = this.#options.alarms().stateOf(kind, reminders) as RemindersState | undefined;
       if (state !== undefined) this.#begin(reminders, state);
     }
     if (this.#waiting.size > 0) this.#wakeLater();
     this.#options.alarms().ring(kind);
+  }
+
+  #mayBegin(): boolean {
+    return this.#deliveries < deliveriesMax && this.#options.rate.available() > 0;
   }
 
   #wakeLater(): void {

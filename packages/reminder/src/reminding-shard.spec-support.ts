@@ -60,7 +60,7 @@ export const Bell = defineAggregate("Bell", {
   },
 });
 
-const context = defineContext("bells", { aggregates: [Bell] });
+export const bells = defineContext("bells", { aggregates: [Bell] });
 const system = [remindersAggregate];
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-reminder-"));
@@ -121,7 +121,7 @@ export class RemindingShard {
     this.#timers = [];
     const isAlive = () => life === this.#life;
     const clock = { now: () => this.clock.nowMs, monotonic: () => this.clock.monotonicMs };
-    const domain = compileContext(context, undefined, system);
+    const domain = compileContext(bells, undefined, system);
     const crashPoint = (point: string) => this.#pass(point, isAlive);
     const schedule = (task: () => void, delayMs: number) => {
       const run = () => {

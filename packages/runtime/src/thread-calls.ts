@@ -236,7 +236,8 @@ export class ThreadCalls implements ShardCalls {
     }
     for (const peer of this.#peers.values()) peer.post();
     this.#scheduled = false;
-    if (this.#replies.length > 0 || this.#local.from < this.#local.to) this.#schedule();
+    const isMore = this.#replies.length > 0 || this.#local.from < this.#local.to || this.#mustEndTurn;
+    if (isMore) this.#schedule();
   }
 
   #receive(packed: Uint8Array, blocksFrom?: number, blocksTo?: number): void {

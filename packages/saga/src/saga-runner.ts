@@ -57,8 +57,8 @@ export interface SagaStats extends Readonly<SagaCounters> {
   readonly oldestUnfinishedMs: number;
 }
 
-/** Kept as long as one saga is whose steps stand in it. */
-const chunkBytes = 8 * 1024;
+/** Kept as long as one saga is whose steps stand in it. So much may be alive for one saga that does not end. */
+const chunkBytes = 4 * 1024;
 
 /** Rows of a list whose records are read at the same time. */
 const listedAtOnce = 200;

@@ -59,7 +59,8 @@ const levelsLookedAt = 3;
 function packedIn(value: unknown, levels: number, found = { bytes: 0, arrays: 0 }): typeof none {
   if (typeof value !== "object" || value === null) return found;
   if (value instanceof Uint8Array) {
-    found.bytes += value.length;
+    // It keeps all of its buffer alive.
+    found.bytes += value.buffer.byteLength;
     found.arrays++;
   } else if (levels > 0) {
     for (const key in value) packedIn((value as Record<string, unknown>)[key], levels - 1, found);

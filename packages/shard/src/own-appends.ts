@@ -1,6 +1,6 @@
 // OwnAppends: the short way on which those who work on a shard's thread (sagas, reminders) write to Heddle's own entities of that
 // shard. One event at a time, handed over as a value and as the bytes that it is packed to: nothing is parsed, decoded or
-// validated that Heddle itself has just made. What stands in the log afterwards is what an append's frame would have left there.
+// validated that Heddle itself has just made. The history is the one that an append's frame would have left.
 //
 // O1. Only what is usual goes this way: the shard is open and free, the entity is not erased, and is where it is expected to be.
 //     Everything else goes the way of a frame, which has an answer for it.
@@ -54,7 +54,8 @@ export interface OwnAppends {
   readonly shard: number;
   /**
    * Appends one event to an entity of Heddle's own that belongs to the shard, if nothing unusual is in the way (O1); says
-   * whether it did. The payload is the shard's from then on: it stands in the entity's state, and nobody changes it. To be
+   * whether it did. The payload is the shard's from then on: it stands in the entity's state, which is not frozen here, and nobody
+   * changes it. To be
    * called while the shard answers a frame, as the last of it, or while it does nothing. `connection` and `call` say who gets the reply.
    */
   appendOwn<P>(

@@ -185,8 +185,9 @@ export class TimedAlarms {
       if (known === undefined || known.rung || known.due !== due) continue;
       if (known.changed || this.#isBehindCursor(due, entity)) known.rung = true;
       else this.#known.delete(entity);
-      left--;
       this.#options.ring(entity, due);
+      // What it began may take more room than one.
+      left = Math.min(left - 1, this.#options.room());
     }
     if (this.nextDue > now) this.#armTimer();
     else if (left <= 0 && this.#options.room() <= 0) this.#isFull = true;

@@ -7,6 +7,7 @@
 import type { CompiledContext, CompiledEvent } from "@heddle/domain/internal";
 import { type EntryHeader, type EventLog, entryFlags } from "@heddle/event-log/internal";
 import { HeddleError, isSystemEntity, systemKinds } from "@heddle/kernel";
+import { invariant } from "@heddle/kernel/internal";
 import {
   copyBytes,
   importHeadBytes,
@@ -377,11 +378,14 @@ export class Writes {
     const states = this.#activation.statesOf(entity);
     const stored = packer.stored(payload);
     const state = proposed.types[0]!.fold(states[proposed.aggregate.index], stored);
-    const { bytes, at } = this.#log.reserve(2 + 3 * id.length + head.length + packer.room(stored));
+    const room = 2 + 3 * id.length + head.length + packer.room(stored);
+    const { bytes, at } = this.#log.reserve(room);
     const idBytes = writeText(bytes, at + 2, id);
     writeU16(bytes, at, idBytes);
     const payloadAt = copyBytes(head, 0, head.length, bytes, at + 2 + idBytes);
     const bodyBytes = packer.pack(stored, bytes, payloadAt) - at;
+    // Bytes past the end of the room would be missing, and a checksum would vouch for the rest.
+    invariant(bodyBytes <= room, "shard/own-event-fits-its-room", { bodyBytes, room });
     const header = this.#header;
     header.flags = 0;
     // Of what came in a frame only: this cannot come again.
