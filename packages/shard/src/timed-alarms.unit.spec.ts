@@ -13,6 +13,8 @@ class Rig {
   readonly index = new Map<string, number>();
   readonly rung: { entity: string; due: number; at: number }[] = [];
   room = Number.POSITIVE_INFINITY;
+  /** Of the room, what each alarm takes. */
+  roomEach = 1;
   rowsRead = 0;
   #tasks: { at: number; task: () => void }[] = [];
   #changed = new Map<string, number | undefined>();
@@ -29,7 +31,7 @@ class Rig {
       },
       room: () => this.room,
       ring: (entity, due) => {
-        this.room--;
+        this.room -= this.roomEach;
         this.rung.push({ entity, due, at: this.now });
       },
       schedule: (task, delayMs) => this.#tasks.push({ at: this.now + delayMs, task }),
@@ -89,6 +91,16 @@ describe("timed alarms: many", () => {
     rig.run(10_000);
     expect(rig.rung).toHaveLength(5_000);
     expect(new Set(rig.rung.map(({ entity }) => entity)).size).toBe(5_000);
+  });
+
+  it("asks for no more once there is no room, however much of it each takes", () => {
+    const rig = new Rig();
+    for (let i = 0; i < 100; i++) rig.index.set(`a/${i}`, 2_000);
+    rig.room = 100;
+    rig.roomEach = 30;
+    rig.start();
+    rig.run(1_500);
+    expect(rig.rung).toHaveLength(4);
   });
 
   it("asks for no more than there is room for, and goes on when told", () => {
