@@ -6,4 +6,5 @@ export { shardOfHash } from "./hash.ts";
 export { utf8Length } from "./ids.ts";
 export * from "./index.ts";
 export { InvariantViolation, invariant } from "./invariant.ts";
+export { secretHash } from "./secret-hash.ts";
 export { type ReadonlyTurnoverMap, TurnoverMap } from "./turnover-map.ts";

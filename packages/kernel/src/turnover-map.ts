@@ -4,7 +4,7 @@
 // the new one. Once one of those tables has grown old, none of them is collected with the young ones any more, nor anything that
 // ever stood in them: with 500 keys of which each lives a moment, collecting took twenty times as long (docs/decisions/0017).
 // This one stays where it is, and grows only with what it holds at a time.
-import { systemRandom } from "./clock.ts";
+import { secretHash, secretHashOfNumber } from "./secret-hash.ts";
 
 const slotsMin = 16;
 
@@ -126,18 +126,6 @@ export class TurnoverMap<K extends string | number, V extends object> {
   }
 }
 
-// Callers choose some of the keys: without a secret they could choose such as all fall on one slot. Nothing that can be seen
-// depends on it, so that it need not come from a seed.
-const secret = systemRandom.safeInteger() | 0;
-
-/** FNV-1a over the characters of a text, and murmur3's finaliser. Of no meaning outside this process. */
 function hashOf(key: string | number): number {
-  let hash = secret;
-  if (typeof key === "number") {
-    hash ^= key | 0;
-    if (key > 0x7fff_ffff) hash = Math.imul(hash ^ Math.floor(key / 0x1_0000_0000), 0x01000193);
-  } else for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return hash ^ (hash >>> 16);
+  return typeof key === "number" ? secretHashOfNumber(key) : secretHash(key);
 }

@@ -101,6 +101,7 @@ export {
   writeRestoreBody,
 } from "./lifecycle-requests.ts";
 export { compareIds, type ListShard, listPage, listPages } from "./list-pages.ts";
+export { encodeSagaReply, haveProblems, packedOutcomesBytesMax, packOutcomes } from "./pack-outcomes.ts";
 export {
   packBytes,
   packedBytesHeadBytesMax,
@@ -108,11 +109,11 @@ export {
   packedListHeadBytesMax,
   packedNumberBytesMax,
   packedTextBytesMax,
+  packKey,
   packListHead,
   packNumber,
   packText,
-} from "./pack-numbers.ts";
-export { encodeSagaReply, haveProblems, packedOutcomesBytesMax, packOutcomes } from "./pack-outcomes.ts";
+} from "./pack-values.ts";
 export { hasStates, packedResultsBytesMax, packReceipts } from "./packed-results.ts";
 export { decodeValue, encodeValue } from "./payload-codec.ts";
 export {

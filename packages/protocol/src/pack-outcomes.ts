@@ -1,6 +1,5 @@
 // What came of the steps of a saga, packed by hand: for the saga's record, and for the reply to whoever began it. Where a problem
 // is among them, which may hold anything, they are values as any others.
-import { writeU32, writeU48 } from "./bytes.ts";
 import { frameOffset, replyKind } from "./frames.ts";
 import {
   packedListHeadBytesMax,
@@ -9,8 +8,8 @@ import {
   packListHead,
   packNumber,
   packText,
-} from "./pack-numbers.ts";
-import { encodeReply } from "./replies.ts";
+} from "./pack-values.ts";
+import { encodeReply, framedValue } from "./replies.ts";
 import type { WireOutcome, WireReceipt } from "./saga-requests.ts";
 
 /** Whether one of them has a problem, which only the codec of values can write. */
@@ -84,8 +83,5 @@ export function encodeSagaReply(
     p = packText(bytes, p, entities[i]!);
     p = packOutcome(outcomes[i]!, bytes, p);
   }
-  writeU32(bytes, 0, p - 4);
-  bytes[frameOffset.kind] = replyKind.value;
-  writeU48(bytes, frameOffset.replyCall, call);
-  return bytes.subarray(0, p);
+  return framedValue(bytes, call, p);
 }

@@ -1,6 +1,6 @@
 // Goal: what came of a saga's steps is, packed by hand, the bytes of the codec of values, so that older clients and logs stay
 // readable; with a problem among them it is left to that codec.
-// Tested elsewhere: single numbers and texts (pack-numbers).
+// Tested elsewhere: single numbers and texts (pack-values).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { replyKind } from "./frames.ts";

@@ -8,7 +8,8 @@ import {
   packedNumberBytesMax,
   packListHead,
   packNumber,
-} from "./pack-numbers.ts";
+} from "./pack-values.ts";
+import type { WireReceipt } from "./saga-requests.ts";
 import type { WireOperationResult, WireTransaction } from "./transaction-requests.ts";
 
 const resultsKey = packedKey("results", 2);
@@ -105,6 +106,11 @@ function readResult(): WireOperationResult {
   const length = reader.list();
   if (length === 1) return [reader.number()];
   if (length !== 6) reader.failed = true;
+  return readReceiptNumbers(reader);
+}
+
+/** The six numbers of a receipt, behind the head of their list. */
+export function readReceiptNumbers(reader: PackedReader): WireReceipt {
   const seq = reader.number();
   const firstSeq = reader.number();
   const count = reader.number();

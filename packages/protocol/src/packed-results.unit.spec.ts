@@ -1,6 +1,6 @@
 // Goal: results of transactions that are packed by hand are the bytes of the codec of values, so that older clients and logs
 // stay readable; what is read by hand is what that codec reads; anything else is left to it.
-// Tested elsewhere: single numbers (pack-numbers).
+// Tested elsewhere: single numbers (pack-values).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { replyKind } from "./frames.ts";

@@ -1,5 +1,6 @@
 // What a saga came to, read by hand. Problems, which may hold anything, and names beyond ASCII are left to the codec of values.
-import { PackedReader } from "./pack-numbers.ts";
+import { PackedReader } from "./pack-values.ts";
+import { readReceiptNumbers } from "./packed-results.ts";
 import type { WireOutcome, WireReceipt, WireSagaResult, WireSagaStep } from "./saga-requests.ts";
 
 const reader = new PackedReader();
@@ -34,10 +35,5 @@ function readStep(): WireSagaStep {
 function readReceipt(): WireReceipt | null {
   if (reader.nil()) return null;
   if (reader.list() !== 6) reader.failed = true;
-  const seq = reader.number();
-  const firstSeq = reader.number();
-  const count = reader.number();
-  const shard = reader.number();
-  const position = reader.number();
-  return [seq, firstSeq, count, shard, position, reader.number()];
+  return readReceiptNumbers(reader);
 }

@@ -1,6 +1,6 @@
 // Goal: a saga's result that is read by hand is what the codec of values reads, whatever wrote it and whatever the bytes are;
 // anything else is left to that codec.
-// Tested elsewhere: single numbers and texts (pack-numbers), what callers see of a result (saga-requests).
+// Tested elsewhere: single numbers and texts (pack-values), what callers see of a result (saga-requests).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { replyKind } from "./frames.ts";

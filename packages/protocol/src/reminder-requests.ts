@@ -15,7 +15,7 @@ import {
 import { badFrame } from "./bad-frame.ts";
 import { copyBytes, readU16, TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { requestKind } from "./frames.ts";
-import { packedKey, packedNumberBytesMax, packedTextBytesMax, packNumber, packText } from "./pack-numbers.ts";
+import { packedKey, packedNumberBytesMax, packedTextBytesMax, packNumber, packText } from "./pack-values.ts";
 import { decodeValue } from "./payload-codec.ts";
 import type { MissedPolicy } from "./reminders.ts";
 import { newExecuteView, readExecuteBody, writeExecuteBody } from "./requests.ts";

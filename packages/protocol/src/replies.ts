@@ -139,6 +139,14 @@ export function frameReply(kind: number, call: number, body: Uint8Array): Uint8A
   return frame;
 }
 
+/** The frame of a value that was packed into `bytes[frameOffset.replyBody, end)`: a view on those. */
+export function framedValue(bytes: Uint8Array, call: number, end: number): Uint8Array {
+  writeU32(bytes, 0, end - 4);
+  bytes[frameOffset.kind] = replyKind.value;
+  writeU48(bytes, frameOffset.replyCall, call);
+  return bytes.subarray(0, end);
+}
+
 export function encodeErrorReply(call: number, error: HeddleError): Uint8Array {
   return encodeReply(replyKind.error, call, toWireError(error));
 }

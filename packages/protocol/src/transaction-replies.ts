@@ -1,9 +1,8 @@
 // Replies of those who carry out transactions: to the caller, and between shards. Made for each transaction, so they are packed
 // by hand into bytes that the next one is packed into as well.
-import { writeU32, writeU48 } from "./bytes.ts";
 import { frameOffset, replyKind } from "./frames.ts";
 import { hasStates, packedResultsBytesMax, packResults, packTransaction } from "./packed-results.ts";
-import { encodeReply } from "./replies.ts";
+import { encodeReply, framedValue } from "./replies.ts";
 import type { WireOperationResult } from "./transaction-requests.ts";
 
 const lent = new Uint8Array(4_096);
@@ -16,24 +15,17 @@ export function encodeTransactionReply(
 ): Uint8Array {
   if (hasStates(results)) return encodeReply(replyKind.value, call, { results, duplicate });
   const bytes = roomFor(results.length);
-  return framed(bytes, call, packTransaction(bytes, frameOffset.replyBody, results, duplicate));
+  return framedValue(bytes, call, packTransaction(bytes, frameOffset.replyBody, results, duplicate));
 }
 
 /** The reply to a shard that asked for a part of a transaction; lent, and errors, as above. */
 export function encodeResultsReply(call: number, results: readonly WireOperationResult[]): Uint8Array {
   if (hasStates(results)) return encodeReply(replyKind.value, call, results);
   const bytes = roomFor(results.length);
-  return framed(bytes, call, packResults(bytes, frameOffset.replyBody, results));
+  return framedValue(bytes, call, packResults(bytes, frameOffset.replyBody, results));
 }
 
 function roomFor(count: number): Uint8Array {
   const wanted = frameOffset.replyBody + packedResultsBytesMax(count);
   return wanted <= lent.length ? lent : new Uint8Array(wanted);
-}
-
-function framed(bytes: Uint8Array, call: number, end: number): Uint8Array {
-  writeU32(bytes, 0, end - 4);
-  bytes[frameOffset.kind] = replyKind.value;
-  writeU48(bytes, frameOffset.replyCall, call);
-  return bytes.subarray(0, end);
 }

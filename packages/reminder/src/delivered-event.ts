@@ -1,11 +1,11 @@
 // The event `Delivered` as a runner writes it, packed by hand: there is one for nearly every delivery. What is packed is what the
 // codec of values would write, and is read with it.
 import {
-  copyBytes,
   packedKey,
   packedListHeadBytesMax,
   packedNumberBytesMax,
   packedTextBytesMax,
+  packKey,
   packListHead,
   packNumber,
   packText,
@@ -39,22 +39,18 @@ export const deliveredPacker: PayloadPacker<Delivered> = {
     return room;
   },
   pack(payload, bytes, at) {
-    let p = packListHead(bytes, key(items, bytes, at), payload.items.length);
+    let p = packListHead(bytes, packKey(bytes, at, items), payload.items.length);
     for (const { name, version, from, due, outcome, code, next } of payload.items) {
-      p = packText(bytes, key(keys.name, bytes, p), name);
-      p = packNumber(bytes, key(keys.version, bytes, p), version);
-      p = packNumber(bytes, key(keys.from, bytes, p), from);
-      p = packNumber(bytes, key(keys.due, bytes, p), due);
-      p = packText(bytes, key(keys.outcome, bytes, p), outcome);
-      p = packText(bytes, key(keys.code, bytes, p), code);
-      p = key(keys.next, bytes, p);
+      p = packText(bytes, packKey(bytes, p, keys.name), name);
+      p = packNumber(bytes, packKey(bytes, p, keys.version), version);
+      p = packNumber(bytes, packKey(bytes, p, keys.from), from);
+      p = packNumber(bytes, packKey(bytes, p, keys.due), due);
+      p = packText(bytes, packKey(bytes, p, keys.outcome), outcome);
+      p = packText(bytes, packKey(bytes, p, keys.code), code);
+      p = packKey(bytes, p, keys.next);
       if (next >= 0) p = packNumber(bytes, p, next);
       else bytes[p++] = minusOne;
     }
     return p;
   },
 };
-
-function key(packed: Uint8Array, bytes: Uint8Array, at: number): number {
-  return copyBytes(packed, 0, packed.length, bytes, at);
-}

@@ -14,6 +14,7 @@ import {
   packedNumberBytesMax,
   packedOutcomesBytesMax,
   packedTextBytesMax,
+  packKey,
   packListHead,
   packNumber,
   packOutcomes,
@@ -82,14 +83,14 @@ const startedPacker: PayloadPacker<Started> = {
     return room + packedBytesHeadBytesMax + steps.length;
   },
   pack({ at, deadline, stepTimeoutMs, name, fingerprint, entities, steps }, bytes, from) {
-    let p = packNumber(bytes, key(startedKeys.at, bytes, from), at);
-    p = packNumber(bytes, key(startedKeys.deadline, bytes, p), deadline);
-    p = packNumber(bytes, key(startedKeys.stepTimeoutMs, bytes, p), stepTimeoutMs);
-    p = packText(bytes, key(startedKeys.name, bytes, p), name);
-    p = packNumber(bytes, key(startedKeys.fingerprint, bytes, p), fingerprint);
-    p = packListHead(bytes, key(startedKeys.entities, bytes, p), entities.length);
+    let p = packNumber(bytes, packKey(bytes, from, startedKeys.at), at);
+    p = packNumber(bytes, packKey(bytes, p, startedKeys.deadline), deadline);
+    p = packNumber(bytes, packKey(bytes, p, startedKeys.stepTimeoutMs), stepTimeoutMs);
+    p = packText(bytes, packKey(bytes, p, startedKeys.name), name);
+    p = packNumber(bytes, packKey(bytes, p, startedKeys.fingerprint), fingerprint);
+    p = packListHead(bytes, packKey(bytes, p, startedKeys.entities), entities.length);
     for (let i = 0; i < entities.length; i++) p = packText(bytes, p, entities[i]!);
-    return packBytes(bytes, key(startedKeys.steps, bytes, p), steps);
+    return packBytes(bytes, packKey(bytes, p, startedKeys.steps), steps);
   },
 };
 
@@ -107,19 +108,15 @@ const endedPacker: PayloadPacker<Ended> = {
   pack(payload, bytes, from) {
     if (!wentWell(payload)) return anyPayload.pack(payload, bytes, from);
     const { at, outcomes } = payload;
-    let p = packNumber(bytes, key(endedKeys.at, bytes, from), at);
-    p = key(endedKeys.why, bytes, p);
+    let p = packNumber(bytes, packKey(bytes, from, endedKeys.at), at);
+    p = packKey(bytes, p, endedKeys.why);
     bytes[p++] = 0xc0;
-    return packOutcomes(outcomes, bytes, key(endedKeys.outcomes, bytes, p));
+    return packOutcomes(outcomes, bytes, packKey(bytes, p, endedKeys.outcomes));
   },
 };
 
 function wentWell({ why, outcomes }: Ended): boolean {
   return why === null && !haveProblems(outcomes);
-}
-
-function key(packed: Uint8Array, bytes: Uint8Array, at: number): number {
-  return copyBytes(packed, 0, packed.length, bytes, at);
 }
 
 function keysBytes(keys: Record<string, Uint8Array>): number {

@@ -1,6 +1,6 @@
 // AppendIds: ids that callers gave, kept for good (P4, second layer). New ones wait in memory for the next checkpoint;
 // recovery finds them again in the log. An id is scoped to its entity.
-import { systemRandom } from "@heddle/kernel";
+import { secretHash } from "@heddle/kernel/internal";
 import { erasedIdName, type Partition } from "@heddle/partition/internal";
 
 export interface AppendId {
@@ -129,16 +129,6 @@ class IdTable {
   }
 }
 
-// Callers choose the ids: without a secret they could choose such as all fall on one slot, and each look-up would go through all
-// of them. Nothing that can be seen depends on it, the order of the lists least of all, so that it need not come from a seed.
-const secret = systemRandom.safeInteger() | 0;
-
-/** FNV-1a over the characters of both, and murmur3's finaliser. Of no meaning outside this process. */
 function hashOf(entity: string, id: string): number {
-  let hash = secret;
-  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
-  for (let i = 0; i < entity.length; i++) hash = Math.imul(hash ^ entity.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return hash ^ (hash >>> 16);
+  return secretHash(entity, secretHash(id));
 }

@@ -13,6 +13,7 @@ import {
   packedListHeadBytesMax,
   packedNumberBytesMax,
   packedResultsBytesMax,
+  packKey,
   packListHead,
   packNumber,
   packReceipts,
@@ -87,10 +88,6 @@ function writeDecided(
   p = packNumber(bytes, packNumber(bytes, p, settled[0]), settled[1]);
   p = packReceipts(bytes, packKey(bytes, p, resultsKey), results, receipts);
   return { bytes: p - at, payloadsOffset: start.length };
-}
-
-function packKey(bytes: Uint8Array, at: number, key: Uint8Array): number {
-  return copyBytes(key, 0, key.length, bytes, at);
 }
 
 // The body up to its payloads: the same for all entries of a type without an id, of which there are as many as transactions.

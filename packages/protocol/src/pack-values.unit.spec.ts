@@ -11,7 +11,7 @@ import {
   packListHead,
   packNumber,
   packText,
-} from "./pack-numbers.ts";
+} from "./pack-values.ts";
 import { decodeValue, encodeValue } from "./payload-codec.ts";
 
 const steps = [0x7f, 0xff, 0xffff, 0xffff_ffff, 2 ** 48, Number.MAX_SAFE_INTEGER - 1];

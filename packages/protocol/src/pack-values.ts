@@ -1,7 +1,7 @@
-// MessagePack by hand, for values whose shape is known and that are made of whole numbers, texts and bytes: written straight to where they
+// MessagePack by hand, for values of a known shape, made of whole numbers, texts and bytes: written straight to where they
 // belong, and read without a general decoder. The bytes are those that `encodeValue` makes of the same value, and what is read
 // is what `decodeValue` reads.
-import { readText, writeText } from "./bytes.ts";
+import { copyBytes, readText, writeText } from "./bytes.ts";
 
 /** What a packed number takes at most, and the head of a list. */
 export const packedNumberBytesMax = 9;
@@ -115,6 +115,11 @@ export function packedKey(key: string, entries = 0): Uint8Array {
   packed[head.length] = 0xa0 | key.length;
   writeText(packed, head.length + 1, key);
   return packed;
+}
+
+/** Packs what `packedKey` gave. */
+export function packKey(bytes: Uint8Array, at: number, key: Uint8Array): number {
+  return copyBytes(key, 0, key.length, bytes, at);
 }
 
 /** Reads packed values one after the other. Where another value stands than is asked for, `failed` is set, and stays so. */
