@@ -91,8 +91,8 @@ export interface Kill {
 /** At points that only a node passes which goes on where another died, or one that an operator asks. */
 export const laterKills: readonly Omit<Kill, "asker">[] = [
   { scenario: "transfer", point: "transaction:prepared", passing: 1, next: "transaction:aborting", operator: "retry" },
-  { scenario: "compensated saga", point: "saga:forward", passing: 1, next: "saga:resumed", operator: "retry" },
-  { scenario: "saga", point: "saga:forward", passing: 1, next: "saga:probed", operator: "retry" },
+  { scenario: "compensated saga", point: "saga:started", passing: 1, next: "saga:resumed", operator: "retry" },
+  { scenario: "saga", point: "saga:started", passing: 1, next: "saga:probed", operator: "retry" },
   { scenario: "stuck saga", point: "saga:retried", passing: 1, operating: true, operator: "retry" },
   { scenario: "stuck saga", point: "saga:resolved", passing: 1, operating: true, operator: "resolve" },
 ];

@@ -52,8 +52,8 @@ import {
   aggregateOfCommand,
   appendOwn,
   type Frame,
-  type OwnAppends,
   OwnEvent,
+  type OwnShard,
   type ReplySink,
   type ShardAlarms,
   type ShardCalls,
@@ -92,7 +92,7 @@ export interface ReminderRunnerOptions {
   readonly domain: CompiledContext;
   readonly calls: ShardCalls;
   /** The shard, which is opened with the runner's handlers; asked later. */
-  readonly own: () => OwnAppends;
+  readonly own: () => OwnShard;
   readonly replies: Pick<ReplySink, "frame">;
   readonly alarms: () => ShardAlarms;
   readonly clock: Clock;

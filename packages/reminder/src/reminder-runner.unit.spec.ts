@@ -44,7 +44,13 @@ class Busy {
         expect: () => 1,
         forgo: () => {},
       },
-      own: () => ({ shard: 0, appendOwn: () => false }),
+      own: () => ({
+        shard: 0,
+        loss: undefined,
+        appendOwn: () => false,
+        decideOwn: () => false,
+        awaitDurable: () => {},
+      }),
       replies: { frame: () => {} },
       alarms: () => ({
         list: () => [],

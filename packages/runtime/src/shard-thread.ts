@@ -221,7 +221,7 @@ function onFrames(packed: Uint8Array): void {
   visitRequests(packed, (connection, shard, from, to) => {
     shards[shard]!.receive(connection, sessions.get(connection) ?? 0, packed, from, to);
   });
-  if (!moreFollows(packed)) endTurn();
+  if (!moreFollows(packed)) calls.endTurn();
 }
 
 function endTurn(): void {

@@ -31,7 +31,7 @@ export interface ThreadCallsOptions {
   readonly random: Random;
   /** Hands a frame to a shard of this thread. The bytes stay as they are. */
   readonly receive: (connection: number, shard: number, bytes: Uint8Array, from: number, to: number) => void;
-  /** Frames were handed over, and no more will come in this turn. */
+  /** Has the shards of this thread end their turn: no more will come in it. */
   readonly endTurn: () => void;
 }
 
@@ -125,6 +125,9 @@ class Peer {
 
 const firstCallMax = 2 ** 39;
 
+/** So often what came of what came is worked off before the turn ends. Sagas of a shard's own entities take one for each step. */
+const roundsMax = 64;
+
 /** Told apart by the first byte of a message between threads: requests begin with 0 or 1. */
 const repliesMark = 2;
 
@@ -212,14 +215,40 @@ export class ThreadCalls implements ShardCalls {
     this.#peers.clear();
   }
 
+  /**
+   * Ends a turn of the thread, to be called when frames were handed to its shards. What waits here is worked off first, with all that it
+   * leads to, so that it shares their commit groups.
+   */
+  endTurn(): void {
+    this.#mustEndTurn = true;
+    this.#turn();
+  }
+
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => this.#turn());
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#turn();
+    });
+  }
+
+  #turn(): void {
+    for (let rounds = 0; this.#isWaiting && rounds < roundsMax; rounds++) this.#workOff();
+    if (this.#mustEndTurn) {
+      this.#mustEndTurn = false;
+      this.#options.endTurn();
+    }
+    for (const peer of this.#peers.values()) peer.post();
+    if (this.#isWaiting || this.#mustEndTurn) this.#schedule();
+  }
+
+  get #isWaiting(): boolean {
+    return this.#replies.length > 0 || this.#local.from < this.#local.to;
   }
 
   // Replies first: what they lead to goes out with the rest.
-  #turn(): void {
+  #workOff(): void {
     const replies = this.#replies;
     this.#replies = [];
     for (const reply of replies) {
@@ -227,17 +256,11 @@ export class ThreadCalls implements ShardCalls {
       this.#pending.delete(key)?.onReply(reply);
     }
     const { bytes, from, to } = this.#local;
-    // What these lead to is for the turn after this.
+    // What these lead to is for the round after this.
     this.#local.leave();
-    if (from < to) this.#receive(bytes, from, to);
-    if (from < to || this.#mustEndTurn) {
-      this.#mustEndTurn = false;
-      this.#options.endTurn();
-    }
-    for (const peer of this.#peers.values()) peer.post();
-    this.#scheduled = false;
-    const isMore = this.#replies.length > 0 || this.#local.from < this.#local.to || this.#mustEndTurn;
-    if (isMore) this.#schedule();
+    if (from === to) return;
+    this.#mustEndTurn = true;
+    this.#receive(bytes, from, to);
   }
 
   #receive(packed: Uint8Array, blocksFrom?: number, blocksTo?: number): void {
@@ -250,7 +273,7 @@ export class ThreadCalls implements ShardCalls {
 
   #onRequests(packed: Uint8Array): void {
     this.#receive(packed);
-    this.#options.endTurn();
+    this.endTurn();
   }
 
   #onReplies(packed: Uint8Array): void {

@@ -5,6 +5,8 @@
 // L2. Times run on the monotonic clock. The wall clock says how much is left after a restart, and no more than there was in
 //     all: a clock that jumps neither ends a saga early while its shard is open, nor keeps it alive beyond its own length.
 // L3. What is answered to callers is durable (P2).
+// L4. What belongs to the saga's own shard is in its own log: there it goes ahead of the disk, and nothing waits for a sync but the next
+//     that leaves for elsewhere. If the shard loses what it had not on disk, the saga reads itself again as L1 says.
 import { HeddleError, hashEntity, systemKinds } from "@heddle/kernel";
 import type { SagaIntervention, SagaProblem, SagaState } from "@heddle/protocol";
 import {
@@ -23,7 +25,7 @@ import {
   writeGetBody,
   writeProbeBody,
 } from "@heddle/protocol/internal";
-import { appendOwn, type Frame, type OwnEvent } from "@heddle/shard/internal";
+import { appendOwn, type Frame, type OwnEvent, whenDurable } from "@heddle/shard/internal";
 import { answerOf, answerOfProbe, problemOfWire, wireProblem } from "./answers.ts";
 import {
   answered,
@@ -43,7 +45,7 @@ import {
 } from "./progress.ts";
 import type { SagaFacts } from "./saga-aggregate.ts";
 import type { SagaHost } from "./saga-host.ts";
-import { bytesOfPlans, type StepPlan } from "./step-plans.ts";
+import { type Act, bytesOfPlans, type StepPlan } from "./step-plans.ts";
 
 interface Waiter {
   readonly connection: number;
@@ -87,6 +89,9 @@ export class LiveSaga implements Doer {
   #writing = false;
   /** To be written when what is being written is there. */
   #next: (() => void) | undefined;
+  /** What was decided early since all that went before was known to be durable; and the shard's last loss before. */
+  #ahead = 0;
+  #lossBefore: HeddleError | undefined;
   /** Why the last write or reading failed, and how often in a row. */
   #failure: HeddleError | undefined;
   #failures = 0;
@@ -118,6 +123,11 @@ export class LiveSaga implements Doer {
     return (this.#progress?.steps ?? []).map(outcomeOf);
   }
 
+  /** Whether something that it knows may not be durable. */
+  get isAhead(): boolean {
+    return this.#ahead > 0;
+  }
+
   /** Somebody waits for the end. One who came with other steps is told so as soon as it is known. */
   wait({ connection, from, to, call }: Frame, fingerprint: number | undefined, duplicate: boolean): void {
     this.#waiters.push({ connection, requestBytes: to - from, call, fingerprint, duplicate });
@@ -140,7 +150,19 @@ export class LiveSaga implements Doer {
     const entities = plans.map(({ entity }) => entity);
     const deadline = at + timeoutMs;
     const started = { at, deadline, stepTimeoutMs, name, fingerprint, entities, steps: bytesOfPlans(steps, plans) };
-    this.#write(this.#host.events.Started, started, () => this.#started(fingerprint));
+    let isUnderWay = false;
+    const goOnFrom = () => {
+      if (isUnderWay) return;
+      isUnderWay = true;
+      this.#started();
+    };
+    const then = () => {
+      this.#knowFingerprint(fingerprint);
+      this.#host.crashPoint("saga:started");
+      goOnFrom();
+    };
+    const leadsHere = plans.some(({ stage, hash }) => stage === plans[0]!.stage && this.#host.isOwn(hash));
+    this.#write(this.#host.events.Started, started, then, leadsHere ? goOnFrom : undefined);
   }
 
   /** Goes on from what its entity says. */
@@ -173,10 +195,8 @@ export class LiveSaga implements Doer {
     this.#progress = facts === undefined ? newProgress(steps) : resumed(state, problemOfWire(facts.why), steps);
   }
 
-  #started(fingerprint: number): void {
+  #started(): void {
     this.#host.counters.started++;
-    this.#knowFingerprint(fingerprint);
-    this.#host.crashPoint("saga:started");
     const { limits } = this.#host;
     this.#graceAt = this.#deadlineAt + limits.outcomeGraceMs;
     this.#checkBy(this.#deadlineAt);
@@ -198,7 +218,56 @@ export class LiveSaga implements Doer {
       this.#lateAt[index] = lateAt;
       this.#checkBy(lateAt);
     }
-    this.#host.send(task === "forward" ? plan.forward : plan.back!, plan.hash, this.#hears(index, task));
+    this.#send(index, task, task === "forward" ? plan.forward : plan.back!, plan.hash);
+  }
+
+  #send(index: number, task: "forward" | "back", act: Act, hash: number): void {
+    const hears = this.#hears(index, task);
+    const isOwn = this.#host.isOwn(hash);
+    if (isOwn && this.#host.decide(act, hears)) {
+      this.#goAhead();
+      return;
+    }
+    if (isOwn || this.#ahead === 0) {
+      this.#host.send(act, hash, hears);
+      return;
+    }
+    this.#onceDurable(() => {
+      // Over time meanwhile: what was never sent may have been probed.
+      if (this.#progress!.steps[index]!.task === task) this.#host.send(act, hash, hears);
+    });
+  }
+
+  #goAhead(): void {
+    if (this.#ahead++ === 0) this.#lossBefore = this.#host.options.own().loss;
+  }
+
+  #onceDurable(then: () => void): void {
+    const { own, calls } = this.#host.options;
+    const life = this.#life;
+    const ahead = this.#ahead;
+    whenDurable(own(), calls, (reply) => {
+      if (life !== this.#life || this.#hasLostGround()) return;
+      if (reply.kind === "error") {
+        this.#fallBack(reply.error);
+        return;
+      }
+      if (this.#ahead === ahead) this.#ahead = 0;
+      then();
+    });
+  }
+
+  // Whether the shard has dropped what this saga rests on; then it reads itself again.
+  #hasLostGround(): boolean {
+    const { loss } = this.#host.options.own();
+    if (this.#ahead === 0 || loss === undefined || loss === this.#lossBefore) return false;
+    this.#fallBack(loss);
+    return true;
+  }
+
+  #fallBack(error: HeddleError): void {
+    this.#failure = error;
+    this.#reload();
   }
 
   #probe(index: number, task: "probeForward" | "probeBack"): void {
@@ -256,7 +325,7 @@ export class LiveSaga implements Doer {
   }
 
   #answered(life: number, index: number, task: Task, reply: Reply): void {
-    if (life !== this.#life) return;
+    if (life !== this.#life || this.#hasLostGround()) return;
     const isProbe = task === "probeForward" || task === "probeBack";
     this.#host.crashPoint(isProbe ? "saga:probed" : task === "forward" ? "saga:forward" : "saga:back");
     answered(this.#progress!, index, task, isProbe ? answerOfProbe(reply) : answerOf(reply), this);
@@ -264,24 +333,36 @@ export class LiveSaga implements Doer {
 
   // ——— its own history
 
-  #write<P>(event: OwnEvent<P>, payload: P, then: () => void): void {
+  // `then` comes when it is durable; `decided` before, when it is in the log.
+  #write<P>(event: OwnEvent<P>, payload: P, then: () => void, decided?: () => void): void {
     this.#writing = true;
+    let isAhead = false;
     const life = this.#life;
     const { own, calls } = this.#host.options;
-    appendOwn(own(), calls, this.entity, event, payload, this.#seq, (reply) => {
+    const isDecided = appendOwn(own(), calls, this.entity, event, payload, this.#seq, (reply) => {
       if (life !== this.#life) return;
-      this.#writing = false;
+      if (!isAhead) this.#writing = false;
       if (reply.kind !== "receipt") {
         this.#notWritten(reply);
         return;
       }
-      this.#seq = reply.receipt.seq;
       this.#failures = 0;
+      if (isAhead) {
+        then();
+        return;
+      }
+      this.#seq = reply.receipt.seq;
       then();
       const next = this.#next;
       this.#next = undefined;
       next?.();
     });
+    if (!isDecided || decided === undefined) return;
+    isAhead = true;
+    this.#writing = false;
+    this.#seq++;
+    this.#goAhead();
+    decided();
   }
 
   // Nobody knows for sure what is durable now: it is read.
@@ -305,7 +386,9 @@ export class LiveSaga implements Doer {
   #reload(): void {
     const life = ++this.#life;
     this.#reloadAt = Number.POSITIVE_INFINITY;
+    this.#writing = false;
     this.#next = undefined;
+    this.#ahead = 0;
     const fields = { entity: this.entity, aggregate: systemKinds.saga };
     this.#host.options.calls.call(
       requestKind.get,
@@ -500,6 +583,7 @@ export class LiveSaga implements Doer {
   check(now: number): void {
     this.checkAt = Number.POSITIVE_INFINITY;
     if (this.#reloadAt <= now) this.#reload();
+    else if (this.#hasLostGround()) return;
     const progress = this.#progress;
     if (progress === undefined || this.#reloadAt < Number.POSITIVE_INFINITY) {
       this.#checkBy(this.#reloadAt);

@@ -2,7 +2,7 @@
 import type { CompiledContext } from "@heddle/domain/internal";
 import type { Clock, Random } from "@heddle/kernel";
 import type { Reply, sagaEnds } from "@heddle/protocol/internal";
-import type { OwnAppends, ReplySink, ShardAlarms, ShardCalls } from "@heddle/shard/internal";
+import type { OwnShard, ReplySink, ShardAlarms, ShardCalls } from "@heddle/shard/internal";
 import type { LiveSaga } from "./live-saga.ts";
 import type { SagaLimits } from "./patience.ts";
 import type { SagaEvents } from "./saga-events.ts";
@@ -13,7 +13,7 @@ export interface SagaRunnerOptions {
   readonly domain: CompiledContext;
   readonly calls: ShardCalls;
   /** The shard, which is opened with the runner's handlers; asked later. */
-  readonly own: () => OwnAppends;
+  readonly own: () => OwnShard;
   readonly replies: ReplySink;
   readonly clock: Clock;
   readonly random: Random;
@@ -43,6 +43,10 @@ export interface SagaHost {
   readonly events: SagaEvents;
   readonly counters: SagaCounters;
   crashPoint(name: string): void;
+  /** Whether the entity with this hash is on the shard of the saga's own history. */
+  isOwn(hash: number): boolean;
+  /** Decides a step on the own shard, with an early reply; says whether it did (`OwnShard.decideOwn`). */
+  decide(act: Act, onReply: (reply: Reply) => void): boolean;
   /** Sends a step's body as it is. */
   send(act: Act, hash: number, onReply: (reply: Reply) => void): void;
   /** The pause before the next attempt, in ms. */

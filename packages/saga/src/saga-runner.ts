@@ -2,7 +2,7 @@
 //
 // Owns the sagas that are under way: which there are, their bounds and timers, and that those of an earlier life go on.
 // What happens within one stands in live-saga.ts, what is to be done next in progress.ts. Runs on the thread of its shard;
-// talks to shards in the frames of clients (ShardCalls), and writes the histories of sagas on the short way (OwnAppends).
+// talks to shards in the frames of clients (ShardCalls), and writes the histories of sagas on the short way (OwnShard).
 //
 // P4. A saga takes effect once: its id is that of an entity, whose first event says what its steps are.
 // P5. Whatever is lost, a saga that has begun ends, or is stuck and listed: its record says that it began, its shard names it
@@ -11,7 +11,7 @@
 //     The ids of sagas that are stuck, or wait to go on, are kept: some hundred bytes each.
 // Not promised: isolation. Others see a saga's entities between its steps.
 import { HeddleError, systemKinds } from "@heddle/kernel";
-import { crc32, invariant, TurnoverMap } from "@heddle/kernel/internal";
+import { crc32, invariant, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
 import type { ListedSaga, SagaRecord } from "@heddle/protocol";
 import {
   copyBytes,
@@ -38,7 +38,7 @@ import {
   writeHistoryBody,
   writeListBody,
 } from "@heddle/protocol/internal";
-import { type AlarmSource, alarmNever, type Frame } from "@heddle/shard/internal";
+import { type AlarmSource, alarmNever, decideOwn, type Frame, whenDurable } from "@heddle/shard/internal";
 import { LiveSaga } from "./live-saga.ts";
 import { stepsOfNamed } from "./named-saga.ts";
 import { defaultSagaLimits, type SagaLimits, tickMs } from "./patience.ts";
@@ -195,8 +195,8 @@ export class SagaRunner implements SagaHost {
     const reply = this.#replyTo(frame);
     this.#read(entity, reply, (facts) => {
       if (facts.state === "NONE") throw new HeddleError("NO_SUCH_SAGA", { saga: sagaOfEntity(entity) });
-      if (facts.steps.length > 0) reply(this.#record(entity, facts, facts.steps));
-      else this.#readSteps(entity, reply, (steps) => reply(this.#record(entity, facts, steps)));
+      if (facts.steps.length > 0) this.#sayRecord(entity, facts, facts.steps, reply);
+      else this.#readSteps(entity, reply, (steps) => this.#sayRecord(entity, facts, steps, reply));
     });
   }
 
@@ -235,10 +235,18 @@ export class SagaRunner implements SagaHost {
     );
   }
 
-  #record(entity: string, facts: SagaFacts, steps: Uint8Array): SagaRecord {
+  // What a live saga knows beyond its history may be ahead of the disk.
+  #sayRecord(entity: string, facts: SagaFacts, steps: Uint8Array, reply: Answer): void {
     const live = this.#active.get(entity);
+    const record = this.#record(entity, facts, steps, live);
+    const { own, calls } = this.options;
+    if (live?.isAhead !== true) reply(record);
+    else whenDurable(own(), calls, (answer) => reply(answer.kind === "error" ? answer.error : record));
+  }
+
+  #record(entity: string, facts: SagaFacts, steps: Uint8Array, live: LiveSaga | undefined): SagaRecord {
     const state = live?.state;
-    // What it has come to since is not durable, but for what its steps answered: that is.
+    // That it goes back or has ended is not on record yet, what its steps answered is.
     const isLive = state !== undefined && (facts.state === "RUNNING" || facts.state === "COMPENSATING");
     const liveFacts = isLive && live !== undefined ? { state, outcomes: live.outcomes } : undefined;
     return sagaRecord(sagaOfEntity(entity), facts, steps, liveFacts, this.#texts);
@@ -409,6 +417,15 @@ export class SagaRunner implements SagaHost {
 
   crashPoint(name: string): void {
     this.options.crashPoint?.(name);
+  }
+
+  isOwn(hash: number): boolean {
+    return shardOfHash(hash, this.options.calls.shardCount) === this.options.shard;
+  }
+
+  decide({ kind, bytes, from, to }: Act, onReply: (reply: Reply) => void): boolean {
+    const { own, calls } = this.options;
+    return decideOwn(own(), calls, kind, bytes, from, to, onReply);
   }
 
   send(act: Act, hash: number, onReply: (reply: Reply) => void): void {

@@ -16,10 +16,22 @@ export interface Frame {
   hold: Hold | undefined;
   /** Monotonic time since when it has waited for a hold; 0 for one that has not. */
   since: number;
+  /** The reply leaves when the request is decided, before that is durable: see own-shard.ts. */
+  early: boolean;
 }
 
 export function newFrame(): Frame {
-  return { connection: 0, session: 0, call: 0, bytes: new Uint8Array(), from: 0, to: 0, hold: undefined, since: 0 };
+  return {
+    connection: 0,
+    session: 0,
+    call: 0,
+    bytes: new Uint8Array(),
+    from: 0,
+    to: 0,
+    hold: undefined,
+    since: 0,
+    early: false,
+  };
 }
 
 /** Where the request's body begins. */

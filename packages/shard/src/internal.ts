@@ -4,7 +4,7 @@ export { initialStates } from "./decide.ts";
 export { snapshotsOf } from "./encode-state.ts";
 export type { Frame } from "./frame.ts";
 export * from "./index.ts";
-export { appendOwn, type OwnAppends, OwnEvent, type PayloadPacker } from "./own-appends.ts";
+export { appendOwn, decideOwn, OwnEvent, type OwnShard, type PayloadPacker, whenDurable } from "./own-shard.ts";
 export { compare, comparison, freeze } from "./plain-data.ts";
 export { aggregateOfAppend, aggregateOfCommand } from "./proposals.ts";
 export { SessionWindow } from "./sessions.ts";

@@ -48,15 +48,21 @@ export class OpenGroups {
   }
 
   /** Answers at once, or with what was decided last if the reply saw something of it. */
-  say({ connection, from, to, call }: Frame, undurable: boolean, made: Uint8Array): void {
+  say({ connection, from, to, call, early }: Frame, undurable: boolean, made: Uint8Array): void {
     const frame = sized(made, call);
-    if (undurable) this.#waiting().addOther(connection, to - from, call, frame.length, () => frame);
+    if (undurable && !early) this.#waiting().addOther(connection, to - from, call, frame.length, () => frame);
     else this.#replies.frame(connection, to - from, frame);
   }
 
   /** Answers with what was decided last; the reply is made then. */
   sayLater({ connection, from, to, call }: Frame, replyBytes: number, reply: () => Uint8Array): void {
     this.#waiting().addOther(connection, to - from, call, replyBytes, reply);
+  }
+
+  /** Gives a receipt of nothing once all that was decided is durable. */
+  sayWhenDurable(connection: number, call: number, shard: number): void {
+    if (this.hasUndurable) this.#waiting().addReceipt(connection, 0, call, 0, 0, 0, 0);
+    else this.#replies.receipt(connection, 0, call, shard, 0, 0, 0, 0, false);
   }
 
   /** Sends the group that fills on its way, unless there is none or one is on its way already. */

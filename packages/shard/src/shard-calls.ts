@@ -22,7 +22,7 @@ export interface ShardCalls {
    */
   call(kind: number, hash: number, write: WriteBody, onReply: (reply: Reply) => void): void;
   /**
-   * Waits for the reply to what a shard of this thread is given without a frame (own-appends.ts): to be said to `connection` and
+   * Waits for the reply to what a shard of this thread is given without a frame (own-shard.ts): to be said to `connection` and
    * the call that is returned. `onReply` is as above. The shard's turn ends by itself.
    */
   expect(shard: number, onReply: (reply: Reply) => void): number;

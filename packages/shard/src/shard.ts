@@ -31,7 +31,7 @@ import { messageOf, sized } from "./decoding.ts";
 import { type Frame, newFrame } from "./frame.ts";
 import type { Memory } from "./memory.ts";
 import type { OpenGroups } from "./open-groups.ts";
-import type { OwnAppends, OwnEvent } from "./own-appends.ts";
+import type { OwnEvent, OwnShard } from "./own-shard.ts";
 import type { Parts, TurnWork } from "./parts.ts";
 import { Reads } from "./reads.ts";
 import { recoverMemory } from "./recovery.ts";
@@ -61,7 +61,7 @@ const freeBytesWanted = 32 << 20;
 /** Replies that wait for a sync may take this much before further frames wait. */
 const heldReplyBytesMax = 16 << 20;
 
-export class Shard implements OwnAppends {
+export class Shard implements OwnShard {
   readonly #options: ShardOptions;
   readonly #limits: ShardLimits;
   readonly #texts = new TextCache();
@@ -93,6 +93,9 @@ export class Shard implements OwnAppends {
   #turnComes = false;
   /** The call at hand. */
   readonly #frame = newFrame();
+  /** The call at hand that is answered early, perhaps within another. */
+  readonly #earlyFrame: Frame = { ...newFrame(), early: true };
+  #loss: HeddleError | undefined;
   #lingering = false;
   #spaceProbedAt = Number.NEGATIVE_INFINITY;
 
@@ -180,6 +183,10 @@ export class Shard implements OwnAppends {
     return this.#state;
   }
 
+  get loss(): HeddleError | undefined {
+    return this.#loss;
+  }
+
   get stopReason(): string {
     return this.#stopReason;
   }
@@ -217,6 +224,28 @@ export class Shard implements OwnAppends {
       if (!(thrown instanceof HeddleError)) this.#stop(faultOf(thrown));
       return false;
     }
+  }
+
+  decideOwn(kind: number, bytes: Uint8Array, from: number, to: number, connection: number, call: number): boolean {
+    if (this.#state !== "open" || this.#isClosing || this.#mustWait()) return false;
+    const frame = this.#earlyFrame;
+    frame.connection = connection;
+    frame.call = call;
+    frame.bytes = bytes;
+    frame.from = from - frameOffset.requestBody;
+    frame.to = to;
+    try {
+      return this.#writes.decideEarly(frame, kind);
+    } catch (thrown) {
+      this.#refuse(frame, thrown);
+      return true;
+    }
+  }
+
+  awaitDurable(connection: number, call: number): void {
+    const { shard, replies } = this.#options;
+    if (this.#state === "open" || this.#state === "full") this.#groups.sayWhenDurable(connection, call, shard);
+    else replies.frame(connection, 0, encodeErrorReply(call, this.#notServing()));
   }
 
   /** Ends a turn: what was decided in it goes on its way to the disk. */
@@ -556,7 +585,8 @@ export class Shard implements OwnAppends {
   }
 
   #notServing(): HeddleError {
-    const reason = this.#state === "stopped" ? this.#stopReason : "it is closing";
+    const reason =
+      this.#state === "stopped" ? this.#stopReason : this.#state === "recovering" ? "it recovers" : "it is closing";
     return new HeddleError("SHARD_STOPPED", { shard: this.#options.shard, reason });
   }
 
@@ -647,6 +677,7 @@ export class Shard implements OwnAppends {
     });
     if (this.#state !== "open") return;
     const { groups, erasures } = this.#memory;
+    this.#loss = error;
     this.#enter("recovering", error);
     const erasuresEnd = erasures.stop(error);
     this.#transactions.onLogFailure(error);

@@ -17,6 +17,7 @@ import {
   readExecuteBody,
   readImportBody,
   readU16,
+  requestKind,
   systemAggregate,
   type TextCache,
   writeText,
@@ -33,7 +34,7 @@ import type { Erasures } from "./erasures.ts";
 import { bodyOf, type Frame, fingerprintOf } from "./frame.ts";
 import type { Memory } from "./memory.ts";
 import type { OpenGroups } from "./open-groups.ts";
-import type { OwnEvent } from "./own-appends.ts";
+import type { OwnEvent } from "./own-shard.ts";
 import type { Parts } from "./parts.ts";
 import { aggregateOfAppend, aggregateOfCommand, proposalOfAppend } from "./proposals.ts";
 import { sayErased, sayRejection, saySequenceConflict } from "./refusals.ts";
@@ -88,6 +89,8 @@ export class Writes {
   #erasures!: Erasures;
   /** Of the entity at hand, if that holds reminders: the entity that they are for. */
   #owner: Entity | undefined;
+  /** The entity of the frame that is to be answered early is held. */
+  #isHeld = false;
   // Reused from call to call, so that an append allocates nothing of its own.
   readonly #append = newAppendView();
   readonly #execute = newExecuteView();
@@ -159,7 +162,7 @@ export class Writes {
     const { bytes, to } = frame;
     const entity = this.#activate(view.entity);
     if (entity.hold !== undefined) {
-      this.#parts.waitFor(entity, frame);
+      this.#waitFor(entity, frame);
       return;
     }
     if (!this.#mayWrite(frame, entity, view)) return;
@@ -201,7 +204,7 @@ export class Writes {
     readExecuteBody(bytes, bodyOf(frame), to, this.#texts, view);
     const entity = this.#activate(view.entity);
     if (entity.hold !== undefined) {
-      this.#parts.waitFor(entity, frame);
+      this.#waitFor(entity, frame);
       return;
     }
     if (!this.#mayWrite(frame, entity, view)) return;
@@ -228,6 +231,20 @@ export class Writes {
     candidate.metadata = metadata;
     candidate.time = time;
     this.#commit(frame, candidate);
+  }
+
+  /** As `OwnShard.decideOwn`. The shard is open and free. Errors: as `append` and `execute`. */
+  decideEarly(frame: Frame, kind: number): boolean {
+    this.#isHeld = false;
+    if (kind === requestKind.execute) this.execute(frame);
+    else this.append(frame);
+    return !this.#isHeld;
+  }
+
+  // One that is answered early is not kept: whoever asks sends it as a frame then.
+  #waitFor(entity: Entity, frame: Frame): void {
+    if (frame.early) this.#isHeld = true;
+    else this.#parts.waitFor(entity, frame);
   }
 
   // Whether a call may go on to be decided; if not, it has been answered. Errors: why nothing can be written; `ID_EXPIRED`;
@@ -320,18 +337,15 @@ export class Writes {
     header.call = frame.call;
     header.payloadsOffset = this.#append.payloadsFrom - (append.source === undefined ? 0 : append.bodyFrom);
     const firstSeq = entity.seq + 1;
-    const position = this.#take(entity, proposed, this.#folded.state, payloads.length, time, bodyBytes);
+    const count = payloads.length;
+    const position = this.#take(entity, proposed, this.#folded.state, count, time, bodyBytes);
     this.#sessions.add(this.#repeats.window, frame.session, frame.call, position, time);
     if (append.id !== "") this.#appendIds.add(entity.id, append.id, position);
-    this.#groups.filling.addReceipt(
-      frame.connection,
-      frame.to - frame.from,
-      frame.call,
-      firstSeq,
-      payloads.length,
-      position,
-      time,
-    );
+    const { connection, call, early } = frame;
+    if (early) {
+      const { replies, shard } = this.#parts.options;
+      replies.receipt(connection, 0, call, shard, firstSeq, count, position, time, false);
+    } else this.#groups.filling.addReceipt(connection, frame.to - frame.from, call, firstSeq, count, position, time);
   }
 
   // Takes the entry whose body stands in the open group into it, and the entity on to its new state. `#header` says the rest.
@@ -355,7 +369,7 @@ export class Writes {
     return position;
   }
 
-  /** As `OwnAppends.appendOwn`. The shard is open and free. */
+  /** As `OwnShard.appendOwn`. The shard is open and free. */
   appendOwn<P>(
     id: string,
     event: OwnEvent<P>,

@@ -110,7 +110,7 @@ export class SimulatedThread {
     visitRequests(packed, (connection, shard, from, to) => {
       this.#receive(connection, this.#sessions.get(connection) ?? 0, shard, packed, from, to);
     });
-    this.#endTurn();
+    this.calls.endTurn();
   }
 
   /** The thread is gone from this moment on. */

@@ -1,12 +1,18 @@
-// OwnAppends: the short way on which those who work on a shard's thread (sagas, reminders) write to Heddle's own entities of that
-// shard. One event at a time, handed over as a value and as the bytes that it is packed to: nothing is parsed, decoded or
-// validated that Heddle itself has just made. The history is the one that an append's frame would have left.
+// OwnShard: the short ways of those who work on a shard's thread (sagas, reminders) to that shard. The histories are those that
+// frames would have left.
 //
-// O1. Only what is usual goes this way: the shard is open and free, the entity is not erased, and is where it is expected to be.
-//     Everything else goes the way of a frame, which has an answer for it.
-// O2. The reply comes as the reply to a frame would: when the event is durable, in a turn of its own (ShardCalls).
+// Writing to Heddle's own entities: one event at a time, handed over as a value and as the bytes that it is packed to. Nothing is
+// parsed, decoded or validated that Heddle itself has just made.
+// Deciding early: an append or a command is decided at once, and its reply does not wait until it is durable. What its asker then
+// writes to the same log rests on it safely: a log is lost from its end.
+//
+// O1. Only what is usual goes this way: the shard is open and free, the entity is not held; for Heddle's own events, it is not
+//     erased, and is where it is expected to be. Everything else goes the way of a frame, which has an answer for it.
+// O2. Replies come as those to frames would, in a turn of their own (ShardCalls): to an event of Heddle's own when it is durable.
+// O3. Nothing that rests on an early reply leaves for another log or for a client before `awaitDurable` has answered. When the
+//     group fails instead, the shard has a loss, and whoever heard early before it reads again what is there.
 import type { CompiledContext } from "@heddle/domain/internal";
-import { hashEntity } from "@heddle/kernel";
+import { type HeddleError, hashEntity } from "@heddle/kernel";
 import { type Reply, requestKind, writeAppendBody } from "@heddle/protocol/internal";
 import type { Proposed } from "./decide.ts";
 import type { ShardCalls } from "./shard-calls.ts";
@@ -50,8 +56,10 @@ export class OwnEvent<P> {
 }
 
 /** What a shard offers to those on its thread. */
-export interface OwnAppends {
+export interface OwnShard {
   readonly shard: number;
+  /** Why the shard dropped what was decided and not durable: another object each time. Undefined if it never did. */
+  readonly loss: HeddleError | undefined;
   /**
    * Appends one event to an entity of Heddle's own that belongs to the shard, if nothing unusual is in the way (O1); says
    * whether it did. The payload is the shard's from then on: it stands in the entity's state, which is not frozen here, and nobody
@@ -66,20 +74,30 @@ export interface OwnAppends {
     connection: number,
     call: number,
   ): boolean;
+  /**
+   * Decides an append or a command whose body is `bytes[from, to)` and whose entity belongs to the shard, if nothing unusual is in the way
+   * (O1); says whether it did. The reply is an early one (O3). To be called as `appendOwn`.
+   */
+  decideOwn(kind: number, bytes: Uint8Array, from: number, to: number, connection: number, call: number): boolean;
+  /** Gives a receipt of nothing once everything that was decided so far is durable, or an error if it is lost. */
+  awaitDurable(connection: number, call: number): void;
 }
 
-/** Appends an event to an entity of Heddle's own, on the short way or in a frame. `expectedSeq` is -1 where nothing is expected. */
+/**
+ * Appends an event to an entity of Heddle's own, on the short way or in a frame; says whether it is decided already.
+ * `expectedSeq` is -1 where nothing is expected.
+ */
 export function appendOwn<P>(
-  shard: OwnAppends,
+  shard: OwnShard,
   calls: ShardCalls,
   entity: string,
   event: OwnEvent<P>,
   payload: P,
   expectedSeq: number,
   onReply: (reply: Reply) => void,
-): void {
+): boolean {
   const call = calls.expect(shard.shard, onReply);
-  if (shard.appendOwn(entity, event, payload, expectedSeq, calls.connection, call)) return;
+  if (shard.appendOwn(entity, event, payload, expectedSeq, calls.connection, call)) return true;
   calls.forgo(call);
   const { aggregate, type } = event;
   const fields = {
@@ -90,6 +108,28 @@ export function appendOwn<P>(
   };
   const hash = hashEntity(entity as Parameters<typeof hashEntity>[0]);
   calls.call(requestKind.append, hash, (reserve) => writeAppendBody(fields, reserve), onReply);
+  return false;
+}
+
+/** As `OwnShard.decideOwn`. */
+export function decideOwn(
+  shard: OwnShard,
+  calls: ShardCalls,
+  kind: number,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  onReply: (reply: Reply) => void,
+): boolean {
+  const call = calls.expect(shard.shard, onReply);
+  if (shard.decideOwn(kind, bytes, from, to, calls.connection, call)) return true;
+  calls.forgo(call);
+  return false;
+}
+
+/** As `OwnShard.awaitDurable`. */
+export function whenDurable(shard: OwnShard, calls: ShardCalls, onReply: (reply: Reply) => void): void {
+  shard.awaitDurable(calls.connection, calls.expect(shard.shard, onReply));
 }
 
 const none = new Uint8Array();

@@ -7,7 +7,7 @@ import { copyBytes, decodeValue, encodeValue, type Reply } from "@heddle/protoco
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { alice, bank, credit } from "./bank.spec-support.ts";
-import { appendOwn, OwnEvent, type PayloadPacker } from "./own-appends.ts";
+import { appendOwn, OwnEvent, type PayloadPacker } from "./own-shard.ts";
 import { innerConnectionMin } from "./shard-calls.ts";
 import {
   type BesidePorts,
