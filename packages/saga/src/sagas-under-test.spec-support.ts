@@ -357,6 +357,14 @@ export class SagasUnderTest {
     this.#nowMs = until;
   }
 
+  /** Lets time go by at once, whatever the disks are at. */
+  fireTimers(ms: number): void {
+    const until = this.#nowMs + ms;
+    for (let next = this.#nextTimer(); next !== undefined && next.at <= until; next = this.#nextTimer())
+      this.#fire(next);
+    this.#nowMs = until;
+  }
+
   /** Waits until something holds; time goes on when nothing else happens. */
   async until(holds: () => boolean): Promise<void> {
     for (let rounds = 0; !holds(); rounds++) {
