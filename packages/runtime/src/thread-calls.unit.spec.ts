@@ -134,6 +134,25 @@ describe("calls between shards", () => {
     expect(thread!.calls.size).toBe(0);
   });
 
+  it("are worked off with all that they lead to before a turn of frames ends, so that one group has all", async () => {
+    const [thread] = threads(1, 1);
+    const heard: string[] = [];
+    const call = thread!.calls.expect(0, () => {
+      heard.push(`after ${thread!.turns} turns`);
+      void thread!.ask(0, "what it leads to").then(() => heard.push("the rest"));
+    });
+    thread!.calls.deliver({ kind: "value", call, value: "at once" });
+    thread!.calls.endTurn();
+    expect({ heard, turns: thread!.turns, received: thread!.received.length, waiting: thread!.calls.size }).toEqual({
+      heard: ["after 0 turns"],
+      turns: 1,
+      received: 1,
+      waiting: 0,
+    });
+    await expect.poll(() => heard.length).toBe(2);
+    expect(thread!.turns, "nothing is left for a turn of its own").toBe(1);
+  });
+
   it("reach a shard of another thread, many in one message, in the order in which they were sent", async () => {
     const [a, b] = threads(2, 4);
     connect(a!, b!);

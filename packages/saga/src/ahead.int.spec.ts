@@ -48,6 +48,21 @@ describe("a saga on its own shard", () => {
     expect(await typesOf(under, sagaEntity(id))).toEqual(["Started", "Committed"]);
   });
 
+  it("does so over shards, too, when its id has the tag of its entities", async () => {
+    const { under } = await openBank();
+    const [from, to] = ["account/{u7}/a", "account/{u7}/b"];
+    await under.append(credit(from, 100)).answer();
+    const disk = under.disks[under.shardOf(from)]!;
+    const { syncs } = disk.counters;
+    disk.holdSyncs();
+    under.append(credit(to, 1));
+    const asked = under.saga("{u7}-1", [[take(from, 30)], [give(to, 30)]]);
+    await turns();
+    disk.releaseSyncs();
+    expect((await asked.result()).resultType).toBe("COMMITTED");
+    expect(disk.counters.syncs - syncs).toBe(2);
+  });
+
   it("P2: is answered when its end is durable, and not before", async () => {
     const { under, id, disk } = await openBank({ shardCount: 1 });
     disk.holdSyncs();

@@ -1,13 +1,21 @@
 // Goal: what Heddle writes to its own entities on the short way is what a frame would have written: durable before it is answered,
 // there after a crash, refused where a frame is refused. Only the way is shorter.
+// And what is decided early is what a frame would decide: only the answer comes sooner.
 // Method: a kind of Heddle's own over the simulated disk, the same events on both ways. Tested elsewhere: that packers pack what
 // they say (saga-events.unit.spec.ts), sagas and reminders on this way (their own specs, the simulator).
 import { type AnyAggregate, defineAggregate, event } from "@heddle/domain";
-import { copyBytes, decodeValue, encodeValue, type Reply } from "@heddle/protocol/internal";
+import {
+  copyBytes,
+  decodeValue,
+  encodeValue,
+  type Reply,
+  requestKind,
+  writeAppendBody,
+} from "@heddle/protocol/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { alice, bank, credit } from "./bank.spec-support.ts";
-import { appendOwn, OwnEvent, type PayloadPacker } from "./own-shard.ts";
+import { alice, bank, credit, debit } from "./bank.spec-support.ts";
+import { appendOwn, decideOwn, OwnEvent, type PayloadPacker, whenDurable } from "./own-shard.ts";
 import { innerConnectionMin } from "./shard-calls.ts";
 import {
   type BesidePorts,
@@ -75,7 +83,27 @@ function openWithOwn(options: ShardUnderTestOptions = {}) {
     });
     return Object.defineProperty(answered, "reply", { get: () => reply }) as never;
   };
-  return { under, own };
+  /** Decides an append early; undefined when the shard leaves it to a frame. */
+  const early = (fields: Parameters<typeof writeAppendBody>[0]): { reply: Reply | undefined } | undefined => {
+    let bytes = new Uint8Array();
+    const used = writeAppendBody(fields, (wanted) => {
+      bytes = new Uint8Array(wanted);
+      return { bytes, at: 0 };
+    });
+    const asked: { reply: Reply | undefined } = { reply: undefined };
+    const isDecided = decideOwn(ports.shard(), ports.calls, requestKind.append, bytes, 0, used, (reply) => {
+      asked.reply = reply;
+    });
+    return isDecided ? asked : undefined;
+  };
+  const durable = (): { reply: Reply | undefined } => {
+    const asked: { reply: Reply | undefined } = { reply: undefined };
+    whenDurable(ports.shard(), ports.calls, (reply) => {
+      asked.reply = reply;
+    });
+    return asked;
+  };
+  return { under, own, early, durable };
 }
 
 /** In a frame. */
@@ -192,6 +220,64 @@ describe("Heddle's own events on the short way", () => {
     receipt(await own("$saga/a", 1));
     const closing = under.shard.close();
     expect(failure(await own("$saga/a", 2))).toMatchObject({ code: "SHARD_STOPPED" });
+    await closing;
+  });
+});
+
+describe("what is decided early", () => {
+  it("is answered before it is durable, refusals too, and is there once whoever asks for that is told so", async () => {
+    const { under, early, durable } = openWithOwn();
+    under.disk.holdSyncs();
+    const asked = [early(credit(alice, 5))!, early(debit(alice, 9))!, early(debit(alice, 2))!];
+    const told = durable();
+    await under.turns();
+    expect(receipt(asked[0]!.reply!).seq).toBe(1);
+    expect(rejected(asked[1]!.reply!).code).toBe("INVARIANT_VIOLATED");
+    expect(receipt(asked[2]!.reply!).seq).toBe(2);
+    expect(told.reply).toBeUndefined();
+    under.disk.releaseSyncs();
+    await under.until(() => told.reply !== undefined);
+    expect(told.reply!.kind).toBe("receipt");
+    await under.crash("nothing");
+    under.start();
+    expect(await under.state(alice, "Account")).toMatchObject({ state: { balance: 3 }, seq: 2 });
+  });
+
+  it("is lost with its group: whoever waits for the disk is told so, and the shard says that it has a loss", async () => {
+    const { under, early, durable } = openWithOwn();
+    receipt(await under.append(credit(alice, 5)));
+    expect(under.shard.loss).toBeUndefined();
+    under.disk.failNextWrite();
+    const asked = early(debit(alice, 2))!;
+    const told = durable();
+    await under.until(() => under.shard.loss !== undefined && under.shard.state === "open");
+    expect(receipt(asked.reply!).seq).toBe(2);
+    expect(failure(told.reply!).retryable).toBe(true);
+    expect(await under.state(alice, "Account")).toMatchObject({ state: { balance: 5 }, seq: 1 });
+    expect(durable().reply, "in a turn of its own").toBeUndefined();
+  });
+
+  it("has the fingerprint of a frame: the same again is a duplicate, and something else by its id is refused", async () => {
+    const { under, early } = openWithOwn();
+    const first = { ...credit(alice, 5), id: "once" };
+    receipt(await under.append(first));
+    const again = early(first)!;
+    const other = early({ ...credit(alice, 6), id: "once" })!;
+    await under.turns();
+    expect(receipt(again.reply!)).toMatchObject({ seq: 1, duplicate: true });
+    expect(failure(other.reply!).code).toBe("ID_REUSED");
+  });
+
+  it("is left to a frame while the shard waits, and when it closes", async () => {
+    const { under, early } = openWithOwn({ limits: { groupBytesMax: 1 } });
+    under.disk.holdSyncs();
+    under.turn(() => [under.append(credit(alice, 1))]);
+    const waiting = under.turn(() => [under.append(credit(alice, 1)), under.append(credit(alice, 1))]);
+    expect(early(credit(alice, 1))).toBeUndefined();
+    under.disk.releaseSyncs();
+    for (const one of waiting) receipt(await one);
+    const closing = under.shard.close();
+    expect(early(credit(alice, 1))).toBeUndefined();
     await closing;
   });
 });
