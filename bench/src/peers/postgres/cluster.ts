@@ -135,8 +135,15 @@ export class PostgresCluster {
   }
 
   /** How a client program finds the server. */
+  get server(): readonly string[] {
+    return ["-h", this.#sockets, "-U", owner];
+  }
+
+  readonly database = database;
+
+  /** How psql finds the server and the database. */
   get address(): readonly string[] {
-    return ["-h", this.#sockets, "-U", owner, "-d", database];
+    return [...this.server, "-d", database];
   }
 
   /** Runs one of PostgreSQL's programs to its end. Errors: its last words, when it ends with anything but 0. */

@@ -52,7 +52,9 @@ export async function runPgbench(cluster: PostgresCluster, job: PgbenchJob): Pro
     ...[`--client=${clients}`, `--jobs=${threads}`, `--time=${seconds}`, `--random-seed=${seed}`],
     ...[`--max-tries=${triesMax}`, "--log", `--log-prefix=${path.join(folder, "latency")}`],
     ...Object.entries(variables).map(([name, value]) => `--define=${name}=${value}`),
-    ...cluster.address,
+    // By its place: to pgbench, -d says that it shall print what each client does, which takes a good part of the machine.
+    ...cluster.server,
+    cluster.database,
   ]);
   const latencies = new LatencyHistogram();
   for (const name of fs.readdirSync(folder).filter((file) => file.startsWith("latency"))) {
