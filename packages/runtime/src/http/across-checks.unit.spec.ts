@@ -134,7 +134,9 @@ describe("P7: any JSON about sagas and reminders", () => {
         if (fields === undefined) return;
         taken++;
         const read = sent((reserve) => writeRemindBody(fields, reserve), readRemindBody);
-        expect(read).toEqual({ ...fields, id: undefined });
+        // JSON has a zero with a sign, times do not.
+        const at = "at" in fields.schedule ? { at: fields.schedule.at + 0 } : {};
+        expect(read).toEqual({ ...fields, schedule: { ...fields.schedule, ...at }, id: undefined });
       }),
       { numRuns: 3_000 },
     );
