@@ -36,6 +36,8 @@ const stopMsMax = 20_000;
 export interface RunOptions {
   /** Given to the program on its standard input. */
   readonly input?: string;
+  /** What it must not say on standard error. */
+  readonly neverSays?: RegExp;
 }
 
 export class PostgresCluster {
@@ -146,8 +148,8 @@ export class PostgresCluster {
     return [...this.server, "-d", database];
   }
 
-  /** Runs one of PostgreSQL's programs to its end. Errors: its last words, when it ends with anything but 0. */
-  async run(program: Program, args: readonly string[], { input }: RunOptions = {}): Promise<string> {
+  /** Runs one of PostgreSQL's programs to its end. Errors: its last words, when it ends with anything but 0, or it says what it must not. */
+  async run(program: Program, args: readonly string[], { input, neverSays }: RunOptions = {}): Promise<string> {
     const child = this.#spawn(program, args, input === undefined ? "ignore" : "pipe");
     child.stdin?.end(input);
     const [out, said, code] = await Promise.all([
@@ -159,6 +161,7 @@ export class PostgresCluster {
       }),
     ]);
     if (code !== 0) throw new Error(`${program} ended with ${code}: ${said.trim().slice(-2_000)}`);
+    if (neverSays?.test(said)) throw new Error(`${program} said what it must not: ${said.slice(0, 500)}`);
     return out;
   }
 

@@ -47,7 +47,7 @@ export async function runPgbench(cluster: PostgresCluster, job: PgbenchJob): Pro
   const own = path.join(folder, "script.sql");
   fs.copyFileSync(script, own);
   fs.chmodSync(own, 0o644);
-  const printed = await cluster.run("pgbench", [
+  const args = [
     ...["--no-vacuum", "--protocol=prepared", `--file=${own}`],
     ...[`--client=${clients}`, `--jobs=${threads}`, `--time=${seconds}`, `--random-seed=${seed}`],
     ...[`--max-tries=${triesMax}`, "--log", `--log-prefix=${path.join(folder, "latency")}`],
@@ -55,7 +55,9 @@ export async function runPgbench(cluster: PostgresCluster, job: PgbenchJob): Pro
     // By its place: to pgbench, -d says that it shall print what each client does, which takes a good part of the machine.
     ...cluster.server,
     cluster.database,
-  ]);
+  ];
+  // One that tells what each of its clients does measures that.
+  const printed = await cluster.run("pgbench", args, { neverSays: /client \d+/ });
   const latencies = new LatencyHistogram();
   for (const name of fs.readdirSync(folder).filter((file) => file.startsWith("latency"))) {
     const lines = createInterface({ input: fs.createReadStream(path.join(folder, name)) });
