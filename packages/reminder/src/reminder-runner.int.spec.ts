@@ -111,6 +111,28 @@ describe("reminders: delivery", () => {
     expect(await under.brought(bell)).toHaveLength(200);
   });
 
+  it("takes one commit group for what is due of an entity, with what is on record of it", async () => {
+    const under = await withBell();
+    for (let i = 0; i < 20; i++) await under.remind(bell, `r${i}`, { schedule: { at: start + 1_000 } });
+    const { groups } = under.shard.stats();
+    await under.pass(3_000);
+    expect(under.shard.stats().groups - groups).toBe(1);
+    expect(under.runner.stats()).toMatchObject({ delivered: 20, due: 0, pending: 0 });
+  });
+
+  it("goes the way of a frame where it cannot be decided at once, however long that takes", async () => {
+    const under = await withBell();
+    await under.remind(bell, "one", { schedule: { at: start + 1_000 } });
+    under.disk.setFreeBytes(0);
+    await under.append("bell/other").catch(() => {});
+    await under.pass(3_000);
+    expect(await under.brought(bell)).toEqual([]);
+    under.disk.setFreeBytes(2 ** 40);
+    await under.pass(20_000);
+    expect(await under.brought(bell)).toHaveLength(1);
+    expect(await under.reminders(bell)).toEqual([]);
+  });
+
   it("lists entities by their next reminder", async () => {
     const under = new RemindingShard();
     for (let i = 0; i < 30; i++) {
@@ -268,6 +290,36 @@ describe("reminders: over crashes (P5)", () => {
       expect(minutes).toEqual([1, 2, 3, 4, 5].slice(0, minutes.length));
       expect(minutes.length).toBeGreaterThanOrEqual(4);
       for (const { due, time } of brought) expect(time).toBeGreaterThanOrEqual(due);
+    },
+  );
+
+  it.each([
+    ["written", "EIO"],
+    ["synced", "EIO"],
+    ["written", "ENOSPC"],
+  ] as const)(
+    "D2 D3: a group that cannot be %s (%s) takes the deliveries with it and the record of them: all come, each once",
+    async (what, code) => {
+      const under = await withBell();
+      for (let i = 0; i < 3; i++) await under.remind(bell, `once${i}`, { schedule: { at: start + 1_000 } });
+      const cron = { cron: "*/5 * * * * *", timeZone: "UTC" };
+      await under.remind(bell, "again", { schedule: cron, missed: "all" });
+      await under.pass(750);
+      if (what === "written") under.disk.failNextWrite(code);
+      else under.disk.failNextSync(code);
+      await under.pass(20_000);
+      const brought = await under.brought(bell);
+      expect(brought.filter(({ name }) => name !== "again").map(({ name }) => name)).toEqual([
+        "once0",
+        "once1",
+        "once2",
+      ]);
+      const seconds = brought.filter(({ name }) => name === "again").map(({ due }) => (due - start) / 1_000);
+      expect(seconds).toEqual([5, 10, 15, 20]);
+      expect(under.runner.stats()).toMatchObject({ refused: 0, due: 0 });
+      expect((await under.reminders(bell)).map(({ name, last }) => [name, last?.due])).toEqual([
+        ["again", start + 20_000],
+      ]);
     },
   );
 

@@ -2,11 +2,13 @@
 //
 // An entity's reminders are an entity of their own, `$reminders/<entity>`, on the same shard. A delivery is a command or an
 // append like any other, with an id made of the reminder's name and the time at which it was due. What came of it is written
-// to the reminders afterwards, for all that were due together; that moves them on.
+// to the reminders afterwards, for all that were due together; that moves them on. The record does not wait until the deliveries
+// are durable: it stands behind them in the same log, which is lost from its end (OwnShard, O3).
 //
 // D1. Never early: an occurrence leaves when the wall clock says that its time has come, or later.
 // D2. Once: the id is a function of name and due time. Whatever is lost on the way, the same delivery is made again with the
-//     same id, until its outcome is on record; the entity takes it once (P4).
+//     same id, until its outcome is on record; the entity takes it once (P4). A record is only asked for while what it tells of
+//     has not been dropped.
 // D3. None is lost: an occurrence is off the list only with its outcome on record, or as one that the policy passes over.
 // D4. What the domain says no to is an outcome. What may pass is tried again with growing pauses, for as long as it takes.
 // D5. Bounded (P8): so many deliveries are under way at a time, and so many leave in a second.
@@ -51,6 +53,7 @@ import {
   aggregateOfAppend,
   aggregateOfCommand,
   appendOwn,
+  decideOwn,
   type Frame,
   OwnEvent,
   type OwnShard,
@@ -76,7 +79,7 @@ const kind = systemKinds.reminders;
 const prefix = `${kind}/`;
 
 /**
- * Deliveries under way at a time: 50,000 a second with two syncs of 10 ms each. What is under way lives in memory, and more of it
+ * Deliveries under way at a time: 50,000 a second with a sync of 20 ms. What is under way lives in memory, and more of it
  * makes nothing faster: a shard takes as many in some ten milliseconds.
  */
 const deliveriesMax = 1_024;
@@ -128,11 +131,18 @@ interface Flight {
   readonly entity: string;
   readonly hash: number;
   readonly since: number;
+  /** Before it is done once more, in ms. */
+  readonly pause: number;
+  /** The shard's last loss when it began: after another, what came of it has to be asked again. */
+  readonly lossBefore: HeddleError | undefined;
   readonly items: DeliveredItem[];
   /** Deliveries without an outcome. */
   left: number;
   deliveries: number;
 }
+
+/** Room for a delivery is made in these steps. */
+const scratchStepBytes = 4_096;
 
 export class ReminderRunner {
   readonly #options: ReminderRunnerOptions;
@@ -143,6 +153,8 @@ export class ReminderRunner {
   readonly #waiting = new Set<string>();
   #deliveries = 0;
   #wakeScheduled = false;
+  /** The body of the delivery that is being decided; whoever decides keeps nothing of it. */
+  #scratch = new Uint8Array(scratchStepBytes);
   #delivered = 0;
   #refused = 0;
   #missed = 0;
@@ -359,10 +371,12 @@ export class ReminderRunner {
     return room;
   }
 
-  // What is due of an entity, as far as one batch goes. One that is under way is looked at again when it has ended.
-  #begin(reminders: string, { pending }: RemindersState): void {
+  // What is due of an entity, as far as one batch goes. One that is under way is looked at again when it has ended. `pause` is the
+  // one before this is done once more, should the record fail.
+  #begin(reminders: string, { pending }: RemindersState, pause: number = pauseMs.first): void {
     if (this.#flights.has(reminders)) return;
-    const now = this.#options.clock.now();
+    // What is delivered now has the time of the shard's turn, which the wall clock may be ahead of.
+    const { now } = this.#options.own();
     const due = readDue(pending, now, batchMax);
     const [first] = due;
     if (first === undefined) return;
@@ -372,6 +386,8 @@ export class ReminderRunner {
       entity,
       hash: hashEntity(entity as EntityId),
       since: first.due,
+      lossBefore: this.#options.own().loss,
+      pause,
       items: [],
       left: 0,
       deliveries: 0,
@@ -380,7 +396,7 @@ export class ReminderRunner {
     for (const reminder of due) this.#release(flight, reminder, now);
     this.#deliveries += flight.deliveries;
     this.#options.rate.take(flight.deliveries);
-    if (flight.left === 0) this.#record(flight, pauseMs.first);
+    if (flight.left === 0) this.#record(flight);
   }
 
   #release(flight: Flight, reminder: PendingReminder, now: number): void {
@@ -388,7 +404,6 @@ export class ReminderRunner {
     const { kind: what, due, next = -1 } = release(schedule, missed, from, now);
     invariant(due <= now, "D1/never-early", { due, now });
     const item: OpenItem = { name, version, from, due, outcome: "missed", code: "", next };
-    if (what === "pass" || due !== from) this.#missed++;
     if (what === "pass") {
       flight.items.push(item);
       return;
@@ -399,48 +414,58 @@ export class ReminderRunner {
   }
 
   #deliver(flight: Flight, reminder: PendingReminder, item: OpenItem, pause: number): void {
-    const request = isCommand(reminder.content) ? requestKind.execute : requestKind.append;
-    const write: WriteBody = (reserve) => {
-      const { name, aggregate, content } = reminder;
-      const { due } = item;
-      const id = `reminder:${name}:${due}`;
-      return writeDelivery({ entity: flight.entity, aggregate, id, reminder: name, due, content }, reserve);
-    };
-    this.#options.calls.call(request, flight.hash, write, (reply) => {
-      const longer = Math.min(pause * pauseMs.growth, pauseMs.max);
+    const { own, calls } = this.#options;
+    const { name, aggregate, content } = reminder;
+    const { due } = item;
+    const request = isCommand(content) ? requestKind.execute : requestKind.append;
+    const id = `reminder:${name}:${due}`;
+    const delivery = { entity: flight.entity, aggregate, id, reminder: name, due, content };
+    const hears = (reply: Reply): void => {
       const isPassing =
         reply.kind === "error" &&
-        this.#mayPass(flight, reply.error, pause, () => this.#deliver(flight, reminder, item, longer));
+        this.#mayPass(flight, reply.error, pause, () => this.#deliver(flight, reminder, item, longer(pause)));
       if (!isPassing) this.#settle(flight, item, reply);
-    });
+    };
+    const bytes = writeDelivery(delivery, this.#reserve);
+    if (!decideOwn(own(), calls, request, this.#scratch, 0, bytes, hears)) {
+      calls.call(request, flight.hash, (reserve) => writeDelivery(delivery, reserve), hears);
+    }
   }
+
+  readonly #reserve = (bytes: number) => {
+    if (bytes > this.#scratch.length) {
+      this.#scratch = new Uint8Array(Math.ceil(bytes / scratchStepBytes) * scratchStepBytes);
+    }
+    return { bytes: this.#scratch, at: 0 };
+  };
 
   #settle(flight: Flight, item: OpenItem, reply: Reply): void {
     if (!this.#isUnderWay(flight)) return;
     this.#options.crashPoint?.("reminder:delivered");
-    if (reply.kind === "receipt") {
-      this.#delivered++;
-      item.outcome = "delivered";
-    } else {
-      this.#refused++;
+    if (reply.kind === "receipt") item.outcome = "delivered";
+    else {
       item.outcome = "refused";
       item.code = codeOf(reply);
     }
     flight.items.push(item);
-    if (--flight.left === 0) this.#record(flight, pauseMs.first);
+    if (--flight.left === 0) this.#record(flight);
   }
 
   // What came of a batch goes on record; then the entity's next reminder counts.
-  #record(flight: Flight, pause: number): void {
-    const { reminders, items } = flight;
+  #record(flight: Flight): void {
+    const { reminders, items, pause } = flight;
     const { own, calls, crashPoint, shard, report } = this.#options;
+    const { loss } = own();
+    if (loss !== undefined && loss !== flight.lossBefore) {
+      // Some of what was heard may be gone. The same ids are asked again; by nobody else, for its alarm may have come meanwhile.
+      this.#tryLater(flight, pause, () => this.#doAgain(flight));
+      return;
+    }
     appendOwn(own(), calls, reminders, this.#event, { items }, -1, (reply) => {
-      const longer = Math.min(pause * pauseMs.growth, pauseMs.max);
-      if (reply.kind === "error" && this.#mayPass(flight, reply.error, pause, () => this.#record(flight, longer))) {
-        return;
-      }
+      if (reply.kind === "error" && this.#mayPass(flight, reply.error, pause, () => this.#doAgain(flight))) return;
       if (!this.#isUnderWay(flight)) return;
       crashPoint?.("reminder:recorded");
+      this.#count(items);
       this.#end(flight);
       if (reply.kind === "receipt") this.#lookAgain(reminders);
       // Erased meanwhile: there is nothing to go on with.
@@ -451,6 +476,22 @@ export class ReminderRunner {
     });
   }
 
+  // Whether the deliveries are still there, only the entities can say.
+  #doAgain(flight: Flight): void {
+    const { reminders, pause } = flight;
+    this.#end(flight);
+    const state = this.#options.alarms().stateOf(kind, reminders) as RemindersState | undefined;
+    if (state !== undefined) this.#begin(reminders, state, longer(pause));
+  }
+
+  #count(items: readonly DeliveredItem[]): void {
+    for (const { outcome, from, due } of items) {
+      if (outcome === "delivered") this.#delivered++;
+      else if (outcome === "refused") this.#refused++;
+      if (outcome === "missed" || due !== from) this.#missed++;
+    }
+  }
+
   // Whether an error is one that may pass; then it is tried again after a pause, or by the next start.
   #mayPass(flight: Flight, error: HeddleError, pause: number, retry: () => void): boolean {
     if (!error.retryable || !this.#isUnderWay(flight)) return error.retryable;
@@ -459,12 +500,16 @@ export class ReminderRunner {
       this.#end(flight);
       return true;
     }
+    this.#tryLater(flight, pause, retry);
+    return true;
+  }
+
+  #tryLater(flight: Flight, pause: number, retry: () => void): void {
     this.#retries++;
     const shortened = pause * (1 - (this.#options.random.safeInteger() % 1_000) / 2_000);
     this.#options.schedule(() => {
       if (this.#isUnderWay(flight)) retry();
     }, Math.ceil(shortened));
-    return true;
   }
 
   #isUnderWay(flight: Flight): boolean {
@@ -516,6 +561,10 @@ export class ReminderRunner {
       this.#wake();
     }, this.#options.rate.waitMs());
   }
+}
+
+function longer(pause: number): number {
+  return Math.min(pause * pauseMs.growth, pauseMs.max);
 }
 
 function codeOf(reply: Reply): string {

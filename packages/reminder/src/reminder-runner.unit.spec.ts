@@ -1,39 +1,47 @@
-// Goal: what was held back leaves once there is room for it again, however the room came and went.
+// Goal: what was held back leaves once there is room for it again, however the room came and went; and no record tells of what the
+// shard has dropped.
 // Method: one runner alone, whose rate another runner of the thread takes, whose shard answers when it is told to. All else about
 // runners, over a shard: reminder-runner.int.spec.ts.
 import { compileContext } from "@heddle/domain/internal";
+import { HeddleError } from "@heddle/kernel";
 import { packContent, type Reply } from "@heddle/protocol/internal";
 import { innerConnectionMin } from "@heddle/shard/internal";
 import { seededRandom } from "@heddle/testkit";
 import { expect, it } from "vitest";
-import { withReminder } from "./pending-reminders.ts";
+import { type PendingReminders, withReminder } from "./pending-reminders.ts";
 import { ReleaseRate } from "./release-rate.ts";
 import { ReminderRunner } from "./reminder-runner.ts";
 import { type RemindersState, remindersAggregate } from "./reminders-aggregate.ts";
 import { bells } from "./reminding-shard.spec-support.ts";
 
 const perSecond = 100_000;
+const receipt = { ok: true, seq: 1, firstSeq: 1, count: 1, shard: 0, position: 1, time: 1, duplicate: false } as const;
 
 /** A runner whose entities always have one more that is due. */
 class Busy {
   readonly clock = { ms: 1_700_000_000_000, now: () => this.clock.ms, monotonic: () => this.clock.ms };
   readonly rate = new ReleaseRate(perSecond, this.clock);
   readonly asked: ((reply: Reply) => void)[] = [];
+  /** Entities that records were written for. */
+  readonly recorded: string[] = [];
+  readonly own = { loss: undefined as HeddleError | undefined, now: this.clock.ms };
   readonly runner: ReminderRunner;
+  readonly due = this.clock.ms - 5_000;
   #tasks: (() => void)[] = [];
 
-  constructor() {
+  constructor(reminders = 1) {
     const reminder = {
-      name: "r",
       version: 1,
-      due: this.clock.ms - 5_000,
+      due: this.due,
       schedule: { cron: "* * * * * *", timeZone: "UTC" },
       missed: "all" as const,
       aggregate: "Bell",
       content: packContent({ command: "Ring", input: {} }),
       last: null,
     };
-    this.state = { version: 1, pending: withReminder([], reminder) };
+    let pending: PendingReminders = [];
+    for (let i = 0; i < reminders; i++) pending = withReminder(pending, { ...reminder, name: `r${i}` });
+    this.state = { version: 1, pending };
     this.runner = new ReminderRunner({
       shard: 0,
       domain: compileContext(bells, undefined, [remindersAggregate]),
@@ -41,14 +49,14 @@ class Busy {
         shardCount: 1,
         connection: innerConnectionMin,
         call: (_kind, _hash, _write, onReply) => void this.asked.push(onReply),
-        expect: () => 1,
+        expect: (_shard, onReply) => this.asked.push(onReply),
         forgo: () => {},
       },
       own: () => ({
+        ...this.own,
         shard: 0,
-        loss: undefined,
-        appendOwn: () => false,
-        decideOwn: () => false,
+        appendOwn: (entity) => this.recorded.push(entity) > 0,
+        decideOwn: () => true,
         awaitDurable: () => {},
       }),
       replies: { frame: () => {} },
@@ -79,21 +87,11 @@ class Busy {
 
   /** The shard answers all that it was asked, and what that leads to. */
   answerAll(): void {
-    const receipt = {
-      ok: true,
-      seq: 1,
-      firstSeq: 1,
-      count: 1,
-      shard: 0,
-      position: 1,
-      time: 1,
-      duplicate: false,
-    } as const;
     while (this.asked.length > 0) this.asked.shift()!({ kind: "receipt", call: 1, receipt });
   }
 
   pass(ms: number): void {
-    for (const until = this.clock.ms + ms; this.clock.ms < until; this.clock.ms++) {
+    for (const until = this.clock.ms + ms; this.clock.ms < until; this.own.now = ++this.clock.ms) {
       for (const task of this.#tasks.splice(0)) task();
     }
   }
@@ -111,4 +109,30 @@ it("D3: whoever waits leaves when the rate lets it, though as many wait as may b
   expect(busy.asked.length).toBeGreaterThan(500);
   busy.answerAll();
   expect(busy.runner.stats().delivered).toBeGreaterThan(rung + 500);
+});
+
+it("D2: no record tells of what the shard dropped before the last of an entity's deliveries was answered", () => {
+  const busy = new Busy(2);
+  busy.runner.source.onAlarm!("$reminders/bell/a", 0, busy.state);
+  const [first, second] = busy.asked.splice(0);
+  first!({ kind: "receipt", call: 1, receipt });
+  busy.own.loss = new HeddleError("SHARD_STOPPED", { shard: 0, reason: "a sync failed" });
+  second!({ kind: "receipt", call: 2, receipt });
+  expect(busy.recorded).toEqual([]);
+  busy.pass(100);
+  expect(busy.asked).toHaveLength(2);
+  for (const onReply of busy.asked.splice(0)) onReply({ kind: "receipt", call: 1, receipt });
+  expect(busy.recorded).toEqual(["$reminders/bell/a"]);
+  busy.answerAll();
+  expect(busy.runner.stats()).toMatchObject({ delivered: 2, retries: 1 });
+});
+
+it("D1: nothing leaves in a turn that began before it was due, though the wall clock has gone on since", () => {
+  const busy = new Busy();
+  busy.own.now = busy.due - 1;
+  busy.runner.source.onAlarm!("$reminders/bell/a", 0, busy.state);
+  expect(busy.asked).toEqual([]);
+  busy.own.now = busy.due;
+  busy.runner.source.onAlarm!("$reminders/bell/a", 0, busy.state);
+  expect(busy.asked).toHaveLength(1);
 });

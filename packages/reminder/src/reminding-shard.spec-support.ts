@@ -97,6 +97,8 @@ export class RemindingShard {
   #life = 0;
   #isDead = true;
   #isTurnOpen = false;
+  /** What the runner has asked and what it is answered, in order: worked off before the turn ends, as on a thread of a node. */
+  #inner: (() => void)[] = [];
   #timers: { readonly at: number; readonly run: () => void }[] = [];
   #call = 0;
   readonly #waiting = new Map<number, (reply: Reply) => void>();
@@ -119,7 +121,19 @@ export class RemindingShard {
     const life = ++this.#life;
     this.#isDead = false;
     this.#timers = [];
+    this.#inner = [];
     const isAlive = () => life === this.#life;
+    const inTurn = (task: () => void) => {
+      this.#inner.push(task);
+      if (this.#inner.length > 1) return;
+      queueMicrotask(() => {
+        // What a task leads to is behind it.
+        for (let at = 0; at < this.#inner.length && isAlive(); at++) this.#inner[at]!();
+        if (!isAlive()) return;
+        this.#inner = [];
+        this.shard.endTurn();
+      });
+    };
     const clock = { now: () => this.clock.nowMs, monotonic: () => this.clock.monotonicMs };
     const domain = compileContext(bells, undefined, system);
     const crashPoint = (point: string) => this.#pass(point, isAlive);
@@ -136,12 +150,16 @@ export class RemindingShard {
     const hear = (connection: number, frame: Uint8Array) => {
       if (!isAlive()) return;
       const reply = readReply(frame, 0, frame.length);
-      const waiting = connection === innerConnectionMin ? this.#innerWaiting : this.#waiting;
+      const isInner = connection === innerConnectionMin;
+      const waiting = isInner ? this.#innerWaiting : this.#waiting;
       const onReply = waiting.get(reply.call)!;
       waiting.delete(reply.call);
-      queueMicrotask(() => {
-        if (isAlive()) onReply(reply);
-      });
+      if (isInner) inTurn(() => onReply(reply));
+      else {
+        queueMicrotask(() => {
+          if (isAlive()) onReply(reply);
+        });
+      }
     };
     this.partition = openPartition({ folder: this.#folder, shard: 0, crashPoint });
     this.runner = new ReminderRunner({
@@ -153,9 +171,7 @@ export class RemindingShard {
         expect: (_shard, onReply) => {
           const call = ++this.#call;
           this.#innerWaiting.set(call, onReply);
-          queueMicrotask(() => {
-            if (isAlive()) this.shard.endTurn();
-          });
+          inTurn(() => {});
           return call;
         },
         forgo: (call) => this.#innerWaiting.delete(call),
@@ -163,11 +179,7 @@ export class RemindingShard {
           const frame = this.#frame(kind, hash, write);
           const call = this.#call;
           this.#innerWaiting.set(call, onReply);
-          queueMicrotask(() => {
-            if (!isAlive()) return;
-            this.shard.receive(innerConnectionMin, 0, frame, 0, frame.length);
-            if (isAlive()) this.shard.endTurn();
-          });
+          inTurn(() => this.shard.receive(innerConnectionMin, 0, frame, 0, frame.length));
         },
       },
       replies: { frame: (connection, _requestBytes, frame) => hear(connection, frame) },

@@ -37,11 +37,11 @@ import {
 const tickMs = 250;
 
 /**
- * Once active entities take this much V8 is made to collect sooner: it would let the heap grow to four times of what lives in
- * it, and a budget of memory would say little. Not before, because the flag holds for the whole process, and costs a
- * tenth of the rate over HTTP (bench, broker).
+ * Once active entities take this share of their budget V8 is made to collect sooner: it would let the heap grow to four times of
+ * what lives in it, and a budget of memory would say little. Not before, because the flag holds for the whole process, and costs
+ * a tenth of the rate over HTTP (bench, broker), and of reminders while entities come into memory.
  */
-const manyStatesBytes = 32 << 20;
+const manyStatesShare = 1 / 4;
 const heapGrowingPercent = 50;
 
 const port = parentPort as MessagePort;
@@ -115,7 +115,7 @@ async function openShards(): Promise<void> {
 function boundHeap(): void {
   if (heapIsBounded) return;
   const stateBytes = shards.reduce((sum, shard) => sum + (shard?.stats().stateBytes ?? 0), 0);
-  if (stateBytes < manyStatesBytes) return;
+  if (stateBytes < manyStatesShare * start.shards.length * start.limits.stateBytesMax) return;
   heapIsBounded = true;
   v8.setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`);
 }

@@ -34,6 +34,7 @@ import { gatewayConnection, NodeGateway } from "./node-gateway.ts";
 import { type ProjectionStats, projectionThread } from "./projection-link.ts";
 import { ReaderLink } from "./reader-link.ts";
 import { Router, shardsOfThread } from "./router.ts";
+import { defaultStateBytes, liveBytesOf } from "./state-budget.ts";
 import { ThreadLink } from "./thread-link.ts";
 import type { ReaderStart, ThreadStats } from "./thread-messages.ts";
 import { version } from "./version.ts";
@@ -60,7 +61,8 @@ export interface NodeOptions {
   readonly limits?: Partial<ShardLimits>;
   /**
    * `stateBytes`: what active entities of all shards together may take in memory, as estimated; beyond it those not used
-   * for longest are put to sleep. Default 256 MiB. The node takes up to 300 MB for everything else.
+   * for longest are put to sleep. Default an eighth of the memory that the machine, or the container, has: at least 64 MiB, at
+   * most 1 GiB. The node takes up to 300 MB for everything else.
    */
   readonly memory?: { readonly stateBytes?: number };
   /** `ratePerSecondMax`: so many reminders leave the node in a second. Default 10,000. */
@@ -113,13 +115,6 @@ export interface NodeControls {
 }
 
 const defaultPort = 9090;
-const defaultStateBytes = 256 << 20;
-
-/**
- * Bytes of heap for each that lives in it, with what the collector has not come to (see shard-thread.ts): measured over two
- * million entities, appends and reads at random.
- */
-const heapPerLiveByte = 1.8;
 const defaultThreadBytesMax = 64 << 20;
 
 /**
@@ -142,7 +137,7 @@ export async function startNode(options: NodeOptions): Promise<HeddleNode & Node
     nowMs: systemClock.now(),
   });
   const { shardCount } = folder.facts;
-  const stateBytes = options.memory?.stateBytes ?? defaultStateBytes;
+  const stateBytes = options.memory?.stateBytes ?? defaultStateBytes();
   const threadCount = Math.min(shardCount, options.threads ?? defaultThreadCount());
   const ends = new DurableEnds(shardCount);
   const undo: (() => unknown)[] = [() => folder.release()];
@@ -341,11 +336,6 @@ function removeProjections(file: string, logger: Logger): void {
   if (!fs.existsSync(file)) return;
   for (const part of [file, `${file}-wal`, `${file}-shm`]) fs.rmSync(part, { force: true });
   logger.warn({ file }, "rows of projections are removed, because SQLite is no sink any more");
-}
-
-/** What may live in the heap, so that it takes no more than `bytes` together with what the collector has not come to. */
-function liveBytesOf(bytes: number): number {
-  return bytes / heapPerLiveByte;
 }
 
 /** One core is left to the listener: with a shard thread for each, single appends cost a fifth of their rate. */

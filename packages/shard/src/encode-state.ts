@@ -20,10 +20,28 @@ const byteArrayBytes = 200;
  */
 export function encodeState(state: unknown): Uint8Array | undefined {
   try {
-    return isPlainData(state) ? Uint8Array.prototype.slice.call(encodeValue(state)) : undefined;
+    return isPlainData(state) ? kept(encodeValue(state)) : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Small copies share a chunk: memory of its own for each costs as much as to encode it. */
+const chunkBytes = 64 * 1024;
+let chunk = new Uint8Array();
+let chunkUsed = 0;
+
+function kept(bytes: Uint8Array): Uint8Array {
+  const { length } = bytes;
+  if (length > chunkBytes / 16) return new Uint8Array(bytes);
+  if (chunkUsed + length > chunk.length) {
+    chunk = new Uint8Array(chunkBytes);
+    chunkUsed = 0;
+  }
+  const copy = chunk.subarray(chunkUsed, chunkUsed + length);
+  copy.set(bytes);
+  chunkUsed += length;
+  return copy;
 }
 
 /** The snapshots of an entity's states, by aggregate index, at a sequence. */

@@ -60,6 +60,8 @@ export interface OwnShard {
   readonly shard: number;
   /** Why the shard dropped what was decided and not durable: another object each time. Undefined if it never did. */
   readonly loss: HeddleError | undefined;
+  /** Nothing that is decided in this turn from here on has an earlier time. Milliseconds since 1970. */
+  readonly now: number;
   /**
    * Appends one event to an entity of Heddle's own that belongs to the shard, if nothing unusual is in the way (O1); says
    * whether it did. The payload is the shard's from then on: it stands in the entity's state, which is not frozen here, and nobody

@@ -187,6 +187,10 @@ export class Shard implements OwnShard {
     return this.#loss;
   }
 
+  get now(): number {
+    return this.#turn.peek();
+  }
+
   get stopReason(): string {
     return this.#stopReason;
   }

@@ -16,6 +16,11 @@ export class TurnClock {
     return Math.max(this.now(), entity.time);
   }
 
+  /** As `now`, for who may decide nothing: nothing in this turn has an earlier time. */
+  peek(): number {
+    return this.#now === 0 ? this.#clock.now() : this.#now;
+  }
+
   /** Milliseconds since 1970. */
   now(): number {
     if (this.#now === 0) this.#now = this.#clock.now();

@@ -20,7 +20,7 @@ interface ServeValues {
   readonly shards?: number;
   readonly threads?: number;
   readonly durability: "fsync" | "os";
-  readonly stateBytes: number;
+  readonly stateBytes?: number;
   readonly remindersPerSecond: number;
   readonly keys?: string;
   readonly origin?: readonly string[];
@@ -84,9 +84,9 @@ export function withServeOptions(command: Command): Command {
     )
     .option(
       "--state-bytes <n>",
-      "memory for active entities; beyond it those not used for longest are put to sleep",
+      "memory for active entities; beyond it those not used for longest are put to sleep (default: an eighth of the " +
+        "machine's memory, 64 MiB to 1 GiB)",
       wholeNumber(1 << 20, 2 ** 40),
-      256 << 20,
     )
     .option(
       "--reminders-per-second <n>",
@@ -135,11 +135,11 @@ async function serve(values: ServeValues, terminal: Terminal): Promise<ExitCode>
     host,
     port,
     durability,
-    memory: { stateBytes },
     reminders: { ratePerSecondMax: remindersPerSecond },
     logger,
     ...(shards === undefined ? {} : { shards }),
     ...(threads === undefined ? {} : { threads }),
+    ...(stateBytes === undefined ? {} : { memory: { stateBytes } }),
     ...(keys === undefined ? {} : { keys }),
     ...(values.origin === undefined ? {} : { origins: values.origin }),
     ...natsOptions(values),
