@@ -285,7 +285,7 @@ export class BodyCursor {
   }
 
   start(into: { entity: string; aggregate: string; expectedSeq: number; id: string }): number {
-    into.entity = this.entity();
+    into.entity = this.entity(into.entity);
     into.aggregate = this.name(into.aggregate);
     const flags = this.u8();
     into.expectedSeq = flags & appendFlags.expectedSeq ? readU48(this.#bytes, this.skip(6)) : -1;
@@ -306,9 +306,10 @@ export class BodyCursor {
     }
   }
 
-  entity(): string {
+  /** `likely`: as for a name. */
+  entity(likely?: string): string {
     const length = readU16(this.#bytes, this.skip(2));
-    return this.#text(length);
+    return this.#text(length, likely);
   }
 
   /** Not one of the texts that are kept: an id is seldom seen again, and would only take the place of a name. */

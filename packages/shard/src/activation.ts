@@ -48,6 +48,8 @@ const stepsPerTick = 10_000;
 export class Activation {
   readonly #options: ActivationOptions;
   readonly #active = new Map<string, Entity>();
+  /** Heddle's own. By themselves, because a hundred thousand sagas may wait for a checkpoint: they would slow down every look-up. */
+  readonly #own = new Map<string, Entity>();
   readonly #decoder = new EntryDecoder();
   #changed: Entity[] = [];
   /** Handed to the checkpoint that runs. */
@@ -64,7 +66,7 @@ export class Activation {
   }
 
   get activeCount(): number {
-    return this.#active.size;
+    return this.#active.size + this.#own.size;
   }
 
   /**
@@ -77,7 +79,7 @@ export class Activation {
 
   /** An entity that exists, woken if it sleeps; undefined for one that was never written. Errors as `activate`. */
   find(id: string): Entity | undefined {
-    const active = this.#active.get(id);
+    const active = this.#placeOf(id).get(id);
     if (active !== undefined) {
       active.touched = true;
       return active;
@@ -88,7 +90,7 @@ export class Activation {
 
   /** The same for who only reads entries in this turn: one that sleeps is not woken. Errors as `activate`. */
   peek(id: string): Entity | undefined {
-    return this.#active.get(id) ?? this.#asleep(id);
+    return this.#placeOf(id).get(id) ?? this.#asleep(id);
   }
 
   #asleep(id: string): Entity | undefined {
@@ -241,7 +243,7 @@ export class Activation {
 
   /** Whether the partition does not have an entity as it is. */
   isChanged(id: string): boolean {
-    return this.#active.get(id)?.dirty === true;
+    return this.#placeOf(id).get(id)?.dirty === true;
   }
 
   /** Entities in memory that the partition does not have as they are. */
@@ -297,8 +299,8 @@ export class Activation {
   #makeRoom(newcomers: number, steps: number): void {
     const { activeEntitiesMax, stateBytesMax } = this.#options;
     for (let left = steps; left > 0; left--) {
-      if (this.#active.size + newcomers <= activeEntitiesMax && this.#stateBytes <= stateBytesMax) return;
-      this.#hand ??= this.#active.values();
+      if (this.activeCount + newcomers <= activeEntitiesMax && this.#stateBytes <= stateBytesMax) return;
+      this.#hand ??= this.#all();
       const { value: entity, done } = this.#hand.next();
       if (done === true) this.#hand = undefined;
       else if (entity.touched) entity.touched = false;
@@ -309,14 +311,23 @@ export class Activation {
   // The newcomer is not in the map yet when others make room: nobody holds on to one that is no longer there.
   #add(entity: Entity): Entity {
     this.#makeRoom(1, stepsPerAdd);
-    this.#active.set(entity.id, entity);
+    this.#placeOf(entity.id).set(entity.id, entity);
     this.weigh(entity, none, 0);
     this.activations++;
     return entity;
   }
 
+  *#all(): Generator<Entity> {
+    yield* this.#active.values();
+    yield* this.#own.values();
+  }
+
+  #placeOf(id: string): Map<string, Entity> {
+    return isSystemEntity(id) ? this.#own : this.#active;
+  }
+
   #forget(entity: Entity): void {
-    this.#active.delete(entity.id);
+    this.#placeOf(entity.id).delete(entity.id);
     this.#stateBytes -= entity.weight;
   }
 

@@ -13,6 +13,10 @@ export class AppendIds {
   readonly #partition: Partition;
   #fresh = new IdTable();
   #flushing = new IdTable();
+  /** Of the id that was looked for last, which is most often the one that is added next. */
+  #lastHash = 0;
+  #lastEntity = "";
+  #lastId = "";
 
   constructor(partition: Partition) {
     this.#partition = partition;
@@ -29,6 +33,9 @@ export class AppendIds {
 
   #find(entity: string, id: string): number | undefined {
     const hash = hashOf(entity, id);
+    this.#lastHash = hash;
+    this.#lastEntity = entity;
+    this.#lastId = id;
     return (
       this.#fresh.find(entity, id, hash) ??
       this.#flushing.find(entity, id, hash) ??
@@ -37,7 +44,8 @@ export class AppendIds {
   }
 
   add(entity: string, id: string, position: number): void {
-    this.#fresh.set(entity, id, position);
+    const isLast = id === this.#lastId && entity === this.#lastEntity;
+    this.#fresh.set(entity, id, position, isLast ? this.#lastHash : hashOf(entity, id));
   }
 
   /** Hands what is new to a checkpoint, to be taken up piece by piece; it stays readable here until `flushed`. */
@@ -53,7 +61,9 @@ export class AppendIds {
 
   /** Takes back what a failed checkpoint had been handed. */
   giveBack(): void {
-    for (const { entity, id, position } of this.#fresh.entries()) this.#flushing.set(entity, id, position);
+    for (const { entity, id, position } of this.#fresh.entries()) {
+      this.#flushing.set(entity, id, position, hashOf(entity, id));
+    }
     this.#fresh = this.#flushing;
     this.#flushing = new IdTable();
   }
@@ -81,8 +91,7 @@ class IdTable {
     return place === 0 ? undefined : this.#positions[place - 1];
   }
 
-  set(entity: string, id: string, position: number): void {
-    const hash = hashOf(entity, id);
+  set(entity: string, id: string, position: number, hash: number): void {
     const slot = this.#slotOf(entity, id, hash);
     const place = this.#slots[slot]!;
     if (place > 0) {

@@ -127,9 +127,9 @@ export class Checkpoint {
     const { alarms, activation, domain } = this.#options;
     if (entity.cut === undefined) {
       alarms.beforeCut(entity);
-      entity.keepCut();
+      entity.handOver();
     }
-    const { seq, position, time, chain, states } = entity.cut!;
+    const { seq, position, time, chain, states } = entity.cut ?? entity;
     entity.cut = undefined;
     const forgetting = this.#erasures.forgetting(entity.id);
     let extents = entity.flushingExtents;

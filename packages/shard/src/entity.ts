@@ -81,10 +81,15 @@ export class Entity {
     return this.queuedFor !== 0 || this.flushingExtents !== noExtents;
   }
 
-  /** Hands what is new to the running checkpoint, and the entity as it now stands with it. */
+  /** Hands what is new to the running checkpoint, which keeps the entity as it now stands until it gets there. */
   keepCut(): void {
     const { seq, position, time, chain, states } = this;
     this.cut = { seq, position, time, chain, states: states?.slice() };
+    this.handOver();
+  }
+
+  /** Hands what is new to the running checkpoint, which writes the entity now. */
+  handOver(): void {
     this.flushingExtents = this.newExtents;
     this.newExtents = [];
     this.queuedFor = 0;
