@@ -1,7 +1,7 @@
 // Goal: a node that is told nothing about memory takes what its machine can spare, and never so much that it is ended for it.
 import os from "node:os";
 import { expect, it } from "vitest";
-import { defaultStateBytes } from "./state-budget.ts";
+import { defaultStateBytes, firstMarkingBytesOf, liveBytesOf } from "./state-budget.ts";
 
 const mebibyte = 1 << 20;
 
@@ -15,4 +15,9 @@ it.each([
 
 it("asks the machine when nobody says how much it has", () => {
   expect(defaultStateBytes()).toBeLessThanOrEqual(Math.max(64 * mebibyte, os.totalmem() / 8));
+});
+
+it("P8: a heap grows to half of its budget before it is marked, a small one as the engine has it", () => {
+  expect(firstMarkingBytesOf(liveBytesOf(512 * mebibyte))).toBe(256 * mebibyte);
+  expect(firstMarkingBytesOf(liveBytesOf(64 * mebibyte))).toBeUndefined();
 });

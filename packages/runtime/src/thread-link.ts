@@ -2,6 +2,7 @@
 import { MessageChannel } from "node:worker_threads";
 import { HeddleError } from "@heddle/kernel";
 import type { ShardState } from "@heddle/shard";
+import { firstMarkingBytesOf } from "./state-budget.ts";
 import type { FromThread, ThreadStart, ThreadStats, ToThread } from "./thread-messages.ts";
 import { WorkerLink, type WorkerLinkOptions } from "./worker-link.ts";
 
@@ -36,6 +37,7 @@ export class ThreadLink extends WorkerLink<ThreadStats, ToThread, FromThread> {
       name: `heddle-shards-${index}`,
       start,
       noStats,
+      firstMarkingBytes: firstMarkingBytesOf(start.limits.stateBytesMax * start.shards.length),
       facts: { shards: start.shards },
     });
     this.#options = options;

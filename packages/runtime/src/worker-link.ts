@@ -2,6 +2,7 @@
 // the thread again when it dies.
 //
 // Does not know what a thread does: shard threads are in thread-link.ts, those of readers in reader-link.ts.
+import v8 from "node:v8";
 import { type Transferable, Worker } from "node:worker_threads";
 import type { HeddleError } from "@heddle/kernel";
 import { fromWireError } from "@heddle/kernel/internal";
@@ -37,6 +38,8 @@ export interface WorkerKind<Stats> {
   readonly start: unknown;
   /** Of a thread that was lost while it was asked. */
   readonly noStats: Stats;
+  /** How large its heap gets before the collector looks through all of it for the first time. Left out: the engine's choice. */
+  readonly firstMarkingBytes?: number | undefined;
   /** Facts that its log lines carry. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
@@ -214,7 +217,10 @@ export abstract class WorkerLink<Stats, To = never, From = never> {
   #spawn(): Promise<void> {
     const { file, name, start, what } = this.#kind;
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    const worker = new Worker(new URL(`./${file}.${extension}`, import.meta.url), { workerData: start, name });
+    const worker = withFirstMarking(
+      this.#kind.firstMarkingBytes,
+      () => new Worker(new URL(`./${file}.${extension}`, import.meta.url), { workerData: start, name }),
+    );
     this.#worker = worker;
     this.#gone = new Promise((resolve) => worker.once("exit", () => resolve()));
     return new Promise((resolve, reject) => {
@@ -309,4 +315,17 @@ export abstract class WorkerLink<Stats, To = never, From = never> {
       }
     }
   }
+}
+
+// No option of a worker says it: the engine asks for the flag when the thread makes its heap. Threads are started one after
+// another; one that is started again just then gets it or does not, and is right either way.
+function withFirstMarking(bytes: number | undefined, make: () => Worker): Worker {
+  if (bytes === undefined) return make();
+  const flag = (megabytes: number) => v8.setFlagsFromString(`--initial-old-space-size=${megabytes}`);
+  flag(Math.ceil(bytes / 2 ** 20));
+  const worker = make();
+  const end = () => flag(0);
+  worker.once("online", end);
+  worker.once("exit", end);
+  return worker;
 }
