@@ -212,7 +212,8 @@ describe("sagas: stuck", () => {
     await using node = await start({ data });
     await using db = new Heddle<typeof bank>({ port: node.port });
     expect((await db.sagas({ only: "stuck" })).map(({ saga }) => saga)).toEqual(["closing-17"]);
-    expect(await stateMetric(node, "stuck")).toBe(1);
+    // Counted once it has been read again, a moment after the start.
+    await expect.poll(() => stateMetric(node, "stuck")).toBe(1);
     await repairAll(db, "the morning after");
     expect((await db.showSaga("closing-17")).state).toBe("COMPENSATED");
     expect(await stateMetric(node, "stuck")).toBe(0);

@@ -231,6 +231,22 @@ describe("reminders: what was missed", () => {
     expect((await under.brought(bell)).map(({ due }) => due)).toEqual([start + 5 * 60_000, start + 6 * 60_000]);
   });
 
+  it("D1 D3: a clock that is set back while the disk is full makes nothing early that was under way, and loses none", async () => {
+    const under = await withBell();
+    await under.remind(bell, "one", { schedule: { at: start + 60_000 } });
+    under.disk.setFreeBytes(0);
+    await under.pass(61_000);
+    expect(under.runner.stats().delivered).toBe(0);
+    expect(under.runner.stats().retries).toBeGreaterThan(0);
+    await under.set(start + 30_000);
+    under.disk.setFreeBytes(Number.POSITIVE_INFINITY);
+    await under.pass(29_000);
+    expect(await under.brought(bell)).toEqual([]);
+    await under.pass(2_000);
+    expect(await under.brought(bell)).toEqual([{ name: "one", due: start + 60_000, time: start + 60_000 }]);
+    expect(await under.reminders(bell)).toEqual([]);
+  });
+
   it("P8: after an outage no more leave in a second than the bound says, and all of them leave", async () => {
     const under = new RemindingShard({ perSecond: 100 });
     for (let i = 0; i < 500; i++) {

@@ -379,7 +379,12 @@ export class ReminderRunner {
     const { now } = this.#options.own();
     const due = readDue(pending, now, batchMax);
     const [first] = due;
-    if (first === undefined) return;
+    if (first === undefined) {
+      // The clock was set back since its alarm came.
+      const next = firstDueOf(pending);
+      if (next !== undefined) this.#options.alarms().putBack(kind, reminders, next);
+      return;
+    }
     const entity = reminders.slice(prefix.length);
     const flight: Flight = {
       reminders,
@@ -423,13 +428,19 @@ export class ReminderRunner {
     const hears = (reply: Reply): void => {
       const isPassing =
         reply.kind === "error" &&
-        this.#mayPass(flight, reply.error, pause, () => this.#deliver(flight, reminder, item, longer(pause)));
+        this.#mayPass(flight, reply.error, pause, () => this.#deliverAgain(flight, reminder, item, longer(pause)));
       if (!isPassing) this.#settle(flight, item, reply);
     };
     const bytes = writeDelivery(delivery, this.#reserve);
     if (!decideOwn(own(), calls, request, this.#scratch, 0, bytes, hears)) {
       calls.call(request, flight.hash, (reserve) => writeDelivery(delivery, reserve), hears);
     }
+  }
+
+  #deliverAgain(flight: Flight, reminder: PendingReminder, item: OpenItem, pause: number): void {
+    if (item.due <= this.#options.own().now) this.#deliver(flight, reminder, item, pause);
+    // The clock was set back since: it is not due any more.
+    else this.#doAgain(flight);
   }
 
   readonly #reserve = (bytes: number) => {

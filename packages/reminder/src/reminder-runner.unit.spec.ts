@@ -24,6 +24,8 @@ class Busy {
   readonly asked: ((reply: Reply) => void)[] = [];
   /** Entities that records were written for. */
   readonly recorded: string[] = [];
+  /** Alarms that are to ring again. */
+  readonly putBack: [entity: string, due: number][] = [];
   readonly own = { loss: undefined as HeddleError | undefined, now: this.clock.ms };
   readonly runner: ReminderRunner;
   readonly due = this.clock.ms - 5_000;
@@ -63,6 +65,7 @@ class Busy {
       alarms: () => ({
         list: () => [],
         ring: () => {},
+        putBack: (_kind, entity, due) => this.putBack.push([entity, due]),
         stateOf: () => this.state,
         count: () => 0,
         countDue: () => 0,
@@ -132,7 +135,20 @@ it("D1: nothing leaves in a turn that began before it was due, though the wall c
   busy.own.now = busy.due - 1;
   busy.runner.source.onAlarm!("$reminders/bell/a", 0, busy.state);
   expect(busy.asked).toEqual([]);
+  expect(busy.putBack).toEqual([["$reminders/bell/a", busy.due]]);
   busy.own.now = busy.due;
   busy.runner.source.onAlarm!("$reminders/bell/a", 0, busy.state);
   expect(busy.asked).toHaveLength(1);
+});
+
+it("D1: one that is tried again does not leave while the clock is set back, and its alarm is there for the right time", () => {
+  const busy = new Busy();
+  busy.runner.source.onAlarm!("$reminders/bell/a", 0, busy.state);
+  const [onReply] = busy.asked.splice(0);
+  onReply!({ kind: "error", call: 1, error: new HeddleError("DISK_FULL", { shard: 0, path: "/log" }) });
+  busy.own.now = busy.clock.ms = busy.due - 60_000;
+  busy.pass(100);
+  expect(busy.asked).toEqual([]);
+  expect(busy.putBack).toEqual([["$reminders/bell/a", busy.due]]);
+  expect(busy.runner.stats().due).toBe(0);
 });

@@ -33,6 +33,7 @@ export {
   readDataFolder,
 } from "./data-folder.ts";
 export { type ErasureProof, erasureChecks, verifyErasure } from "./erasure-check/index.ts";
+export { FrameTurns } from "./frame-turns.ts";
 export * from "./index.ts";
 export { loadDomain, systemAggregates } from "./load-domain.ts";
 export { type Projector, type ProjectorOptions, startProjector } from "./projector.ts";

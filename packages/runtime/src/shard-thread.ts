@@ -19,18 +19,17 @@ import { Shard } from "@heddle/shard/internal";
 import { type CrashPoint, CrashPoints } from "./crash-points.ts";
 import { logFolderOf, partitionFolderOf } from "./data-folder.ts";
 import { delayResolutionMs, eventLoopDelay } from "./event-loop-delay.ts";
+import { FrameTurns } from "./frame-turns.ts";
 import { loadDomain } from "./load-domain.ts";
 import { ReaderErasures } from "./reader-erasures.ts";
 import { ThreadCalls } from "./thread-calls.ts";
 import {
   type FromAnyThread,
   type FromThread,
-  moreFollows,
   ReplyBatch,
   type ThreadStart,
   type ThreadStats,
   type ToThread,
-  visitRequests,
 } from "./thread-messages.ts";
 
 /** How often shards look whether a checkpoint is due by time, or a full disk has room. */
@@ -105,10 +104,15 @@ async function openShards(): Promise<void> {
     boundHeap();
   }, tickMs);
   process.on("uncaughtException", (error) => void endAfter(error));
-  port.on("message", (message: ToThread | Uint8Array) => {
-    if (message instanceof Uint8Array) onFrames(message);
-    else onMessage(message, ticker);
+  const turns = new FrameTurns<ToThread>({
+    receive,
+    endTurn: () => calls.endTurn(),
+    onMessage: (message) => onMessage(message, ticker),
+    isSyncing: () => shards.some((shard) => shard?.isSyncing),
+    clock: systemClock,
+    later: setImmediate,
   });
+  port.on("message", (message: ToThread | Uint8Array) => turns.take(message));
   say({ kind: "ready" });
 }
 
@@ -217,11 +221,8 @@ function reminderRunner(shard: number, domain: CompiledContext, crashPoint: Cras
   });
 }
 
-function onFrames(packed: Uint8Array): void {
-  visitRequests(packed, (connection, shard, from, to) => {
-    shards[shard]!.receive(connection, sessions.get(connection) ?? 0, packed, from, to);
-  });
-  if (!moreFollows(packed)) calls.endTurn();
+function receive(connection: number, shard: number, bytes: Uint8Array, from: number, to: number): void {
+  shards[shard]!.receive(connection, sessions.get(connection) ?? 0, bytes, from, to);
 }
 
 function endTurn(): void {

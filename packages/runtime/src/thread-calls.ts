@@ -3,6 +3,8 @@
 //
 // T1. Nothing is delivered while a shard is at work: neither a request, nor a reply. Both wait for the end of what runs now.
 // T2. Every call gets one reply: the shard's, or an error when its thread was never there, or is lost.
+// T3. Nothing that a thread sent arrives behind what its next life sent: the next life's port is listened to when the end of
+//     the one before has been heard. A probe that finds nothing may say so for good.
 import type { MessagePort } from "node:worker_threads";
 import { HeddleError, type Random } from "@heddle/kernel";
 import { shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
@@ -36,7 +38,8 @@ export interface ThreadCallsOptions {
 }
 
 interface Pending {
-  readonly thread: number;
+  /** Whom it was sent to; undefined for this thread. */
+  readonly peer: Peer | undefined;
   readonly shard: number;
   readonly onReply: (reply: Reply) => void;
 }
@@ -135,6 +138,8 @@ export class ThreadCalls implements ShardCalls {
   readonly shardCount: number;
   readonly #options: ThreadCallsOptions;
   readonly #peers = new Map<number, Peer>();
+  /** By thread: when all that its lives so far sent has been heard. */
+  readonly #ends = new Map<number, Promise<void>>();
   /** Begins elsewhere in each life of a thread: a late answer to a call of an earlier life must not be taken for one of this. */
   readonly #firstCall: number;
   #calls = 0;
@@ -167,18 +172,19 @@ export class ThreadCalls implements ShardCalls {
     const shard = shardOfHash(hash, this.shardCount);
     const thread = shard % this.#options.threadCount;
     const call = this.#firstCall + this.#calls;
-    const requests = thread === this.#options.thread ? this.#local : this.#peers.get(thread)?.requests;
+    const peer = thread === this.#options.thread ? undefined : this.#peers.get(thread);
+    const requests = thread === this.#options.thread ? this.#local : peer?.requests;
     if (requests === undefined) {
       const reason = "its thread is not there";
       this.#replies.push(errorReply(call, new HeddleError("SHARD_STOPPED", { shard, reason })));
     } else requests.add(this.connection, shard, kind, hash, call, write);
-    this.#pending.set(this.#calls++, { thread, shard, onReply });
+    this.#pending.set(this.#calls++, { peer, shard, onReply });
     this.#schedule();
   }
 
   expect(shard: number, onReply: (reply: Reply) => void): number {
     const call = this.#firstCall + this.#calls;
-    this.#pending.set(this.#calls++, { thread: this.#options.thread, shard, onReply });
+    this.#pending.set(this.#calls++, { peer: undefined, shard, onReply });
     this.#mustEndTurn = true;
     this.#schedule();
     return call;
@@ -196,12 +202,25 @@ export class ThreadCalls implements ShardCalls {
 
   /** Another thread is there. `port` leads to it. */
   connect(thread: number, port: MessagePort): void {
-    this.#peers.set(thread, new Peer(port));
-    port.on("message", (packed: Uint8Array) => {
-      if (packed[0] === repliesMark) this.#onReplies(packed.subarray(replyMessageHeaderBytes));
-      else this.#onRequests(packed);
+    const peer = new Peer(port);
+    this.#peers.set(thread, peer);
+    const closed = new Promise<void>((resolve) => {
+      port.on("close", () => {
+        this.#lost(thread, peer);
+        resolve();
+      });
     });
-    port.on("close", () => this.#lost(thread, port));
+    const before = this.#ends.get(thread);
+    this.#ends.set(thread, before === undefined ? closed : before.then(() => closed));
+    // A port keeps what comes until somebody listens.
+    const listen = () => {
+      port.on("message", (packed: Uint8Array) => {
+        if (packed[0] === repliesMark) this.#onReplies(packed.subarray(replyMessageHeaderBytes));
+        else this.#onRequests(packed);
+      });
+    };
+    if (before === undefined) listen();
+    else void before.then(listen);
   }
 
   /** Sends replies of this thread's shards to the thread that asked. */
@@ -286,11 +305,10 @@ export class ThreadCalls implements ShardCalls {
     });
   }
 
-  #lost(thread: number, port: MessagePort): void {
-    if (this.#peers.get(thread)?.port !== port) return;
-    this.#peers.delete(thread);
+  #lost(thread: number, peer: Peer): void {
+    if (this.#peers.get(thread) === peer) this.#peers.delete(thread);
     for (const [key, pending] of this.#pending) {
-      if (pending.thread !== thread) continue;
+      if (pending.peer !== peer) continue;
       const problem = `the thread of shard ${pending.shard} was lost before it answered`;
       this.deliver(errorReply(this.#firstCall + key, new HeddleError("OUTCOME_UNKNOWN", { problem })));
     }

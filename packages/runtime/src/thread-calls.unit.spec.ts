@@ -243,6 +243,52 @@ describe("calls between shards", () => {
     await expect.poll(() => answers).toEqual([value("of this life!")]);
   });
 
+  it("to a thread that was lost are answered though its next life is there before its end is heard", async () => {
+    const [a, b] = threads(2, 2);
+    const { port1, port2 } = new MessageChannel();
+    a!.calls.connect(1, port1);
+    b!.isSilent = true;
+    b!.calls.connect(0, port2);
+    const asked = a!.ask(1, "x");
+    await expect.poll(() => b!.late.length).toBe(1);
+    b!.calls.close();
+    opened[1] = new Thread(1, 2, 2);
+    connect(a!, opened[1]);
+    const later = a!.ask(1, "z");
+    expect(await asked).toMatchObject({ kind: "error", error: { code: "OUTCOME_UNKNOWN" } });
+    expect(await later).toEqual(value("z!"));
+    expect(a!.calls.size).toBe(0);
+  });
+
+  it("T3: what a thread's next lives ask is heard behind all that the lives before them asked", async () => {
+    const [a] = threads(2, 2);
+    const lives = [1, 2, 3].map(() => new Thread(1, 2, 2));
+    // The message port of the first life is slow: nothing of it is heard, neither a word nor its end, until it is let go.
+    const first = new MessageChannel();
+    const slow = new MessageChannel();
+    a!.calls.connect(1, slow.port1);
+    lives[0]!.calls.connect(0, first.port2);
+    void lives[0]!.ask(0, "first");
+    // The second has nothing to say, and ends at once; its end is heard before that of the first.
+    const second = new MessageChannel();
+    a!.calls.connect(1, second.port1);
+    const secondEnded = new Promise((resolve) => second.port1.on("close", resolve));
+    lives[1]!.calls.connect(0, second.port2);
+    lives[1]!.calls.close();
+    await secondEnded;
+    opened[1] = lives[2]!;
+    connect(a!, lives[2]!);
+    const asked = lives[2]!.ask(0, "third");
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(a!.received).toEqual([]);
+    first.port1.on("message", (message: Uint8Array) => slow.port2.postMessage(message));
+    await expect.poll(() => a!.received.map(({ text }) => text)).toEqual(["first"]);
+    slow.port2.close();
+    expect(await asked).toEqual(value("third!"));
+    expect(a!.received.map(({ text }) => text)).toEqual(["first", "third"]);
+    lives[0]!.calls.close();
+  });
+
   it("leave what is said to clients to the listener", async () => {
     const [a, b] = threads(2, 2);
     connect(a!, b!);

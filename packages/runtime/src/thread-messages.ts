@@ -129,19 +129,25 @@ export function moreFollows(packed: Uint8Array): boolean {
   return packed[0] === 1;
 }
 
-/** Visits each block that came to a shard thread, of a whole message or of a part; `from` is where its frame starts. */
+/**
+ * Visits each block that came to a shard thread, of a whole message or of a part; `from` is where its frame starts. Ends when
+ * `visit` returns true. Returns where the next block begins.
+ */
 export function visitRequests(
   packed: Uint8Array,
-  visit: (connection: number, shard: number, from: number, to: number) => void,
+  visit: (connection: number, shard: number, from: number, to: number) => unknown,
   blocksFrom = requestMessageHeaderBytes,
   blocksTo = packed.length,
-): void {
-  for (let at = blocksFrom; at < blocksTo; ) {
+): number {
+  let at = blocksFrom;
+  while (at < blocksTo) {
     const from = at + requestBlockHeaderBytes;
     const to = from + 4 + readU32(packed, from);
-    visit(readU32(packed, at), readU32(packed, at + 4), from, to);
+    const isEnough = visit(readU32(packed, at), readU32(packed, at + 4), from, to);
     at = to;
+    if (isEnough === true) break;
   }
+  return at;
 }
 
 /** Visits each block that came to the listener; `from` is where its reply frames start. */

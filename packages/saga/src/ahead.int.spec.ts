@@ -15,7 +15,7 @@ import {
 afterEach(closeAll);
 
 async function openBank(options?: SagasUnderTestOptions) {
-  const under = openSagas(bank, { ...options, limits: { ...options?.limits, goesAhead: true } });
+  const under = openSagas(bank, options);
   for (const entity of [alice, bob, carol]) await under.append(credit(entity, 100)).answer();
   expect(under.shardCount === 1 || under.shardOf(alice) !== under.shardOf(bob)).toBe(true);
   const id = Array.from({ length: 50 }, (_, i) => `t${i}`).find(

@@ -161,8 +161,7 @@ export class LiveSaga implements Doer {
       this.#host.crashPoint("saga:started");
       goOnFrom();
     };
-    const { goesAhead } = this.#host.limits;
-    const leadsHere = goesAhead && plans.some(({ stage, hash }) => stage === plans[0]!.stage && this.#host.isOwn(hash));
+    const leadsHere = plans.some(({ stage, hash }) => stage === plans[0]!.stage && this.#host.isOwn(hash));
     this.#write(this.#host.events.Started, started, then, leadsHere ? goOnFrom : undefined);
   }
 
@@ -225,7 +224,7 @@ export class LiveSaga implements Doer {
   #send(index: number, task: "forward" | "back", act: Act, hash: number): void {
     const hears = this.#hears(index, task);
     const isOwn = this.#host.isOwn(hash);
-    if (isOwn && this.#host.limits.goesAhead && this.#host.decide(act, hears)) {
+    if (isOwn && this.#host.decide(act, hears)) {
       this.#goAhead();
       return;
     }

@@ -7,11 +7,6 @@ export interface SagaLimits {
   readonly activeBytesMax: number;
   /** Sagas that are read again at once after the shard has opened. */
   readonly resumedAtOnceMax: number;
-  /**
-   * Whether a saga goes ahead of the disk on its own shard (decision 11). Off: with it the simulator finds a step that happened and is not
-   * compensated (seed 320) and a transaction that is not serializable (seed 334); why is not known yet.
-   */
-  readonly goesAhead: boolean;
   /** How long a saga may take to commit, in ms, where its caller says nothing; then it goes back. */
   readonly timeoutMs: number;
   /** How long a step may take, in ms, where nobody says anything; then the saga goes back. */
@@ -31,7 +26,6 @@ export const defaultSagaLimits: SagaLimits = {
   activeSagasMax: 16_384,
   activeBytesMax: 64 << 20,
   resumedAtOnceMax: 256,
-  goesAhead: false,
   timeoutMs: 30_000,
   stepTimeoutMs: 10_000,
   outcomeGraceMs: 15_000,

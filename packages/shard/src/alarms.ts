@@ -35,7 +35,7 @@ export interface AlarmSource {
   onOpen?(entity: string): void;
   /**
    * Timed kinds: called when an alarm has come, in a turn in which the shard is at nothing else; again only after the entity
-   * has been written to, or the shard was opened again. `state` is that of the aggregate.
+   * has been written to, the alarm was put back, or the shard was opened again. `state` is that of the aggregate.
    */
   onAlarm?(entity: string, due: number, state: unknown): void;
   /**
@@ -61,6 +61,8 @@ export interface ShardAlarms {
   list(kind: string, query: AlarmListQuery): AlarmRecord[];
   /** There is room again for alarms of a timed kind. */
   ring(kind: string): void;
+  /** One of a timed kind that rang and could not be taken, for the clock was set back: it rings again when its time has come. */
+  putBack(kind: string, entity: string, due: number): void;
   /** The state that an entity's alarm is made from; undefined for one that was never written, or is erased. */
   stateOf(kind: string, entity: string): unknown;
   /** Entities of a timed kind that have an alarm. */
@@ -187,6 +189,10 @@ export class Alarms implements ShardAlarms {
 
   ring(name: string): void {
     this.#timedOf(name)?.ring();
+  }
+
+  putBack(name: string, entity: string, due: number): void {
+    this.#timedOf(name)?.putBack(entity, due);
   }
 
   stateOf(name: string, id: string): unknown {

@@ -5,7 +5,16 @@
 import type { Reply, WireEvent } from "@heddle/protocol/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { alice, bank, bob, credit, debit } from "./bank.spec-support.ts";
-import { type Asked, brief, closeAll, openShard, receipt, rejected, value } from "./shard-under-test.spec-support.ts";
+import {
+  type Asked,
+  brief,
+  closeAll,
+  failure,
+  openShard,
+  receipt,
+  rejected,
+  value,
+} from "./shard-under-test.spec-support.ts";
 
 afterEach(closeAll);
 
@@ -87,19 +96,38 @@ describe("P2: acknowledged means durable", () => {
     }
   });
 
-  it("P2: history tells durable events only, and does not wait", async () => {
+  it("P2: a history waits for what was decided before it was asked for, and for nothing that comes meanwhile", async () => {
     const under = openShard(bank);
     receipt(await under.append(credit(alice, 1)));
     under.disk.holdSyncs();
     under.append(credit(alice, 2));
+    await under.turns();
+    const asked = [under.history(alice), under.history(alice, { direction: "backward", limit: 1 })] as const;
     under.append(credit(alice, 3));
     await under.turns();
-    expect(brief(await under.events(alice))).toEqual([[1, "Credited", { amount: 1 }]]);
-    const backward = value(await under.history(alice, { direction: "backward", limit: 1 })) as WireEvent[];
-    expect(brief(backward)).toEqual([[1, "Credited", { amount: 1 }]]);
+    expect(asked.map(({ reply }) => reply)).toEqual([undefined, undefined]);
+    expect(under.disk.returnNextSync()).toBe(true);
+    expect(brief(value(await asked[0]) as WireEvent[])).toEqual([
+      [1, "Credited", { amount: 1 }],
+      [2, "Credited", { amount: 2 }],
+    ]);
+    expect(brief(value(await asked[1]) as WireEvent[])).toEqual([[2, "Credited", { amount: 2 }]]);
+    expect(under.disk.syncsWaiting).toBe(1);
     under.disk.releaseSyncs();
-    await under.until(() => under.disk.syncsWaiting === 0);
     expect(await under.events(alice)).toHaveLength(3);
+  });
+
+  it("P2: a history that waits for a group that fails is answered, with what the recovery has kept", async () => {
+    const under = openShard(bank);
+    receipt(await under.append(credit(alice, 1)));
+    under.disk.failNextSync();
+    under.disk.holdSyncs();
+    const lost = under.append(credit(alice, 2));
+    await under.turns();
+    const asked = under.history(alice);
+    under.disk.releaseSyncs();
+    expect(failure(await lost).retryable).toBe(true);
+    expect(brief(value(await asked) as WireEvent[])).toEqual(brief(await under.events(alice)));
   });
 
   it("P2: reads of other entities and of what was durable before do not wait for a sync", async () => {

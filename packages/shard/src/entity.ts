@@ -52,8 +52,6 @@ export class Entity {
   storedAlarm: number | undefined;
   /** The transaction that keeps this entity for itself: everybody else waits for it (transactions/holds.ts). */
   hold: Hold | undefined = undefined;
-  /** Position of the last entry that a transaction of another shard has brought: it was decided before it is durable here. */
-  appliedAt = -1;
   /** Of Heddle's own, with a short history and no alarm: once that is durable its states are let go, and seldom asked for again. */
   isOver = false;
   /** Used since the hand of passivation last came by. */

@@ -115,11 +115,9 @@ export class Reads {
     const fields = readHistoryBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const { domain } = this.#parts.options;
     if (fields.aggregate !== "") aggregateToRead(domain, fields.entity, fields.aggregate);
-    if (this.#waits(frame, fields.entity)) return;
     const page = new HistoryPage(fields, domain);
-    this.#parts.overTurns(frame, ({ call }) => {
-      const entity = this.#activation.find(fields.entity);
-      if (entity !== undefined && this.#isAboutToChange(entity)) return "undurable";
+    const again = (own: Frame) => this.history(own);
+    this.#overTurns(frame, fields.entity, again, (entity, call) => {
       if (entity !== undefined && !page.read(this.#activation, this.#log, entity)) return undefined;
       return encodeReply(replyKind.value, call, page.events);
     });
@@ -129,11 +127,9 @@ export class Reads {
     const fields = readGetAtBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const { domain, clock } = this.#parts.options;
     const aggregate = aggregateToRead(domain, fields.entity, fields.aggregate);
-    if (this.#waits(frame, fields.entity)) return;
     let states: StatesAt | undefined;
-    this.#parts.overTurns(frame, ({ call }) => {
-      const entity = this.#activation.find(fields.entity);
-      if (entity !== undefined && this.#isAboutToChange(entity)) return "undurable";
+    const again = (own: Frame) => this.getAt(own);
+    this.#overTurns(frame, fields.entity, again, (entity, call) => {
       if (entity === undefined || entity.seq === 0) {
         const before = statesBeforeFirst(domain, fields.entity, fields.at, clock.now());
         return encodeReply(replyKind.value, call, { state: before[aggregate.index], seq: 0 });
@@ -162,20 +158,35 @@ export class Reads {
     this.#groups.say(frame, this.#groups.hasUndurable, made);
   }
 
-  // What a transaction holds when a reading begins is waited for. One that takes it later comes after the reading.
-  #waits(frame: Frame, id: string): boolean {
+  // Reads what is durable of an entity, over turns, once it is durable as it is now. What a transaction holds when a reading begins
+  // is waited for; one that takes it later comes after the reading. A transaction may have seen what is not durable yet, and what
+  // it read beside may have been changed since by somebody who was answered: whoever begins to read later must find no less.
+  #overTurns(
+    frame: Frame,
+    id: string,
+    again: (frame: Frame) => void,
+    read: (entity: Entity | undefined, call: number) => Uint8Array | undefined,
+  ): void {
     const entity = this.#activation.find(id);
-    if (entity?.hold === undefined) return false;
-    this.#parts.waitFor(entity, frame);
-    return true;
+    if (entity?.hold !== undefined) {
+      this.#parts.waitFor(entity, frame);
+      return;
+    }
+    const log = this.#log;
+    const lastPosition = entity !== undefined && this.#groups.isUndurable(entity) ? entity.position : -1;
+    this.#parts.overTurns(frame, (own) => {
+      if (this.#log !== log) {
+        // Recovered meanwhile: a transaction whose events were lost here holds the entity again.
+        again(own);
+        return "replied";
+      }
+      const now = this.#activation.find(id);
+      if (lastPosition >= log.durableEnd || (now !== undefined && this.#isBeingBuried(now))) return "undurable";
+      return read(now, own.call);
+    });
   }
 
-  // A tombstone that is not durable yet: what it takes away can be seen no more, and it cannot be seen itself. And what a
-  // transaction brought that was decided elsewhere: others have been told of it, and it is not durable here.
-  #isAboutToChange(entity: Entity): boolean {
-    return this.#isBeingBuried(entity) || entity.appliedAt >= this.#log.durableEnd;
-  }
-
+  // A tombstone that is not durable yet: what it takes away can be seen no more, and it cannot be seen itself.
   #isBeingBuried(entity: Entity): boolean {
     return entity.isErased && this.#groups.isUndurable(entity);
   }

@@ -191,6 +191,11 @@ export class Shard implements OwnShard {
     return this.#turn.peek();
   }
 
+  /** A commit group is on its way to the disk. */
+  get isSyncing(): boolean {
+    return this.#log.inFlight;
+  }
+
   get stopReason(): string {
     return this.#stopReason;
   }

@@ -102,16 +102,22 @@ describe("a state as it was", () => {
     expect(under.logEntries()).toHaveLength(1);
   });
 
-  it("P2: events that are not durable yet are not there yet", async () => {
+  it("P2: events that are not durable yet are waited for, and told when they are", async () => {
     const under = openShard(bank);
     receipt(await under.append(credit(alice, 1)));
     under.disk.holdSyncs();
     const second = under.append(credit(alice, 2));
-    expect(failure(await under.getAt(alice, "Account", { seq: 2 })).code).toBe("OUT_OF_RANGE");
-    expect(await at(under, "Account", { time: under.clock.nowMs })).toMatchObject({ seq: 1, state: { balance: 1 } });
+    const asked = [
+      under.getAt(alice, "Account", { seq: 2 }),
+      under.getAt(alice, "Account", { time: under.clock.nowMs }),
+      under.getAt(alice, "Account", { seq: 3 }),
+    ] as const;
+    await under.turns();
+    expect(asked.map(({ reply }) => reply)).toEqual([undefined, undefined, undefined]);
     under.disk.releaseSyncs();
     receipt(await second);
-    expect(await at(under, "Account", { seq: 2 })).toMatchObject({ state: { balance: 3 } });
+    for (const one of asked.slice(0, 2)) expect(value(await one!)).toMatchObject({ seq: 2, state: { balance: 3 } });
+    expect(failure(await asked[2]).code).toBe("OUT_OF_RANGE");
   });
 
   it("P8: a long history is folded over several turns, while others are served and a checkpoint or a recovery comes between", async () => {

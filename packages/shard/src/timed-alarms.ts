@@ -105,6 +105,16 @@ export class TimedAlarms {
     if (this.#running) this.#pumpSoon();
   }
 
+  /** One that has rung, and was taken by nobody: the clock was set back. It rings again when its time has come. */
+  putBack(entity: string, due: number): void {
+    const known = this.#known.get(entity);
+    if (known === undefined) this.#known.set(entity, { due, rung: false, changed: false });
+    else if (known.rung && known.due === due) known.rung = false;
+    else return;
+    this.#push(due, entity);
+    this.#lookAt(due);
+  }
+
   /** `stored` is what the index has, if memory did not know better. */
   changed(entity: string, due: number | undefined, stored: number | undefined): void {
     const known = this.#known.get(entity);
@@ -119,6 +129,10 @@ export class TimedAlarms {
     }
     if (due === undefined || due === never) return;
     this.#push(due, entity);
+    this.#lookAt(due);
+  }
+
+  #lookAt(due: number): void {
     if (!this.#running || this.#isFull) return;
     if (due <= this.#options.now()) this.#pumpSoon();
     else this.#armTimer();

@@ -107,7 +107,7 @@ describe("simulating a domain", { timeout: 240_000 }, () => {
   });
   // #endregion test
 
-  it("finds a workload that forgets the id: a pay-in that is asked for again happens twice", async () => {
+  it("finds a workload that forgets the id: a pay-in that is asked for again happens more than once", async () => {
     const withoutId = async (world: SimulatedWorld<typeof theatre>) => {
       const db = world.client({ timeoutMs: 50 });
       const payIn = { amount: 1 };
@@ -125,6 +125,6 @@ describe("simulating a domain", { timeout: 240_000 }, () => {
       const result = await simulate({ context: theatre, seed, faults, workload: withoutId, check: isOnce });
       found.push(...result.violations);
     }
-    expect(found).toContain("paid in 2 times");
+    expect(found).toContainEqual(expect.stringMatching(/^paid in ([2-9]|\d\d+) times$/));
   });
 });

@@ -273,6 +273,52 @@ const planned = fc.array(fc.record({ reads: places, writes: places, at: fc.nat(2
   maxLength: 12,
 });
 
+describe("P1: what a transaction has read", () => {
+  it.each(["history", "getAt"] as const)(
+    "is not taken back by a %s that begins later, though it was not durable and what was read beside has changed since",
+    async (how) => {
+      const shards = new ShardsUnderTest(bank, 2);
+      const [a, b] = [shards.account(0), shards.account(1)];
+      const [slow, quick] = [shards.of(a), shards.of(b)];
+      receipt(await slow.append(credit(a, 1)));
+      slow.disk.holdSyncs();
+      const written = slow.append(credit(a, 1));
+      const transaction = shards.transact([reads(a), reads(b)]);
+      await shards.turns();
+      // It comes behind the transaction, which saw nothing of it, and is answered.
+      receipt(await quick.append(credit(b, 1)));
+      const asked = how === "history" ? slow.history(a) : slow.getAt(a, "Account", { time: slow.clock.nowMs });
+      await shards.turns();
+      expect(asked.reply).toBeUndefined();
+      slow.disk.releaseSyncs();
+      expect((value(await transaction) as WireTransaction).results.map(([seq]) => seq)).toEqual([2, 0]);
+      const found = value(await asked);
+      expect(how === "history" ? (found as unknown[]).length : (found as { seq: number }).seq).toBe(2);
+      receipt(await written);
+    },
+  );
+});
+
+describe("P1: what a transaction has written", () => {
+  it("is not missing from a history that waited for it, though the disk was full when it was to be written", async () => {
+    const { shards, accounts } = keptBack();
+    const [a, b] = accounts;
+    const under = shards.of(b);
+    receipt(await under.append(credit(b, 1)));
+    value(await shards.transact([appends(a, 5), appends(b, 5)]));
+    const asked = [under.history(b), under.getAt(b, "Account", { time: under.clock.nowMs + 1_000 })] as const;
+    under.disk.setFreeBytes(0);
+    shards.fate = () => "delivered";
+    await shards.pass(1_500);
+    expect(under.shard.state).toBe("full");
+    expect(asked.map(({ reply }) => reply)).toEqual([undefined, undefined]);
+    under.disk.setFreeBytes(Number.POSITIVE_INFINITY);
+    await shards.settled();
+    expect(value(await asked[0])).toHaveLength(2);
+    expect(value(await asked[1])).toMatchObject({ seq: 2 });
+  });
+});
+
 describe("P1: any transactions at once", () => {
   it("never wait in a circle, and are as if one came after the other", async () => {
     let committed = 0;

@@ -57,7 +57,7 @@ export class PlanWriter {
   apply(plan: Plan, pendingAt: readonly number[]): void {
     const { writes } = plan;
     for (let i = 0; i < writes.length; i++) {
-      writes[i]!.entity.appliedAt = this.#writeOne(plan, writes[i]!, entryFlags.applied, pendingAt[i]!);
+      this.#writeOne(plan, writes[i]!, entryFlags.applied, pendingAt[i]!);
       this.#open.dropPending(pendingAt[i]!);
     }
     this.#adopt(plan.shadows);

@@ -15,6 +15,8 @@ export interface SimulatedWorld<C extends AnyContext = AnyContext> {
   sleep(ms: number): Promise<void>;
   /** Milliseconds since 1970, as the node's clock shows them; faults may set it forth or back. */
   now(): number;
+  /** Whenever a fault has set the node's clock back: what it showed before and after, in milliseconds since 1970. */
+  setBacks(): readonly { readonly from: number; readonly to: number }[];
   /** Cuts the node's power, now; resolves when it is back and every shard is open. Of what was not synced the disks keep … */
   crash(survival?: Survival): Promise<void>;
   /** Writes a line into the trace. */

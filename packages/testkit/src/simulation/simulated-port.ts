@@ -25,6 +25,9 @@ export class SimulatedPort {
   readonly #way: Way;
   #other!: SimulatedPort;
   #onMessage: (message: Packed) => void = () => {};
+  /** What came before anybody listened; the end of the other thread may be behind it. */
+  #held: Packed[] | undefined = [];
+  #endIsHeld = false;
   #onClose: () => void = () => {};
   #isClosed = false;
   /** The thread at this end is gone: whatever still arrives is for nobody, even if another has taken its place. */
@@ -45,8 +48,29 @@ export class SimulatedPort {
   }
 
   on(event: "message" | "close", handler: (message: Packed) => void): void {
-    if (event === "message") this.#onMessage = handler;
-    else this.#onClose = handler as () => void;
+    if (event === "close") {
+      this.#onClose = handler as () => void;
+      return;
+    }
+    this.#onMessage = handler;
+    const { time, delayMs, from, arriveAt } = this.#options;
+    new Way(time, delayMs).send(() => {
+      const held = this.#held ?? [];
+      this.#held = undefined;
+      if (this.#isDead) return;
+      for (const message of held) arriveAt(from, () => this.#onMessage(message));
+      if (this.#endIsHeld) arriveAt(from, () => this.#onClose());
+    });
+  }
+
+  #arrive(message: Packed): void {
+    if (this.#held === undefined) this.#onMessage(message);
+    else this.#held.push(message);
+  }
+
+  #end(): void {
+    if (this.#held === undefined || this.#held.length === 0) this.#onClose();
+    else this.#endIsHeld = true;
   }
 
   postMessage(message: Packed): void {
@@ -54,7 +78,7 @@ export class SimulatedPort {
     onSent(from, to, message);
     const forward = (bytes: Packed) =>
       this.#way.send(() => {
-        if (!this.#isClosed && !this.#other.#isDead) arriveAt(to, () => this.#other.#onMessage(bytes));
+        if (!this.#isClosed && !this.#other.#isDead) arriveAt(to, () => this.#other.#arrive(bytes));
       });
     if (onTheWay === undefined) forward(message);
     else onTheWay(from, to, message, forward);
@@ -74,7 +98,7 @@ export class SimulatedPort {
       if (this.#isClosed) return;
       this.#isClosed = true;
       this.#other.#isClosed = true;
-      if (!this.#other.#isDead) arriveAt(to, () => this.#other.#onClose());
+      if (!this.#other.#isDead) arriveAt(to, () => this.#other.#end());
     });
   }
 

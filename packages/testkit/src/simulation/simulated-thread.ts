@@ -5,10 +5,11 @@
 // they had applied. What the operating system holds of its writes stays, unless the power fails as well.
 import type { CompiledContext } from "@heddle/domain/internal";
 import type { Disk, DiskFile } from "@heddle/event-log/internal";
-import { systemKinds } from "@heddle/kernel";
+import { HeddleError, systemKinds } from "@heddle/kernel";
 import type { Partition } from "@heddle/partition/internal";
+import { encodeErrorReply, requestCall } from "@heddle/protocol/internal";
 import { ReleaseRate, ReminderRunner, releasePerSecondDefault } from "@heddle/reminder/internal";
-import { ReplyBatch, ThreadCalls, visitRequests } from "@heddle/runtime/internal";
+import { FrameTurns, ReplyBatch, ThreadCalls } from "@heddle/runtime/internal";
 import { SagaCopies, SagaRunner } from "@heddle/saga/internal";
 import { defaultShardLimits, Shard, type ShardLimits } from "@heddle/shard/internal";
 import type { SimulatedDisk } from "../simulated-disk.ts";
@@ -66,6 +67,7 @@ export class SimulatedThread {
   readonly #partitions: MemoryPartition[] = [];
   readonly #sessions = new Map<number, number>();
   readonly #replies: ReplyBatch;
+  readonly #turns: FrameTurns<() => void>;
   readonly #releaseRate: ReleaseRate;
   #isAlive = true;
 
@@ -83,6 +85,18 @@ export class SimulatedThread {
     });
     this.#releaseRate = new ReleaseRate(releasePerSecondDefault, { monotonic: () => options.time.nowMs });
     this.#replies = new ReplyBatch(options.post, this.calls);
+    const cuts = options.chance.fork("turns");
+    this.#turns = new FrameTurns({
+      receive: (connection, shard, bytes, from, to) =>
+        this.#receive(connection, this.#sessions.get(connection) ?? 0, shard, bytes, from, to),
+      endTurn: () => this.calls.endTurn(),
+      onMessage: (message) => message(),
+      isSyncing: () => [...this.#shards.values()].some(({ isSyncing }) => isSyncing),
+      clock: { monotonic: () => options.time.nowMs },
+      later: (task) => this.#after(0.001, task),
+      // No time passes in an event.
+      hasEnough: () => cuts.happens(0.5),
+    });
     for (const shard of options.shards) this.#shards.set(shard, this.#openShard(shard));
     this.#tickLater();
   }
@@ -96,21 +110,20 @@ export class SimulatedThread {
   }
 
   sessionOpened(connection: number, session: number): void {
-    this.#sessions.set(connection, session);
+    this.#turns.take(() => this.#sessions.set(connection, session));
   }
 
   sessionClosed(connection: number): void {
-    this.#sessions.delete(connection);
-    for (const shard of this.#shards.values()) shard.forget(connection);
-    this.#replies.forget(connection);
+    this.#turns.take(() => {
+      this.#sessions.delete(connection);
+      for (const shard of this.#shards.values()) shard.forget(connection);
+      this.#replies.forget(connection);
+    });
   }
 
   /** Request frames from the listener, as one message. */
   onFrames(packed: Packed): void {
-    visitRequests(packed, (connection, shard, from, to) => {
-      this.#receive(connection, this.#sessions.get(connection) ?? 0, shard, packed, from, to);
-    });
-    this.calls.endTurn();
+    this.#turns.take(packed);
   }
 
   /** The thread is gone from this moment on. */
@@ -140,7 +153,14 @@ export class SimulatedThread {
   }
 
   #receive(connection: number, session: number, shard: number, bytes: Uint8Array, from: number, to: number): void {
-    this.#shards.get(shard)!.receive(connection, session, bytes, from, to);
+    const open = this.#shards.get(shard);
+    if (open !== undefined) {
+      open.receive(connection, session, bytes, from, to);
+      return;
+    }
+    // As on a real thread: shards open one after the other, and one that is damaged does not open.
+    const error = new HeddleError("SHARD_STOPPED", { shard, reason: "it is not open yet" });
+    this.#replies.frame(connection, to - from, encodeErrorReply(requestCall(bytes, from), error));
   }
 
   #endTurn(): void {

@@ -65,6 +65,7 @@ class SimulationRun<C extends AnyContext> {
   readonly #node: SimulatedNode;
   readonly #watch: Watch;
   readonly #violations: string[] = [];
+  readonly #setBacks: { from: number; to: number }[] = [];
   readonly #clients: Heddle<C>[] = [];
   #faults: Faults;
   #isCalm = false;
@@ -221,6 +222,7 @@ class SimulationRun<C extends AnyContext> {
       crash: (survival = "nothing") => this.#crashAndWait(survival),
       sleep: (ms) => this.#sleep(ms),
       now: () => this.#node.wallMs,
+      setBacks: () => this.#setBacks,
       note: (text) => this.#trace.note(phase, text),
       violation: (text) => this.#violation(text),
     };
@@ -261,7 +263,9 @@ class SimulationRun<C extends AnyContext> {
     });
     plan(faults.brokenConnections, () => node.breakConnection());
     plan(faults.clockJumps, () => {
+      const from = node.wallMs;
       node.skewMs += chance.between(-60_000, 60_000);
+      if (node.wallMs < from) this.#setBacks.push({ from, to: node.wallMs });
       this.#trace.note("node", `its clock jumps and is ${node.skewMs} ms ahead now`);
     });
     plan(faults.fullDisks, () => this.#fillDisk(chance));
