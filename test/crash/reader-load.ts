@@ -41,6 +41,15 @@ export class ReaderLoad {
     if (this.#fault !== undefined) throw this.#fault;
   }
 
+  /** Lets every call come to its end, so that nothing is on its way any more: for a node that runs. */
+  async finish(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(this.#running);
+    await this.#db.close();
+    this.check();
+  }
+
+  /** Gives up what is on its way: for a node that is dead. */
   async stop(): Promise<void> {
     this.#isOver = true;
     await this.#db.close({ timeoutMs: 1 });

@@ -61,15 +61,28 @@ export class BloomFilter {
 
   /** False: this key was never added. True: it was, or this is one of the allowed errors. */
   mayContain(key: Uint8Array): boolean {
-    if (this.#layers.length === 0) return false;
     const [first, second] = hashPair(key);
-    return this.#reports(first, second);
+    return this.mayContainHashed(first, second);
+  }
+
+  /** The same for whoever has the {@link hashPair} of the key. */
+  mayContainHashed(first: number, second: number): boolean {
+    // The last layer holds about half of all ids.
+    for (let i = this.#layers.length - 1; i >= 0; i--) {
+      if (probe(this.#layers[i]!, first, second)) return true;
+    }
+    return false;
   }
 
   /** Adding a key again, as every replay does, changes nothing. */
   add(key: Uint8Array): void {
     const [first, second] = hashPair(key);
-    if (this.#reports(first, second)) return;
+    this.addHashed(first, second);
+  }
+
+  /** The same for whoever has the {@link hashPair} of the key. Returns whether it was certainly new. */
+  addHashed(first: number, second: number): boolean {
+    if (this.mayContainHashed(first, second)) return false;
     let layer = this.#layers.at(-1);
     if (layer === undefined || layer.count >= layer.capacity) layer = this.addLayer();
     const page = pageOf(layer, first);
@@ -83,14 +96,7 @@ export class BloomFilter {
     }
     layer.count++;
     layer.dirty.add(page);
-  }
-
-  #reports(first: number, second: number): boolean {
-    // The last layer holds about half of all ids.
-    for (let i = this.#layers.length - 1; i >= 0; i--) {
-      if (probe(this.#layers[i]!, first, second)) return true;
-    }
-    return false;
+    return true;
   }
 }
 

@@ -4,13 +4,14 @@
 //     commits in and even if one of its transactions fails and a later one succeeds.
 // K2. An entity's head, extents, snapshots and alarm are one unit (Q1): a head never stands there without its extents, and
 //     an alarm stands there if and only if the entity's head says so.
-// K3. An append id is written only after the pages of the filter that know it are on disk. So a crash leaves a filter
-//     that knows too much, never too little: an id that LMDB has is always found (B1).
+// K3. An append id, by itself or in a run, is written only after the pages of the filter that know it are on disk. So a
+//     crash leaves a filter that knows too much, never too little: an id that LMDB has is always found (B1).
 // K4. The catalogue, the erasures under way and the open transactions are written in the transaction of the covered position. So a replay from
 //     there counts on from there, nothing is counted twice, and no erasure is ever noted as further than it is.
 // Not promised: one transaction for the whole checkpoint. It would hold the thread, or LMDB's dirty pages, for too long.
 import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
+import { AppendIdWriter } from "./append-id-writer.ts";
 import { type BloomFilter, type FilterLayer, filterPageBytes, pageBytesOf } from "./bloom.ts";
 import {
   alarmUnknown,
@@ -23,7 +24,6 @@ import {
 } from "./contract.ts";
 import { asReadError, type Place } from "./damage.ts";
 import { metaKeys, type Tables } from "./environment.ts";
-import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { cutIntoChunks, extentFields, writeChunk } from "./extents.ts";
 import { ForgottenHistories } from "./forgetting.ts";
 import { KeyBuilder } from "./keys.ts";
@@ -41,8 +41,7 @@ import {
 } from "./values.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
-/** Append ids and filter pages that one turn puts: about half a millisecond. */
-const sliceIdsMax = 1_024;
+/** Pages of the filter that one turn puts: about half a millisecond. */
 const slicePagesMax = 64;
 
 export interface CheckpointParts {
@@ -54,12 +53,6 @@ export interface CheckpointParts {
   readonly covering: number;
   readonly onCovered: () => void;
   readonly crashPoint: (name: string) => void;
-}
-
-interface PendingId {
-  readonly entity: string;
-  readonly id: string;
-  readonly position: number;
 }
 
 interface PendingErasure {
@@ -77,7 +70,7 @@ interface PendingCount {
 export class TableCheckpoint implements CheckpointWriter {
   readonly #parts: CheckpointParts;
   readonly #keys = new KeyBuilder();
-  readonly #appendIds: PendingId[] = [];
+  readonly #appendIds: AppendIdWriter;
   readonly #forgotten: ForgottenHistories;
   /** Entities whose history is to be forgotten, and whose head with the new base has not been put yet. */
   readonly #headsAwaited = new Set<string>();
@@ -89,6 +82,7 @@ export class TableCheckpoint implements CheckpointWriter {
 
   constructor(parts: CheckpointParts) {
     this.#parts = parts;
+    this.#appendIds = new AppendIdWriter(parts);
     this.#forgotten = new ForgottenHistories(parts);
   }
 
@@ -129,8 +123,7 @@ export class TableCheckpoint implements CheckpointWriter {
 
   putAppendId(entity: string, id: string, position: number): void {
     this.#assertOpen();
-    this.#appendIds.push({ entity, id, position });
-    this.#parts.filter.add(this.#keys.named(entity, id));
+    this.#appendIds.add(entity, id, position);
   }
 
   forgetHistory(entity: string, forgetting: Forgetting): void {
@@ -186,7 +179,7 @@ export class TableCheckpoint implements CheckpointWriter {
       await this.#write();
     } finally {
       if (this.#state === "committing") this.#state = "ended";
-      this.#appendIds.length = 0; // The partition keeps its last checkpoint.
+      this.#appendIds.clear(); // The partition keeps its last checkpoint.
     }
   }
 
@@ -197,11 +190,11 @@ export class TableCheckpoint implements CheckpointWriter {
 
     const nextTurn = (): Promise<void> => this.#nextTurn();
     await this.#forgotten.announceDigests(nextTurn);
-    await this.#hideForgottenIds();
+    await this.#appendIds.hide(this.#forgotten.entries(), nextTurn);
     await this.#writeFilter();
     crashPoint("partition:filter-durable");
 
-    await this.#writeIds();
+    await this.#appendIds.write(nextTurn);
     await this.#forgotten.write(nextTurn);
     await this.#durable();
     crashPoint("partition:ids-durable");
@@ -217,31 +210,6 @@ export class TableCheckpoint implements CheckpointWriter {
     await queue.settled();
     onCovered();
     crashPoint("partition:covered");
-  }
-
-  // Ids that this very checkpoint brings of a life that it forgets: they never get into LMDB by their own names.
-  async #hideForgottenIds(): Promise<void> {
-    if (this.#forgotten.isEmpty) return;
-    for (const [i, { entity, id, position }] of this.#appendIds.entries()) {
-      if (i % sliceIdsMax === sliceIdsMax - 1) await this.#nextTurn();
-      const forgetting = this.#forgotten.of(entity);
-      if (forgetting === undefined || position >= forgetting.belowPosition || isErasedIdName(id)) continue;
-      const name = erasedIdName(entity, id);
-      this.#appendIds[i] = { entity, id: name, position };
-      this.#parts.filter.add(this.#keys.named(entity, name));
-    }
-  }
-
-  async #writeIds(): Promise<void> {
-    const { tables, queue, values } = this.#parts;
-    for (let at = 0; at < this.#appendIds.length; at += sliceIdsMax) {
-      if (at > 0) await this.#nextTurn();
-      for (const { entity, id, position } of this.#appendIds.slice(at, at + sliceIdsMax)) {
-        queue.begin();
-        const key = this.#keys.named(entity, id);
-        queue.put(tables.appendIds, key, writeNumber(values, key, position));
-      }
-    }
   }
 
   #putErasures(): void {

@@ -161,7 +161,10 @@ export interface PartitionReader {
   entities(from?: string): IterableIterator<{ readonly entity: string; readonly head: EntityHead }>;
   /** Every snapshot, by entity, then by aggregate: half the price of asking for each entity's. */
   allSnapshots(): IterableIterator<SnapshotRecord & { readonly entity: string }>;
-  /** Every append id, by entity, then by id. */
+  /**
+   * Every append id, in no particular order. Beside a writer one may come twice, and one of an entity that is erased
+   * meanwhile may be left out.
+   */
   appendIds(): IterableIterator<AppendIdRecord>;
   /** By aggregate, type and version, in the order of their bytes. As of `coveredPosition` exactly. */
   catalogue(): TypeCount[];

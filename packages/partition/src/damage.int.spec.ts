@@ -15,7 +15,7 @@ import {
   openReader,
   snapshotAt,
 } from "../test/partition-under-test.ts";
-import { checkPartitionFile, destroyPartition, dumpPartition } from "./internal.ts";
+import { checkPartitionFile, destroyPartition, dumpPartition, type Partition } from "./internal.ts";
 import { KeyBuilder } from "./keys.ts";
 import { ValueWriter, writeNumber } from "./values.ts";
 
@@ -106,8 +106,8 @@ describe("damage: an environment that is not ours", () => {
     await editMeta(folder, (put) => {
       put("format", writeNumber(new ValueWriter(), Buffer.from("format"), 9));
     });
-    expect(damageOf(() => open(folder))).toBe("it has format version 9, this program knows 3");
-    expect(damageOf(() => openReader(folder))).toBe("it has format version 9, this program knows 3");
+    expect(damageOf(() => open(folder))).toBe("it has format version 9, this program knows 4");
+    expect(damageOf(() => openReader(folder))).toBe("it has format version 9, this program knows 4");
   });
 
   it("P5 without a format version is refused", async () => {
@@ -196,6 +196,28 @@ describe("damage: within a value", () => {
       if (i !== 700) expect(partition.snapshots(entityName(i))).toHaveLength(1);
       expect(partition.head(entityName(i))?.seq).toBe(3);
     }
+  });
+
+  it("P5 P4 a flipped bit in a run of ids is found when an id is looked for, and when ids are added: none is forgotten", async () => {
+    const folder = freshFolder();
+    const put = async (partition: Partition, from: number): Promise<void> => {
+      const writer = partition.checkpoint(from + 1);
+      for (let i = from; i < from + 20; i++) writer.putAppendId(entityName(7), `an id like no other ${i}`, i);
+      await writer.commit();
+    };
+    const before = open(folder);
+    await put(before, 0);
+    await before.close();
+    const file = path.join(folder, "data.mdb");
+    const bytes = fs.readFileSync(file);
+    bytes[bytes.indexOf("an id like no other 13")]! ^= 0x04;
+    fs.writeFileSync(file, bytes);
+
+    const partition = open(folder);
+    expect(damageOf(() => partition.appendIdPosition(entityName(7), "an id like no other 13"))).toMatch(/checksum/);
+    expect(damageOf(() => [...partition.appendIds()])).toMatch(/checksum/);
+    await expect(put(partition, 20)).rejects.toMatchObject({ code: "PARTITION_DAMAGED" });
+    expect(partition.coveredPosition).toBe(1);
   });
 
   it("P5 a flipped bit in the filter is found at the opening: it could hide an id", async () => {

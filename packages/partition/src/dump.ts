@@ -39,7 +39,7 @@ export function* dumpPartition(partition: PartitionReader): Generator<DumpEntry,
     for (const extent of partition.extents(entity, 1, "forward")) yield { table: "extent", entity, ...extent };
     for (const snapshot of partition.snapshots(entity)) yield { table: "snapshot", entity, ...snapshot };
   }
-  for (const record of partition.appendIds()) yield { table: "append-id", ...record };
+  for (const record of sortedAppendIds(partition)) yield { table: "append-id", ...record };
   for (const record of partition.sessions()) yield { table: "session", ...record };
   for (const record of partition.catalogue()) yield { table: "catalogue", ...record };
   for (const record of partition.erasures()) yield { table: "erasure", ...record };
@@ -53,4 +53,13 @@ export function* dumpPartition(partition: PartitionReader): Generator<DumpEntry,
       for (const record of page) yield { table: "alarm", ...record };
     } while (page.length === pageAlarms);
   }
+}
+
+/** Every append id in an order of its own, whatever runs they stand in. Holds them all. */
+export function sortedAppendIds(partition: PartitionReader): AppendIdRecord[] {
+  return [...partition.appendIds()].sort((a, b) => compare(a.entity, b.entity) || compare(a.id, b.id));
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
 }

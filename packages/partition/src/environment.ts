@@ -17,7 +17,7 @@ import { dataFileProblem, treeProblem } from "./tree-check.ts";
 import { openValue, ValueWriter, writeNumber } from "./values.ts";
 
 /** Version of everything in the environment: tables, keys, values. */
-const formatVersion = 3;
+const formatVersion = 4;
 
 /** The environment's files may grow to this. Address space, not disk or memory: a process has room for 400 such maps. */
 export const defaultBytesMax = 256 * 2 ** 30;
@@ -34,6 +34,7 @@ export interface Tables {
   readonly extents: Table;
   readonly snapshots: Table;
   readonly appendIds: Table;
+  readonly idRuns: Table;
   readonly sessions: Table;
   readonly filter: Table;
   readonly catalogue: Table;
@@ -41,7 +42,7 @@ export interface Tables {
   readonly alarms: Table;
 }
 
-const tableCount = 10;
+const tableCount = 11;
 /** Bytes of a new environment, several times over. */
 const roomToBegin = 256 * 1024;
 
@@ -165,6 +166,7 @@ function openTables({ folder }: Place, access: { readonly bytesMax: number } | "
       extents: table("extents"),
       snapshots: table("snapshots"),
       appendIds: table("append-ids"),
+      idRuns: table("id-runs"),
       sessions: table("sessions"),
       filter: table("filter"),
       catalogue: table("catalogue"),

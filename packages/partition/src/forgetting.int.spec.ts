@@ -129,6 +129,31 @@ describe("forgetting", () => {
     expect(partition.appendIdPosition(alice, erasedIdName(alice, "before"))).toBe(positionOf(2));
   });
 
+  it("P6 P4 takes old ids out of a run that the same checkpoint merges with ids of the next life", async () => {
+    const folder = freshFolder();
+    const partition = open(folder);
+    const ids = (life: string, count: number): string[] => Array.from({ length: count }, (_, i) => `${life} ${i}`);
+    const first = partition.checkpoint(positionOf(3));
+    grow(first, alice, 1, 3);
+    for (const id of ids("old", 300)) first.putAppendId(alice, id, positionOf(3));
+    await first.commit();
+    const second = partition.checkpoint(positionOf(6));
+    second.forgetHistory(alice, { belowSeq: 5, belowPosition: positionOf(5) });
+    second.putEntity(alice, headAt(6, 5), singleEvents(5, 6), []);
+    for (const id of ids("unseen", 300)) second.putAppendId(alice, id, positionOf(4));
+    for (const id of ids("new", 300)) second.putAppendId(alice, id, positionOf(6));
+    await second.commit();
+    const found = (names: readonly string[]) => names.map((name) => partition.appendIdPosition(alice, name));
+    const old = [...ids("old", 300), ...ids("unseen", 300)];
+    expect(new Set(found(old))).toEqual(new Set([undefined]));
+    expect(found(old.map((id) => erasedIdName(alice, id)))).toEqual(old.map((_, i) => positionOf(i < 300 ? 3 : 4)));
+    expect(new Set(found(ids("new", 300)))).toEqual(new Set([positionOf(6)]));
+    expect([...partition.appendIds()]).toHaveLength(900);
+    const reader = openReader(folder);
+    expect(reader.remnants(alice, { belowSeq: 5, belowPosition: positionOf(5) }).appendIds).toBe(0);
+    await reader.close();
+  });
+
   it("P5 takes effect with the head and not before", async () => {
     const partition = open(freshFolder());
     await grown(partition, 5);

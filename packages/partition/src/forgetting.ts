@@ -3,7 +3,7 @@
 // F1. An entity's snapshots go in the transaction that gives its head the new base: whoever sees them sees the old head.
 // F2. Extents below the base go only after that transaction is on disk, so that no head ever misses one.
 // F3. An append id is replaced by its digest in one transaction, after the filter on disk knows the digest (K3): at no
-//     moment is it neither there by its name nor by its digest (P4).
+//     moment is it neither there by its name nor by its digest (P4). Digests stand one by one, also of ids in runs.
 // F4. All of it can be done again: what is done already is passed over.
 //
 // However much there is, it is read page by page, with turns for others in between, and nothing of it is kept.
@@ -14,7 +14,9 @@ import { asReadError, type Place } from "./damage.ts";
 import type { Table, Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { type Chunk, quadsFrom, readChunk, writeChunk } from "./extents.ts";
+import { type IdRun, idsOfPart, type PackedId, partsOf, partWithout, writeDirectory } from "./id-runs.ts";
 import { firstSeqOfKey, KeyBuilder, nameOfKey, successorOf } from "./keys.ts";
+import { RunTable } from "./run-table.ts";
 import { openValue, type ValueWriter, writeNumber } from "./values.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
@@ -36,15 +38,23 @@ interface Note extends Forgetting {
   readonly snapshots: readonly string[];
 }
 
-interface StoredId {
+interface StoredId extends PackedId {
   readonly key: Uint8Array;
-  readonly id: string;
-  readonly position: number;
+}
+
+/** A part of a run, and what of it is to be replaced. */
+interface StoredPart {
+  readonly run: IdRun;
+  readonly part: number;
+  readonly due: readonly PackedId[];
+  /** What stays. */
+  readonly rest: Uint8Array;
 }
 
 /** What one checkpoint forgets. */
 export class ForgottenHistories {
   readonly #parts: ForgettingParts;
+  readonly #runs: RunTable;
   readonly #notes = new Map<string, Note>();
   readonly #keys = new KeyBuilder();
   // A range needs its start and its end at the same time.
@@ -52,6 +62,7 @@ export class ForgottenHistories {
 
   constructor(parts: ForgettingParts) {
     this.#parts = parts;
+    this.#runs = new RunTable(parts.tables.idRuns);
   }
 
   /** Errors: `PARTITION_DAMAGED` when LMDB cannot say which snapshots there are. */
@@ -64,8 +75,8 @@ export class ForgottenHistories {
     });
   }
 
-  get isEmpty(): boolean {
-    return this.#notes.size === 0;
+  entries(): Iterable<readonly [entity: string, forgetting: Forgetting]> {
+    return this.#notes;
   }
 
   of(entity: string): Forgetting | undefined {
@@ -84,7 +95,11 @@ export class ForgottenHistories {
   async announceDigests(nextTurn: () => Promise<void>): Promise<void> {
     for (const [entity, note] of this.#notes) {
       for (const page of this.#idPages(entity, note)) {
-        for (const { id } of page) this.#parts.filter.add(this.#keys.named(entity, erasedIdName(entity, id)));
+        this.#announce(entity, page);
+        await nextTurn();
+      }
+      for (const { due } of this.#runParts(entity, note)) {
+        this.#announce(entity, due);
         await nextTurn();
       }
     }
@@ -93,6 +108,8 @@ export class ForgottenHistories {
   /** Removes extents and replaces ids. The heads must be on disk, and the filter (F2, F3). */
   async write(nextTurn: () => Promise<void>): Promise<void> {
     const { crashPoint, queue } = this.#parts;
+    // Runs that this checkpoint has written are read.
+    if (this.#notes.size > 0) await queue.settled();
     for (const [entity, note] of this.#notes) {
       const cut = new ChunkCut(note.belowSeq, this.#chunkAt(entity, note.belowSeq)?.lastSeq ?? 0);
       for (const page of this.#chunkPages(entity, note)) {
@@ -107,6 +124,14 @@ export class ForgottenHistories {
         await nextTurn();
         crashPoint("partition:ids-forgotten");
       }
+      for (const stored of this.#runParts(entity, note)) {
+        this.#replacePacked(entity, stored);
+        await queue.drained();
+        await nextTurn();
+        crashPoint("partition:ids-forgotten");
+      }
+      await queue.settled();
+      this.#dropEmptyRuns(entity);
     }
   }
 
@@ -123,11 +148,53 @@ export class ForgottenHistories {
   }
 
   #replaceId(entity: string, { key, id, position }: StoredId): void {
-    const { queue, tables, values } = this.#parts;
+    const { queue, tables } = this.#parts;
     queue.begin();
     queue.remove(tables.appendIds, key);
-    const digestKey = this.#keys.named(entity, erasedIdName(entity, id));
-    queue.put(tables.appendIds, digestKey, writeNumber(values, digestKey, position));
+    this.#putDigest(entity, { id, position });
+  }
+
+  #replacePacked(entity: string, { run, part, due, rest }: StoredPart): void {
+    const { queue, tables, values } = this.#parts;
+    queue.begin();
+    for (const packed of due) this.#putDigest(entity, packed);
+    const key = this.#keys.idPart(entity, run.number, part);
+    if (rest.length === 0) queue.remove(tables.idRuns, key);
+    else queue.put(tables.idRuns, key, values.begin(rest.length).raw(rest).seal(key));
+  }
+
+  #putDigest(entity: string, { id, position }: PackedId): void {
+    const { queue, tables, values } = this.#parts;
+    const key = this.#keys.named(entity, erasedIdName(entity, id));
+    queue.put(tables.appendIds, key, writeNumber(values, key, position));
+  }
+
+  #dropEmptyRuns(entity: string): void {
+    const { queue, tables, values } = this.#parts;
+    const runs = this.#reading(() => this.#runs.directory(entity));
+    const kept = this.#reading(() => runs.filter((run) => this.#runs.parts(entity, run).next().done !== true));
+    if (kept.length === runs.length) return;
+    const key = this.#keys.entity(entity);
+    queue.begin();
+    if (kept.length === 0) queue.remove(tables.idRuns, key);
+    else queue.put(tables.idRuns, key, writeDirectory(values, key, kept));
+  }
+
+  #announce(entity: string, ids: readonly PackedId[]): void {
+    for (const { id } of ids) this.#parts.filter.add(this.#keys.named(entity, erasedIdName(entity, id)));
+  }
+
+  // Parts in which there is something to replace.
+  *#runParts(entity: string, { belowPosition }: Forgetting): Generator<StoredPart> {
+    const isDue = ({ id, position }: PackedId) => position < belowPosition && !isErasedIdName(id);
+    for (const run of this.#reading(() => this.#runs.directory(entity))) {
+      for (let part = 0; part < partsOf(run); part++) {
+        const entries = this.#reading(() => this.#runs.part(entity, run, part));
+        if (entries === undefined) continue;
+        const due = this.#reading(() => idsOfPart(entries).filter(isDue));
+        if (due.length > 0) yield { run, part, due, rest: partWithout(entries, isDue) };
+      }
+    }
   }
 
   *#idPages(entity: string, { belowPosition }: Forgetting): Generator<StoredId[]> {

@@ -31,7 +31,7 @@ export {
   type SnapshotRecord,
   type TypeCount,
 } from "./contract.ts";
-export { type DumpEntry, dumpPartition } from "./dump.ts";
+export { type DumpEntry, dumpPartition, sortedAppendIds } from "./dump.ts";
 export { checkPartitionFile, destroyPartition } from "./environment.ts";
 // Names of append ids whose entity was erased
 export { erasedIdName, erasedIdNameOfDigest } from "./erased-ids.ts";

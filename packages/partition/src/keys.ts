@@ -4,6 +4,7 @@
 //   extents     entity  00  first sequence (8 bytes, big-endian)
 //   snapshots   entity  00  aggregate
 //   append ids  entity  00  id
+//   id runs     entity, for its directory of runs; for a part of one: entity  00  run (6 bytes, big-endian)  part (2 bytes)
 //   sessions    session (8 bytes, big-endian)
 //   catalogue   aggregate  00  type  00  schema version (8 bytes, big-endian)
 //   erasures    entity
@@ -26,6 +27,7 @@ const separator = 0x00;
 const sequenceBytes = 8;
 const alarmBytes = 6;
 const slash = 0x2f;
+const idPartsMax = 2 ** 16;
 
 const loopedCharsMax = 24;
 
@@ -64,6 +66,11 @@ export class KeyBuilder {
     const end = this.#separated(entity);
     this.#buffer[end - 1] = separator + 1;
     return this.#view(end);
+  }
+
+  /** A part of one of an entity's runs of ids. */
+  idPart(entity: string, run: number, part: number): Uint8Array {
+    return this.#view(writeU64(this.#buffer, this.#separated(entity), run * idPartsMax + part));
   }
 
   session(session: number): Uint8Array {

@@ -249,8 +249,8 @@ class TablePartition extends TableReader implements Partition {
     if (this.#closing !== undefined) throw this.closedError();
   }
 
-  protected override mayHoldAppendId(key: Uint8Array): boolean {
-    return this.#filter.mayContain(key);
+  protected override mayHoldAppendId(first: number, second: number): boolean {
+    return this.#filter.mayContainHashed(first, second);
   }
 }
 

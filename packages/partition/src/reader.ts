@@ -3,6 +3,7 @@
 // Everything is read at once and copied before it is handed out. No cursor and no read transaction outlives a call, so
 // a reader that stops halfway keeps no old pages alive, and iterators of many entries go page by page, by key.
 import { HeddleError } from "@heddle/kernel";
+import { hashPair } from "./bloom.ts";
 import type {
   AlarmQuery,
   AlarmRecord,
@@ -19,6 +20,7 @@ import type {
 import { asReadError, type Place } from "./damage.ts";
 import { metaKeys, type Table, type Tables } from "./environment.ts";
 import { type Chunk, type ChunkSource, readChunk, walkBackward, walkForward } from "./extents.ts";
+import { idsOfPart, type PackedId } from "./id-runs.ts";
 import {
   alarmOfKey,
   entityOfKey,
@@ -29,7 +31,17 @@ import {
   successorOf,
   typeVersionOfKey,
 } from "./keys.ts";
-import { openValue, readErasure, readHead, readOpenTransactions, readSession, readSnapshot } from "./values.ts";
+import { RunTable } from "./run-table.ts";
+import {
+  getValue,
+  openValue,
+  readErasure,
+  readHead,
+  readNumber,
+  readOpenTransactions,
+  readSession,
+  readSnapshot,
+} from "./values.ts";
 import type { VarintReader } from "./varint.ts";
 
 /** Entries read at a time by iterators over a whole table, the first page and the largest; sessions are large. */
@@ -62,9 +74,11 @@ export class TableReader implements PartitionReader {
   // Two, because a range needs its start and its end at the same time.
   readonly #keys = new KeyBuilder();
   readonly #endKeys = new KeyBuilder();
+  readonly #runs: RunTable;
 
   constructor(tables: Tables, place: Place) {
     this.tables = tables;
+    this.#runs = new RunTable(tables.idRuns);
     this.place = place;
   }
 
@@ -105,11 +119,14 @@ export class TableReader implements PartitionReader {
 
   appendIdPosition(entity: string, id: string): number | undefined {
     const key = this.#keys.named(entity, id);
-    if (!this.mayHoldAppendId(key)) {
+    const [first, second] = hashPair(key);
+    if (!this.mayHoldAppendId(first, second)) {
       this.counters.bloomSkips++;
       return undefined;
     }
-    return this.#get(this.tables.appendIds, key, readPosition);
+    return this.#read(() => {
+      return getValue(this.tables.appendIds, key, readNumber) ?? this.#runs.find(entity, first, id);
+    });
   }
 
   *sessions(): Generator<SessionRecord, undefined, undefined> {
@@ -143,7 +160,32 @@ export class TableReader implements PartitionReader {
       id: nameOfKey(key),
       position: value.unsigned(),
     }));
+    yield* this.#packedIds();
     return undefined;
+  }
+
+  // A run at a time. A writer may merge those that are still to come, then they are in one with a higher number.
+  *#packedIds(): Generator<AppendIdRecord, undefined, undefined> {
+    const next = (start: Uint8Array) =>
+      this.#range(this.tables.idRuns, { start, limit: 1 }, ({ key }) => entityOfKey(key))[0];
+    for (let entity = next(firstKey); entity !== undefined; entity = next(this.#keys.endOf(entity))) {
+      for (let ids = this.#idsAbove(entity, 0); ids !== undefined; ids = this.#idsAbove(entity, ids.run)) {
+        for (const { id, position } of ids.packed) yield { entity, id, position };
+      }
+    }
+    return undefined;
+  }
+
+  // The ids of an entity's first run above a number.
+  #idsAbove(
+    entity: string,
+    number: number,
+  ): { readonly run: number; readonly packed: readonly PackedId[] } | undefined {
+    return this.#read(() => {
+      const run = this.#runs.directory(entity).find((one) => one.number > number);
+      if (run === undefined) return undefined;
+      return { run: run.number, packed: [...this.#runs.parts(entity, run)].flatMap(idsOfPart) };
+    });
   }
 
   catalogue(): TypeCount[] {
@@ -193,12 +235,12 @@ export class TableReader implements PartitionReader {
   }
 
   /** Overridden where the filter is loaded. */
-  protected mayHoldAppendId(_key: Uint8Array): boolean {
+  protected mayHoldAppendId(_first: number, _second: number): boolean {
     return true;
   }
 
   protected number(key: Uint8Array): number | undefined {
-    return this.#get(this.tables.meta, key, readPosition);
+    return this.#get(this.tables.meta, key, readNumber);
   }
 
   #chunksOf(entity: string): ChunkSource {
@@ -216,28 +258,26 @@ export class TableReader implements PartitionReader {
     };
   }
 
-  // Decodes straight from lmdb's buffer, which the next read overwrites. Its `length` is the value's.
   #get<T>(table: Table, key: Uint8Array, decode: (value: VarintReader) => T): T | undefined {
+    return this.#read(() => getValue(table, key, decode));
+  }
+
+  #read<T>(read: () => T): T {
     this.#assertOpen();
     this.counters.reads++;
     try {
-      const value = table.getBinaryFast(key);
-      return value === undefined ? undefined : decode(openValue(key, value, value.length));
+      return read();
     } catch (error) {
       throw asReadError(error, this.place);
     }
   }
 
   #range<T>(table: Table, range: Range, decode: (stored: Stored) => T): T[] {
-    this.#assertOpen();
-    this.counters.reads++;
-    try {
+    return this.#read(() => {
       const found: T[] = [];
       for (const { key, value } of table.getRange(range)) found.push(decode({ key, value: openValue(key, value) }));
       return found;
-    } catch (error) {
-      throw asReadError(error, this.place);
-    }
+    });
   }
 
   *#scan<T>(table: Table, from: Uint8Array, sizes: PageSizes, decode: (stored: Stored) => T): Generator<T> {
@@ -267,7 +307,3 @@ const firstKey = Uint8Array.of(0);
 
 /** Times take six bytes. */
 const alarmsEnd = 2 ** 48;
-
-function readPosition(value: VarintReader): number {
-  return value.unsigned();
-}

@@ -6,6 +6,7 @@ import type { Forgetting } from "./contract.ts";
 import type { Table, Tables } from "./environment.ts";
 import { isErasedIdName } from "./erased-ids.ts";
 import { readChunk } from "./extents.ts";
+import { idsOfPart } from "./id-runs.ts";
 import { firstSeqOfKey, KeyBuilder, nameOfKey } from "./keys.ts";
 import { openValue, readSnapshot } from "./values.ts";
 
@@ -33,6 +34,12 @@ export function remnantsOf(tables: Tables, entity: string, { belowSeq, belowPosi
   let appendIds = 0;
   for (const { key, value } of entriesOf(tables.appendIds, entity)) {
     if (!isErasedIdName(nameOfKey(key)) && openValue(key, value).unsigned() < belowPosition) appendIds++;
+  }
+  // Whatever parts there are, also such as no directory names.
+  for (const { key, value } of entriesOf(tables.idRuns, entity)) {
+    for (const { id, position } of idsOfPart(openValue(key, value).rest())) {
+      if (!isErasedIdName(id) && position < belowPosition) appendIds++;
+    }
   }
   return { snapshots, extents, appendIds };
 }

@@ -5,6 +5,7 @@
 //   extents    see extents.ts
 //   snapshot   fold version, sequence, state (the rest)
 //   append id  log position
+//   id run     see id-runs.ts
 //   session    ms, then for each call: call number, log position, as differences from the call before
 //   erasure    sequence, stage (0 count, 1 log, 2 scrub)
 //   open transactions  pending: how many, and each one's position, coordinator, number; decided: how many, and each one's
@@ -13,6 +14,7 @@
 import { invariant } from "@heddle/kernel/internal";
 import { checksumOf } from "./checksum.ts";
 import type { EntityHead, ErasureStage, OpenTransactions, SnapshotRecord } from "./contract.ts";
+import type { Table } from "./environment.ts";
 import { MalformedValue, VarintReader, varintBytesMax, writeSignedVarint, writeVarint } from "./varint.ts";
 
 const checksumBytes = 4;
@@ -94,6 +96,12 @@ export function openValue(key: Uint8Array, value: Uint8Array, length = value.len
   const stored = value[end]! | (value[end + 1]! << 8) | (value[end + 2]! << 16) | (value[end + 3]! << 24);
   if (checksumOf(key, value, 0, end) !== stored >>> 0) throw new MalformedValue("a value does not fit its checksum");
   return new VarintReader(value, 0, end);
+}
+
+/** Reads one value. It is decoded straight from lmdb's buffer, which the next read overwrites. Its `length` is the value's. */
+export function getValue<T>(table: Table, key: Uint8Array, decode: (value: VarintReader) => T): T | undefined {
+  const value = table.getBinaryFast(key);
+  return value === undefined ? undefined : decode(openValue(key, value, value.length));
 }
 
 export function writeHead(values: ValueWriter, key: Uint8Array, head: EntityHead): Uint8Array {
@@ -199,6 +207,10 @@ export function readSnapshot(aggregate: string, value: VarintReader): SnapshotRe
 
 export function writeNumber(values: ValueWriter, key: Uint8Array, number: number): Uint8Array {
   return values.begin(varintBytesMax).unsigned(number).seal(key);
+}
+
+export function readNumber(value: VarintReader): number {
+  return value.unsigned();
 }
 
 /** `calls` alternates call number and log position, in any order. */

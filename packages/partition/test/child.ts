@@ -4,16 +4,7 @@ import { once } from "node:events";
 import { isHeddleError } from "@heddle/kernel";
 import { type CheckpointWriter, openPartition } from "@heddle/partition/internal";
 import { open as openLmdb } from "lmdb";
-import {
-  appendIdOf,
-  entityName,
-  eraseSome,
-  grow,
-  headAt,
-  positionOf,
-  putLives,
-  singleEvents,
-} from "./partition-under-test.ts";
+import { entityName, eraseSome, grow, headAt, putIds, putLives, singleEvents } from "./partition-under-test.ts";
 
 export type ChildTask =
   /** Commits sequences 1 to 5 of every entity, then writes 6 to 10 and kills itself at a named point of the commit. */
@@ -52,7 +43,7 @@ const die = (): void => {
 async function putRound(writer: CheckpointWriter, entities: number, from: number, to: number): Promise<void> {
   for (let i = 0; i < entities; i++) {
     grow(writer, entityName(i), from, to);
-    writer.putAppendId(entityName(i), appendIdOf(i, to), positionOf(to));
+    putIds(writer, i, to);
     if (i % 100 === 99) await new Promise((resolve) => setImmediate(resolve));
   }
 }

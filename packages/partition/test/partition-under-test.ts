@@ -92,6 +92,21 @@ export function grow(writer: CheckpointWriter, entity: string, from: number, to:
   writer.putEntity(entity, headAt(to), singleEvents(from, to), [snapshotAt(to)]);
 }
 
+/** Ids that a few of the entities get besides, with one event: so many that they stand in a run. */
+export const busyRoundIds = 60;
+
+export function busyIdsOf(index: number, seq: number): string[] {
+  if (index % 75 !== 0) return [];
+  return Array.from({ length: busyRoundIds }, (_, i) => `busy ${appendIdOf(index, seq)} ${i}`);
+}
+
+/** Puts the ids that an entity gets with one event. */
+export function putIds(writer: CheckpointWriter, index: number, seq: number): void {
+  for (const id of [appendIdOf(index, seq), ...busyIdsOf(index, seq)]) {
+    writer.putAppendId(entityName(index), id, positionOf(seq));
+  }
+}
+
 /** Stands in snapshots and append ids of the entities that {@link eraseSome} erases, and nowhere else. */
 export const secret = "zq~what~nobody~may~read~again";
 
@@ -105,12 +120,17 @@ export function putLives(writer: CheckpointWriter, entities: number): void {
     const entity = entityName(i);
     const state = isErased(i) ? `${secret} ${i} `.repeat(i % 30 === 0 ? 300 : 1) : `plain ${i}`;
     writer.putEntity(entity, headAt(5), singleEvents(1, 5), [snapshotAt(5, state)]);
-    for (let seq = 1; seq <= 5; seq++) writer.putAppendId(entity, idOfLife(i, seq), positionOf(seq));
+    for (const { id, position } of idsOfLife(i)) writer.putAppendId(entity, id, position);
   }
 }
 
-export function idOfLife(index: number, seq: number): string {
-  return isErased(index) ? `${secret} ${index} ${seq}` : appendIdOf(index, seq);
+/** One for each event, and of every second entity so many with the last one that they stand in a run. */
+export function idsOfLife(index: number): { readonly id: string; readonly position: number }[] {
+  const count = index % 2 === 0 ? 45 : 5;
+  return Array.from({ length: count }, (_, i) => ({
+    id: isErased(index) ? `${secret} ${index} ${i + 1}` : appendIdOf(index, i + 1),
+    position: positionOf(Math.min(i + 1, 5)),
+  }));
 }
 
 /** Erases every third entity with a tombstone at sequence 6. */

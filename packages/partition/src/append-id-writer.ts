@@ -1,0 +1,205 @@
+// Append id writer: the append ids that one checkpoint brings, and how they get into the tables: one by one, or as a run
+// of an entity that gets many of them (id-runs.ts).
+//
+// An entity's runs are read where its ids are many, and only there: whoever has few on many entities pays for no read of
+// pages that nobody else has asked for.
+import type { BloomFilter } from "./bloom.ts";
+import { hashPair } from "./bloom.ts";
+import type { Forgetting } from "./contract.ts";
+import { asReadError, type Place } from "./damage.ts";
+import type { Tables } from "./environment.ts";
+import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
+import { FreshIds } from "./fresh-ids.ts";
+import {
+  bitsFor,
+  IdEntries,
+  type IdRun,
+  IdStream,
+  mergeIds,
+  packedIdsMin,
+  partsOf,
+  runIdsMax,
+  runsMax,
+  runsToMerge,
+  writeDirectory,
+} from "./id-runs.ts";
+import { KeyBuilder } from "./keys.ts";
+import { RunTable } from "./run-table.ts";
+import { getValue, readNumber, type ValueWriter, writeNumber } from "./values.ts";
+import type { WriteQueue } from "./write-queue.ts";
+
+/** Ids that one turn puts: about half a millisecond. In a run they cost a fraction of that. */
+const sliceIdsMax = 1_024;
+const packedPerId = 4;
+
+export interface AppendIdParts {
+  readonly place: Place;
+  readonly tables: Tables;
+  readonly queue: WriteQueue;
+  readonly values: ValueWriter;
+  readonly filter: BloomFilter;
+}
+
+export class AppendIdWriter {
+  readonly #parts: AppendIdParts;
+  readonly #runs: RunTable;
+  readonly #keys = new KeyBuilder();
+  readonly #fresh = new Map<string, FreshIds>();
+  readonly #sorted = new IdEntries();
+  readonly #merged = new IdEntries();
+
+  constructor(parts: AppendIdParts) {
+    this.#parts = parts;
+    this.#runs = new RunTable(parts.tables.idRuns);
+  }
+
+  add(entity: string, id: string, position: number): void {
+    let fresh = this.#fresh.get(entity);
+    if (fresh === undefined) {
+      fresh = new FreshIds();
+      this.#fresh.set(entity, fresh);
+    }
+    fresh.add(this.#announce(entity, id, fresh, fresh.count), id, position);
+  }
+
+  /** Lets go of everything that was added. */
+  clear(): void {
+    this.#fresh.clear();
+  }
+
+  /** Renames ids of lives that this very checkpoint forgets: they never get into LMDB by their own names. */
+  async hide(
+    forgotten: Iterable<readonly [entity: string, forgetting: Forgetting]>,
+    nextTurn: () => Promise<void>,
+  ): Promise<void> {
+    for (const [entity, { belowPosition }] of forgotten) {
+      const fresh = this.#fresh.get(entity);
+      if (fresh === undefined) continue;
+      for (let i = 0; i < fresh.count; i++) {
+        if (i % sliceIdsMax === sliceIdsMax - 1) await nextTurn();
+        const id = fresh.idAt(i);
+        if (fresh.positionAt(i) >= belowPosition || isErasedIdName(id)) continue;
+        const name = erasedIdName(entity, id);
+        fresh.rename(i, this.#announce(entity, name, fresh, i), name);
+      }
+    }
+  }
+
+  /**
+   * Puts them all; the filter that knows them must be on disk. What was put before must be, too: it is read.
+   * Errors: `PARTITION_DAMAGED`, and what `nextTurn` rejects with.
+   */
+  async write(nextTurn: () => Promise<void>): Promise<void> {
+    let left = sliceIdsMax;
+    for (const ids of this.#steps()) {
+      left -= ids;
+      if (left > 0) continue;
+      await this.#parts.queue.drained();
+      await nextTurn();
+      left = sliceIdsMax;
+    }
+  }
+
+  /** Makes the filter know the id at a place. Returns the hash by which runs are sorted. */
+  #announce(entity: string, id: string, fresh: FreshIds, place: number): number {
+    const [first, second] = hashPair(this.#keys.named(entity, id));
+    const isNew = this.#parts.filter.addHashed(first, second);
+    if (!isNew) fresh.known.push(place);
+    return first;
+  }
+
+  // Yields what each step took, in ids that are put one by one.
+  *#steps(): Generator<number, void, undefined> {
+    for (const [entity, fresh] of this.#fresh) {
+      if (fresh.known.length > 0) yield* this.#dropStored(entity, fresh);
+      const packed = fresh.count < packedIdsMin ? 0 : yield* this.#pack(entity, fresh);
+      for (let i = packed; i < fresh.count; i++) {
+        this.#putOne(entity, fresh.idAt(i), fresh.positionAt(i));
+        yield 1;
+      }
+    }
+  }
+
+  // After a checkpoint that failed or was cut off, the next one brings what it had written.
+  *#dropStored(entity: string, fresh: FreshIds): Generator<number, void, undefined> {
+    const stored = new Set<number>();
+    for (const place of fresh.known) {
+      yield 1;
+      const id = fresh.idAt(place);
+      const position = this.#storedPosition(entity, fresh.hashAt(place), id);
+      if (position === undefined) continue;
+      stored.add(place);
+      // Of two positions the one that stands by itself counts.
+      if (position !== fresh.positionAt(place)) this.#putOne(entity, id, fresh.positionAt(place));
+    }
+    fresh.drop(stored);
+  }
+
+  #storedPosition(entity: string, hash: number, id: string): number | undefined {
+    const key = this.#keys.named(entity, id);
+    return this.#reading(
+      () => getValue(this.#parts.tables.appendIds, key, readNumber) ?? this.#runs.find(entity, hash, id),
+    );
+  }
+
+  // Returns how many got into runs: all, unless the entity has so many already that more runs would be slow to search.
+  *#pack(entity: string, fresh: FreshIds): Generator<number, number, undefined> {
+    let runs = this.#reading(() => this.#runs.directory(entity));
+    for (let from = 0; from < fresh.count; from += runIdsMax) {
+      const to = Math.min(from + runIdsMax, fresh.count);
+      // Only the first: what it has put cannot be read yet.
+      const merged = from === 0 ? runsToMerge(runs, to - from) : [];
+      const kept = runs.slice(0, runs.length - merged.length);
+      if (kept.length >= runsMax) return from;
+      const total = merged.reduce((sum, { count }) => sum + count, to - from);
+      const number = (runs.at(-1)?.number ?? 0) + 1;
+      const fresher = fresh.stream(from, to, this.#sorted);
+      runs = this.#reading(() => this.#putRun(entity, { kept, merged, fresher, number, bits: bitsFor(total) }));
+      yield total / packedPerId;
+    }
+    return fresh.count;
+  }
+
+  #putOne(entity: string, id: string, position: number): void {
+    const { queue, tables, values } = this.#parts;
+    queue.begin();
+    const key = this.#keys.named(entity, id);
+    queue.put(tables.appendIds, key, writeNumber(values, key, position));
+  }
+
+  // One unit (R1). Returns the entity's runs with it.
+  #putRun(entity: string, { kept, merged, fresher, number, bits }: RunToPut): readonly IdRun[] {
+    const { queue, tables, values } = this.#parts;
+    const stored = merged.map((run) => new IdStream(this.#runs.parts(entity, run)));
+    queue.begin();
+    const count = mergeIds([...stored, fresher], bits, this.#merged, (part, entries) => {
+      const key = this.#keys.idPart(entity, number, part);
+      queue.put(tables.idRuns, key, values.begin(entries.length).raw(entries).seal(key));
+    });
+    for (const run of merged) {
+      for (let part = 0; part < partsOf(run); part++) {
+        queue.remove(tables.idRuns, this.#keys.idPart(entity, run.number, part));
+      }
+    }
+    const runs = [...kept, { number, bits, count }];
+    const key = this.#keys.entity(entity);
+    queue.put(tables.idRuns, key, writeDirectory(values, key, runs));
+    return runs;
+  }
+
+  #reading<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw asReadError(error, this.#parts.place);
+    }
+  }
+}
+
+interface RunToPut {
+  readonly kept: readonly IdRun[];
+  readonly merged: readonly IdRun[];
+  readonly fresher: IdStream;
+  readonly number: number;
+  readonly bits: number;
+}
