@@ -44,7 +44,12 @@ export class AppendIdWriter {
   readonly #parts: AppendIdParts;
   readonly #runs: RunTable;
   readonly #keys = new KeyBuilder();
-  readonly #fresh = new Map<string, FreshIds>();
+  #fresh = new FreshIds();
+  /** Those that may be stored already, because the filter knew them. */
+  #known: (readonly [entity: string, place: number])[] = [];
+  /** Of the id that was announced last: whether it is certainly stored nowhere. */
+  #isNew = true;
+  readonly #places: number[] = [];
   readonly #sorted = new IdEntries();
   readonly #merged = new IdEntries();
 
@@ -54,17 +59,14 @@ export class AppendIdWriter {
   }
 
   add(entity: string, id: string, position: number): void {
-    let fresh = this.#fresh.get(entity);
-    if (fresh === undefined) {
-      fresh = new FreshIds();
-      this.#fresh.set(entity, fresh);
-    }
-    fresh.add(this.#announce(entity, id, fresh, fresh.count), id, position);
+    const place = this.#fresh.add(entity, this.#announce(entity, id), id, position);
+    if (!this.#isNew) this.#known.push([entity, place]);
   }
 
   /** Lets go of everything that was added. */
   clear(): void {
-    this.#fresh.clear();
+    this.#fresh = new FreshIds();
+    this.#known = [];
   }
 
   /** Renames ids of lives that this very checkpoint forgets: they never get into LMDB by their own names. */
@@ -72,15 +74,18 @@ export class AppendIdWriter {
     forgotten: Iterable<readonly [entity: string, forgetting: Forgetting]>,
     nextTurn: () => Promise<void>,
   ): Promise<void> {
+    let left = sliceIdsMax;
     for (const [entity, { belowPosition }] of forgotten) {
-      const fresh = this.#fresh.get(entity);
-      if (fresh === undefined) continue;
-      for (let i = 0; i < fresh.count; i++) {
-        if (i % sliceIdsMax === sliceIdsMax - 1) await nextTurn();
-        const id = fresh.idAt(i);
-        if (fresh.positionAt(i) >= belowPosition || isErasedIdName(id)) continue;
+      for (const place of this.#fresh.placesOf(entity, [])) {
+        if (--left <= 0) {
+          await nextTurn();
+          left = sliceIdsMax;
+        }
+        const id = this.#fresh.idAt(place);
+        if (this.#fresh.positionAt(place) >= belowPosition || isErasedIdName(id)) continue;
         const name = erasedIdName(entity, id);
-        fresh.rename(i, this.#announce(entity, name, fresh, i), name);
+        this.#fresh.rename(place, this.#announce(entity, name), name);
+        if (!this.#isNew) this.#known.push([entity, place]);
       }
     }
   }
@@ -100,71 +105,70 @@ export class AppendIdWriter {
     }
   }
 
-  /** Makes the filter know the id at a place. Returns the hash by which runs are sorted. */
-  #announce(entity: string, id: string, fresh: FreshIds, place: number): number {
+  /** Makes the filter know an id. Returns the hash by which runs are sorted. */
+  #announce(entity: string, id: string): number {
     const [first, second] = hashPair(this.#keys.named(entity, id));
-    const isNew = this.#parts.filter.addHashed(first, second);
-    if (!isNew) fresh.known.push(place);
+    this.#isNew = this.#parts.filter.addHashed(first, second);
     return first;
   }
 
   // Yields what each step took, in ids that are put one by one.
   *#steps(): Generator<number, void, undefined> {
-    for (const [entity, fresh] of this.#fresh) {
-      if (fresh.known.length > 0) yield* this.#dropStored(entity, fresh);
-      const packed = fresh.count < packedIdsMin ? 0 : yield* this.#pack(entity, fresh);
-      for (let i = packed; i < fresh.count; i++) {
-        this.#putOne(entity, fresh.idAt(i), fresh.positionAt(i));
+    yield* this.#dropStored();
+    for (const entity of this.#fresh.entities()) {
+      const places = this.#fresh.placesOf(entity, this.#places);
+      const packed = places.length < packedIdsMin ? 0 : yield* this.#pack(entity, places);
+      for (let i = packed; i < places.length; i++) {
+        this.#putOne(entity, places[i]!);
         yield 1;
       }
     }
   }
 
   // After a checkpoint that failed or was cut off, the next one brings what it had written.
-  *#dropStored(entity: string, fresh: FreshIds): Generator<number, void, undefined> {
-    const stored = new Set<number>();
-    for (const place of fresh.known) {
+  *#dropStored(): Generator<number, void, undefined> {
+    for (const [entity, place] of this.#known) {
       yield 1;
-      const id = fresh.idAt(place);
-      const position = this.#storedPosition(entity, fresh.hashAt(place), id);
+      const position = this.#storedPosition(entity, place);
       if (position === undefined) continue;
-      stored.add(place);
+      this.#fresh.drop(place);
       // Of two positions the one that stands by itself counts.
-      if (position !== fresh.positionAt(place)) this.#putOne(entity, id, fresh.positionAt(place));
+      if (position !== this.#fresh.positionAt(place)) this.#putOne(entity, place);
     }
-    fresh.drop(stored);
   }
 
-  #storedPosition(entity: string, hash: number, id: string): number | undefined {
+  #storedPosition(entity: string, place: number): number | undefined {
+    const id = this.#fresh.idAt(place);
     const key = this.#keys.named(entity, id);
+    const hash = this.#fresh.hashAt(place);
     return this.#reading(
       () => getValue(this.#parts.tables.appendIds, key, readNumber) ?? this.#runs.find(entity, hash, id),
     );
   }
 
   // Returns how many got into runs: all, unless the entity has so many already that more runs would be slow to search.
-  *#pack(entity: string, fresh: FreshIds): Generator<number, number, undefined> {
+  *#pack(entity: string, places: readonly number[]): Generator<number, number, undefined> {
     let runs = this.#reading(() => this.#runs.directory(entity));
-    for (let from = 0; from < fresh.count; from += runIdsMax) {
-      const to = Math.min(from + runIdsMax, fresh.count);
+    for (let from = 0; from < places.length; from += runIdsMax) {
+      const taken = places.slice(from, from + runIdsMax);
       // Only the first: what it has put cannot be read yet.
-      const merged = from === 0 ? runsToMerge(runs, to - from) : [];
+      const merged = from === 0 ? runsToMerge(runs, taken.length) : [];
       const kept = runs.slice(0, runs.length - merged.length);
       if (kept.length >= runsMax) return from;
-      const total = merged.reduce((sum, { count }) => sum + count, to - from);
+      const total = merged.reduce((sum, { count }) => sum + count, taken.length);
       const number = (runs.at(-1)?.number ?? 0) + 1;
-      const fresher = fresh.stream(from, to, this.#sorted);
+      const fresher = this.#fresh.stream(taken, this.#sorted);
       runs = this.#reading(() => this.#putRun(entity, { kept, merged, fresher, number, bits: bitsFor(total) }));
       yield total / packedPerId;
     }
-    return fresh.count;
+    return places.length;
   }
 
-  #putOne(entity: string, id: string, position: number): void {
+  #putOne(entity: string, place: number): void {
     const { queue, tables, values } = this.#parts;
     queue.begin();
-    const key = this.#keys.named(entity, id);
-    queue.put(tables.appendIds, key, writeNumber(values, key, position));
+    const key = this.#keys.named(entity, this.#fresh.idAt(place));
+    queue.put(tables.appendIds, key, writeNumber(values, key, this.#fresh.positionAt(place)));
   }
 
   // One unit (R1). Returns the entity's runs with it.

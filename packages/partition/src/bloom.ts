@@ -21,6 +21,7 @@ const errorRateFactor = 0.6;
 
 export interface FilterLayer {
   readonly bytes: Uint8Array;
+  readonly pages: number;
   /** Bits set for one id. */
   readonly hashes: number;
   /** Ids that it holds at its rate of errors. */
@@ -50,6 +51,7 @@ export class BloomFilter {
     const pages = firstLayerPages * 2 ** number;
     const layer = {
       bytes: new Uint8Array(pages * filterPageBytes),
+      pages,
       hashes: Math.round(Math.log2(1 / errorRate)),
       capacity: Math.floor((pages * pageBits * Math.LN2) / Math.log2(1 / errorRate)),
       count,
@@ -125,7 +127,7 @@ function probe(layer: FilterLayer, first: number, second: number): boolean {
 }
 
 function pageOf(layer: FilterLayer, first: number): number {
-  return first % (layer.bytes.length / filterPageBytes);
+  return first % layer.pages;
 }
 
 // Steps that grow (enhanced double hashing): with equal ones, a step that divides the page would hit few bits.

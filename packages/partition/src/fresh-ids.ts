@@ -1,25 +1,43 @@
-// Fresh ids: the append ids that one checkpoint brings of one entity.
+// Fresh ids: the append ids that one checkpoint brings, and which of them belong to one entity.
+//
+// Flat lists, because most entities get one id: nothing is made for an entity but its place in a map.
 import { type IdEntries, IdStream } from "./id-runs.ts";
 
-/** Places of ids in one stream: hash and place must fit into 53 bits. */
-const placesMax = 2 ** 20;
+/** Ids in one stream: their hash and their place in it fit into 53 bits. */
+const streamedMax = 2 ** 20;
+const none = -1;
 
 export class FreshIds {
-  /** Places of those that may be stored already, because the filter knew them. */
-  known: number[] = [];
-  #hashes: number[] = [];
-  #ids: string[] = [];
-  #positions: number[] = [];
+  readonly #ids: string[] = [];
+  readonly #hashes: number[] = [];
+  readonly #positions: number[] = [];
+  /** Place of the entity's id before this one. */
+  readonly #before: number[] = [];
+  /** Place of an entity's last id. */
+  readonly #last = new Map<string, number>();
+  readonly #dropped = new Set<number>();
 
-  get count(): number {
-    return this.#ids.length;
+  /** Returns the id's place. `hash` is the first of its key's in the table of single ids. */
+  add(entity: string, hash: number, id: string, position: number): number {
+    const place = this.#ids.push(id) - 1;
+    this.#hashes.push(hash);
+    this.#positions.push(position);
+    this.#before.push(this.#last.get(entity) ?? none);
+    this.#last.set(entity, place);
+    return place;
   }
 
-  /** `hash` is the first of the id's key in the table of single ids. */
-  add(hash: number, id: string, position: number): void {
-    this.#hashes.push(hash);
-    this.#ids.push(id);
-    this.#positions.push(position);
+  entities(): Iterable<string> {
+    return this.#last.keys();
+  }
+
+  /** Where an entity's ids are, those that were added last first; without those that were dropped. `into` is filled with them. */
+  placesOf(entity: string, into: number[]): readonly number[] {
+    into.length = 0;
+    for (let place = this.#last.get(entity) ?? none; place !== none; place = this.#before[place]!) {
+      if (this.#dropped.size === 0 || !this.#dropped.has(place)) into.push(place);
+    }
+    return into;
   }
 
   hashAt(place: number): number {
@@ -39,25 +57,20 @@ export class FreshIds {
     this.#ids[place] = id;
   }
 
-  /** Takes out those at some places; all others may move. */
-  drop(places: ReadonlySet<number>): void {
-    const isKept = (_: unknown, place: number): boolean => !places.has(place);
-    this.#hashes = this.#hashes.filter(isKept);
-    this.#ids = this.#ids.filter(isKept);
-    this.#positions = this.#positions.filter(isKept);
-    this.known = [];
+  drop(place: number): void {
+    this.#dropped.add(place);
   }
 
-  /** Ids from a place up to another (exclusive) in the order of their hashes; `scratch` holds them as long as they are read. */
-  stream(from: number, to: number, scratch: IdEntries): IdStream {
+  /** Ids at some places in the order of their hashes; `scratch` holds them as long as they are read. */
+  stream(places: readonly number[], scratch: IdEntries): IdStream {
     // Both in one number, which sorts without a comparison of ours.
-    const order = new Float64Array(to - from);
-    for (let i = from; i < to; i++) order[i - from] = this.#hashes[i]! * placesMax + (i - from);
+    const order = new Float64Array(places.length);
+    for (let i = 0; i < places.length; i++) order[i] = this.#hashes[places[i]!]! * streamedMax + i;
     order.sort();
     scratch.clear();
     for (const hashAndPlace of order) {
-      const i = from + (hashAndPlace % placesMax);
-      scratch.add(this.#hashes[i]!, this.#ids[i]!, this.#positions[i]!);
+      const place = places[hashAndPlace % streamedMax]!;
+      scratch.add(this.#hashes[place]!, this.#ids[place]!, this.#positions[place]!);
     }
     return new IdStream([scratch.filled].values());
   }

@@ -39,8 +39,8 @@ const anId = fc
 
 function streamOf(ids: readonly Id[]): IdStream {
   const fresh = new FreshIds();
-  for (const { hash, id, position } of ids) fresh.add(hash, id, position);
-  return fresh.stream(0, fresh.count, new IdEntries());
+  for (const { hash, id, position } of ids) fresh.add("account/alice", hash, id, position);
+  return fresh.stream(fresh.placesOf("account/alice", []), new IdEntries());
 }
 
 function merged(streams: readonly IdStream[], bits: number): { count: number; parts: Map<number, Uint8Array> } {
