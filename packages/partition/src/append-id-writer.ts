@@ -3,8 +3,7 @@
 //
 // An entity's runs are read where its ids are many, and only there: whoever has few on many entities pays for no read of
 // pages that nobody else has asked for.
-import type { BloomFilter } from "./bloom.ts";
-import { hashPair } from "./bloom.ts";
+import { type BloomFilter, hashPair } from "./bloom.ts";
 import type { Forgetting } from "./contract.ts";
 import { asReadError, type Place } from "./damage.ts";
 import type { Tables } from "./environment.ts";
@@ -117,10 +116,13 @@ export class AppendIdWriter {
     yield* this.#dropStored();
     for (const entity of this.#fresh.entities()) {
       const places = this.#fresh.placesOf(entity, this.#places);
-      const packed = places.length < packedIdsMin ? 0 : yield* this.#pack(entity, places);
-      for (let i = packed; i < places.length; i++) {
-        this.#putOne(entity, places[i]!);
-        yield 1;
+      const taken = this.#pack(entity, places);
+      if (taken > 0) yield taken;
+      else {
+        for (const place of places) {
+          this.#putOne(entity, place);
+          yield 1;
+        }
       }
     }
   }
@@ -146,22 +148,15 @@ export class AppendIdWriter {
     );
   }
 
-  // Returns how many got into runs: all, unless the entity has so many already that more runs would be slow to search.
-  *#pack(entity: string, places: readonly number[]): Generator<number, number, undefined> {
-    let runs = this.#reading(() => this.#runs.directory(entity));
-    for (let from = 0; from < places.length; from += runIdsMax) {
-      const taken = places.slice(from, from + runIdsMax);
-      // Only the first: what it has put cannot be read yet.
-      const merged = from === 0 ? runsToMerge(runs, taken.length) : [];
-      const kept = runs.slice(0, runs.length - merged.length);
-      if (kept.length >= runsMax) return from;
-      const total = merged.reduce((sum, { count }) => sum + count, taken.length);
-      const number = (runs.at(-1)?.number ?? 0) + 1;
-      const fresher = this.#fresh.stream(taken, this.#sorted);
-      runs = this.#reading(() => this.#putRun(entity, { kept, merged, fresher, number, bits: bitsFor(total) }));
-      yield total / packedPerId;
-    }
-    return places.length;
+  // Returns what it took; 0 when the ids are to be put one by one: few, or so many that one turn should not write them, or
+  // such of an entity that has so many that one run more would be slow to search.
+  #pack(entity: string, places: readonly number[]): number {
+    if (places.length < packedIdsMin || places.length > runIdsMax) return 0;
+    const runs = this.#reading(() => this.#runs.directory(entity));
+    const merged = runsToMerge(runs, places.length);
+    if (runs.length - merged.length >= runsMax) return 0;
+    this.#reading(() => this.#putRun(entity, runs, merged, places));
+    return totalOf(merged, places.length) / packedPerId;
   }
 
   #putOne(entity: string, place: number): void {
@@ -171,10 +166,13 @@ export class AppendIdWriter {
     queue.put(tables.appendIds, key, writeNumber(values, key, this.#fresh.positionAt(place)));
   }
 
-  // One unit (R1). Returns the entity's runs with it.
-  #putRun(entity: string, { kept, merged, fresher, number, bits }: RunToPut): readonly IdRun[] {
+  // One unit (R1).
+  #putRun(entity: string, runs: readonly IdRun[], merged: readonly IdRun[], places: readonly number[]): void {
     const { queue, tables, values } = this.#parts;
+    const number = (runs.at(-1)?.number ?? 0) + 1;
     const stored = merged.map((run) => new IdStream(this.#runs.parts(entity, run)));
+    const bits = bitsFor(totalOf(merged, places.length));
+    const fresher = this.#fresh.stream(places, this.#sorted);
     queue.begin();
     const count = mergeIds([...stored, fresher], bits, this.#merged, (part, entries) => {
       const key = this.#keys.idPart(entity, number, part);
@@ -185,10 +183,9 @@ export class AppendIdWriter {
         queue.remove(tables.idRuns, this.#keys.idPart(entity, run.number, part));
       }
     }
-    const runs = [...kept, { number, bits, count }];
+    const kept = runs.slice(0, runs.length - merged.length);
     const key = this.#keys.entity(entity);
-    queue.put(tables.idRuns, key, writeDirectory(values, key, runs));
-    return runs;
+    queue.put(tables.idRuns, key, writeDirectory(values, key, [...kept, { number, bits, count }]));
   }
 
   #reading<T>(read: () => T): T {
@@ -200,10 +197,6 @@ export class AppendIdWriter {
   }
 }
 
-interface RunToPut {
-  readonly kept: readonly IdRun[];
-  readonly merged: readonly IdRun[];
-  readonly fresher: IdStream;
-  readonly number: number;
-  readonly bits: number;
+function totalOf(runs: readonly IdRun[], fresh: number): number {
+  return runs.reduce((sum, { count }) => sum + count, fresh);
 }

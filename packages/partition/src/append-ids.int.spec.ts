@@ -71,8 +71,8 @@ describe("append ids", () => {
     const folder = freshFolder();
     const partition = open(folder);
     let count = 0;
-    // Of the last checkpoint's some are in no run.
-    for (const brought of [...Array.from({ length: runsMax - 1 }, () => runIdsMax), 3 * runIdsMax]) {
+    // The last ones are in no run.
+    for (const brought of [...Array.from({ length: runsMax }, () => runIdsMax), runIdsMax, 3 * runIdsMax]) {
       await put(partition, idsOf(alice, count, brought));
       count += brought;
     }
@@ -103,8 +103,14 @@ describe("append ids", () => {
   it("P4 are listed without a gap while a writer merges what is still to come", async () => {
     const folder = freshFolder();
     const partition = open(folder);
-    const ids = [0, 64, 96, 112].flatMap((from, i) => idsOf(alice, from, [64, 32, 16, 8][i]!));
-    for (const [from, to] of [[0, 64], [64, 96], [96, 112], [112, 120]] as const) await put(partition, ids.slice(from, to)); // biome-ignore format: pairs
+    // Each half of the one before: four runs.
+    const counts = [64, 32, 16, 8];
+    const ids: AppendIdRecord[] = [];
+    for (const count of counts) {
+      const fresh = idsOf(alice, ids.length, count);
+      ids.push(...fresh);
+      await put(partition, fresh);
+    }
     const reader = openReader(folder);
     const listed = new Set<string>();
     const listing = reader.appendIds();

@@ -110,6 +110,7 @@ export class ForgottenHistories {
     const { crashPoint, queue } = this.#parts;
     // Runs that this checkpoint has written are read.
     if (this.#notes.size > 0) await queue.settled();
+    const unpacked: string[] = [];
     for (const [entity, note] of this.#notes) {
       const cut = new ChunkCut(note.belowSeq, this.#chunkAt(entity, note.belowSeq)?.lastSeq ?? 0);
       for (const page of this.#chunkPages(entity, note)) {
@@ -125,13 +126,18 @@ export class ForgottenHistories {
         crashPoint("partition:ids-forgotten");
       }
       for (const stored of this.#runParts(entity, note)) {
+        if (unpacked.at(-1) !== entity) unpacked.push(entity);
         this.#replacePacked(entity, stored);
         await queue.drained();
         await nextTurn();
         crashPoint("partition:ids-forgotten");
       }
-      await queue.settled();
+    }
+    if (unpacked.length === 0) return;
+    await queue.settled();
+    for (const entity of unpacked) {
       this.#dropEmptyRuns(entity);
+      await nextTurn();
     }
   }
 

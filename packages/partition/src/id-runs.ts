@@ -7,7 +7,8 @@
 // R1. A run is written, and those that were merged into it are removed, in one transaction, together with the entity's
 //     directory of runs: an id that was there is there at every moment (P4).
 // R2. Runs are merged with others of their size only, so an id is rewritten as often as the number of ids doubles, and an
-//     entity has few runs: at most `runsMax`, of at most `runIdsMax` ids. What comes on top of that is stored one by one.
+//     entity has few runs: at most `runsMax`, of at most `runIdsMax` ids. What comes on top of that is stored one by one, and
+//     so is what comes in larger numbers at once.
 // R3. An id stands in one place. What the filter knows already is looked for before it is written: a checkpoint that failed or
 //     was cut off is done again.
 // Not owned: when ids are written (checkpoint.ts), and how they are erased (forgetting.ts).
@@ -17,10 +18,10 @@ import { MalformedValue, type VarintReader, varintBytesMax } from "./varint.ts";
 
 /** Fewer ids than these are cheaper to put one by one: nothing has to be read for that. */
 export const packedIdsMin = 8;
-/** Ids of a run: what one transaction rewrites at most, two milliseconds of the thread. */
-export const runIdsMax = 16_384;
-/** Runs of an entity: a look-up that the filter lets through reads so many values at most. */
-export const runsMax = 40;
+/** Ids of a run: what one turn of the shard's thread rewrites at most, in one to two milliseconds. */
+export const runIdsMax = 4_096;
+/** Runs of an entity: a look-up that the filter lets through, one in a hundred, reads so many values at most. */
+export const runsMax = 24;
 /** Ids in a part, in the mean at most; with ids of the usual length it stays below half of one of LMDB's pages. */
 const partIdsMean = 32;
 
