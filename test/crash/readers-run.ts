@@ -148,9 +148,18 @@ export class ReadersRun {
 
   async #finish(load: ReaderLoad | undefined): Promise<void> {
     await this.#start(undefined);
-    if (load !== undefined) await within("the end of all calls", load.finish());
     const db = new Heddle({ host: "127.0.0.1", port: this.#port });
     try {
+      let isFinished = false;
+      // While stuck sagas are resolved: an erasure waits for them, and its caller for it.
+      const finished = Promise.resolve(load?.finish()).finally(() => {
+        isFinished = true;
+      });
+      await until("the end of all calls", async () => {
+        if (!isFinished) await resolveStuck(db);
+        return isFinished;
+      });
+      await finished;
       await until("the readers to catch up", async () => {
         await resolveStuck(db);
         const rows = await db.projections();
