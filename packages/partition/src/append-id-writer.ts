@@ -5,7 +5,7 @@
 // pages that nobody else has asked for.
 import { type BloomFilter, hashPair } from "./bloom.ts";
 import type { Forgetting } from "./contract.ts";
-import { asReadError, type Place } from "./damage.ts";
+import { type Place, reading } from "./damage.ts";
 import type { Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { FreshIds } from "./fresh-ids.ts";
@@ -46,8 +46,6 @@ export class AppendIdWriter {
   #fresh = new FreshIds();
   /** Those that may be stored already, because the filter knew them. */
   #known: (readonly [entity: string, place: number])[] = [];
-  /** Of the id that was announced last: whether it is certainly stored nowhere. */
-  #isNew = true;
   readonly #places: number[] = [];
   readonly #sorted = new IdEntries();
   readonly #merged = new IdEntries();
@@ -58,8 +56,7 @@ export class AppendIdWriter {
   }
 
   add(entity: string, id: string, position: number): void {
-    const place = this.#fresh.add(entity, this.#announce(entity, id), id, position);
-    if (!this.#isNew) this.#known.push([entity, place]);
+    this.#fresh.add(entity, this.#announce(entity, id, this.#fresh.count), id, position);
   }
 
   /** Lets go of everything that was added. */
@@ -83,8 +80,7 @@ export class AppendIdWriter {
         const id = this.#fresh.idAt(place);
         if (this.#fresh.positionAt(place) >= belowPosition || isErasedIdName(id)) continue;
         const name = erasedIdName(entity, id);
-        this.#fresh.rename(place, this.#announce(entity, name), name);
-        if (!this.#isNew) this.#known.push([entity, place]);
+        this.#fresh.rename(place, this.#announce(entity, name, place), name);
       }
     }
   }
@@ -104,10 +100,10 @@ export class AppendIdWriter {
     }
   }
 
-  /** Makes the filter know an id. Returns the hash by which runs are sorted. */
-  #announce(entity: string, id: string): number {
+  /** Makes the filter know the id at a place. Returns the hash by which runs are sorted. */
+  #announce(entity: string, id: string, place: number): number {
     const [first, second] = hashPair(this.#keys.named(entity, id));
-    this.#isNew = this.#parts.filter.addHashed(first, second);
+    if (!this.#parts.filter.addHashed(first, second)) this.#known.push([entity, place]);
     return first;
   }
 
@@ -143,7 +139,8 @@ export class AppendIdWriter {
     const id = this.#fresh.idAt(place);
     const key = this.#keys.named(entity, id);
     const hash = this.#fresh.hashAt(place);
-    return this.#reading(
+    return reading(
+      this.#parts.place,
       () => getValue(this.#parts.tables.appendIds, key, readNumber) ?? this.#runs.find(entity, hash, id),
     );
   }
@@ -152,10 +149,10 @@ export class AppendIdWriter {
   // such of an entity that has so many that one run more would be slow to search.
   #pack(entity: string, places: readonly number[]): number {
     if (places.length < packedIdsMin || places.length > runIdsMax) return 0;
-    const runs = this.#reading(() => this.#runs.directory(entity));
+    const runs = reading(this.#parts.place, () => this.#runs.directory(entity));
     const merged = runsToMerge(runs, places.length);
     if (runs.length - merged.length >= runsMax) return 0;
-    this.#reading(() => this.#putRun(entity, runs, merged, places));
+    reading(this.#parts.place, () => this.#putRun(entity, runs, merged, places));
     return totalOf(merged, places.length) / packedPerId;
   }
 
@@ -186,14 +183,6 @@ export class AppendIdWriter {
     const kept = runs.slice(0, runs.length - merged.length);
     const key = this.#keys.entity(entity);
     queue.put(tables.idRuns, key, writeDirectory(values, key, [...kept, { number, bits, count }]));
-  }
-
-  #reading<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      throw asReadError(error, this.#parts.place);
-    }
   }
 }
 

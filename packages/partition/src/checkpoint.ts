@@ -22,13 +22,13 @@ import {
   type OpenTransactions,
   type SnapshotRecord,
 } from "./contract.ts";
-import { asReadError, type Place } from "./damage.ts";
+import { type Place, reading } from "./damage.ts";
 import { metaKeys, type Tables } from "./environment.ts";
 import { cutIntoChunks, extentFields, writeChunk } from "./extents.ts";
 import { ForgottenHistories } from "./forgetting.ts";
 import { KeyBuilder } from "./keys.ts";
 import {
-  openValue,
+  getValue,
   readHead,
   type ValueWriter,
   writeErasure,
@@ -242,13 +242,8 @@ export class TableCheckpoint implements CheckpointWriter {
   // As it was last committed. What this checkpoint itself has put since then is the caller's to know.
   #storedAlarm(entity: string): number | undefined {
     const { tables, place } = this.#parts;
-    try {
-      const key = this.#keys.entity(entity);
-      const value = tables.heads.get(key);
-      return value === undefined ? undefined : readHead(openValue(key, value)).alarm;
-    } catch (error) {
-      throw asReadError(error, place);
-    }
+    const key = this.#keys.entity(entity);
+    return reading(place, () => getValue(tables.heads, key, readHead)?.alarm);
   }
 
   // The head that an erased entity gets, within its unit.

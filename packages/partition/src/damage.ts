@@ -49,6 +49,15 @@ export function asReadError(error: unknown, { folder, shard }: Place): unknown {
   return error;
 }
 
+/** Reads from LMDB, with its errors as those of {@link asReadError}. */
+export function reading<T>(place: Place, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw asReadError(error, place);
+  }
+}
+
 /**
  * An error of a failed transaction. Nothing may be on its way to the disk.
  *

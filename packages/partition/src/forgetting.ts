@@ -10,7 +10,7 @@
 // Not owned: what LMDB leaves of removed values in its file (scrub.ts).
 import type { BloomFilter } from "./bloom.ts";
 import type { Forgetting } from "./contract.ts";
-import { asReadError, type Place } from "./damage.ts";
+import { type Place, reading } from "./damage.ts";
 import type { Table, Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { type Chunk, quadsFrom, readChunk, writeChunk } from "./extents.ts";
@@ -252,11 +252,7 @@ export class ForgottenHistories {
   }
 
   #reading<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      throw asReadError(error, this.#parts.place);
-    }
+    return reading(this.#parts.place, read);
   }
 }
 

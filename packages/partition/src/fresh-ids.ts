@@ -17,14 +17,17 @@ export class FreshIds {
   readonly #last = new Map<string, number>();
   readonly #dropped = new Set<number>();
 
-  /** Returns the id's place. `hash` is the first of its key's in the table of single ids. */
-  add(entity: string, hash: number, id: string, position: number): number {
+  get count(): number {
+    return this.#ids.length;
+  }
+
+  /** Its place is what `count` was before. `hash` is the first of its key's in the table of single ids. */
+  add(entity: string, hash: number, id: string, position: number): void {
     const place = this.#ids.push(id) - 1;
     this.#hashes.push(hash);
     this.#positions.push(position);
     this.#before.push(this.#last.get(entity) ?? none);
     this.#last.set(entity, place);
-    return place;
   }
 
   entities(): Iterable<string> {

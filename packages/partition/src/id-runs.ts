@@ -11,8 +11,9 @@
 //     so is what comes in larger numbers at once.
 // R3. An id stands in one place. What the filter knows already is looked for before it is written: a checkpoint that failed or
 //     was cut off is done again.
-// Not owned: when ids are written (checkpoint.ts), and how they are erased (forgetting.ts).
+// Not owned: which ids are written, and when (append-id-writer.ts), and how they are erased (forgetting.ts).
 import { invariant } from "@heddle/kernel/internal";
+import { copyBytes, readText, readU16, readU32, writeText, writeU16, writeU32 } from "@heddle/protocol/internal";
 import type { ValueWriter } from "./values.ts";
 import { MalformedValue, type VarintReader, varintBytesMax } from "./varint.ts";
 
@@ -25,7 +26,7 @@ export const runsMax = 24;
 /** Ids in a part, in the mean at most; with ids of the usual length it stays below half of one of LMDB's pages. */
 const partIdsMean = 32;
 
-// Entries of a part: hash (4 bytes), position (8), length of the id (2), all big-endian; the id in UTF-8.
+// Entries of a part: hash (4 bytes), position (8), length of the id (2), all little-endian; the id in UTF-8.
 const positionAt = 4;
 const lengthAt = 12;
 const idAt = 14;
@@ -103,22 +104,18 @@ export class IdEntries {
   add(hash: number, id: string, position: number): void {
     this.#makeRoom(idAt + 3 * id.length);
     const start = this.length;
-    const length = this.#write(id, start + idAt);
+    const length = writeText(this.bytes, start + idAt, id);
     if (length > 0xffff) invariant(false, "partition/id-bytes", { length });
     writeU32(this.bytes, start, hash);
-    writeU32(this.bytes, start + positionAt, Math.floor(position / highWord));
-    writeU32(this.bytes, start + positionAt + 4, position % highWord);
-    this.bytes[start + lengthAt] = length >>> 8;
-    this.bytes[start + lengthAt + 1] = length;
+    writeU32(this.bytes, start + positionAt, position >>> 0);
+    writeU32(this.bytes, start + positionAt + 4, Math.floor(position / highWord));
+    writeU16(this.bytes, start + lengthAt, length);
     this.length = start + idAt + length;
   }
 
   copy(from: Uint8Array, start: number, end: number): void {
     this.#makeRoom(end - start);
-    // A loop: entries are short, and a call into the engine's `set` with a view for each costs more.
-    let at = this.length;
-    for (let i = start; i < end; i++) this.bytes[at++] = from[i]!;
-    this.length = at;
+    this.length = copyBytes(from, start, end, this.bytes, this.length);
   }
 
   /** Whether an entry of the same id stands from an offset on, where all have the hash of that entry. */
@@ -129,21 +126,11 @@ export class IdEntries {
     return false;
   }
 
-  // ASCII of the usual length goes through a loop, which is faster than the call into the engine.
-  #write(id: string, start: number): number {
-    for (let i = 0; i < id.length; i++) {
-      const unit = id.charCodeAt(i);
-      if (unit >= 0x80) return utf8.encodeInto(id, this.bytes.subarray(start)).written;
-      this.bytes[start + i] = unit;
-    }
-    return id.length;
-  }
-
   #makeRoom(bytes: number): void {
     const needed = this.length + bytes;
     if (needed <= this.bytes.length) return;
     const larger = new Uint8Array(Math.max(needed, 2 * this.bytes.length));
-    larger.set(this.bytes.subarray(0, this.length));
+    larger.set(this.filled);
     this.bytes = larger;
   }
 }
@@ -251,36 +238,23 @@ export function partWithout(entries: Uint8Array, isLeftOut: (stored: PackedId) =
   return kept.filled;
 }
 
-const utf8 = new TextEncoder();
-
 function entryEnd(entries: Uint8Array, start: number, length: number): number {
   if (start + idAt > length) throw new MalformedValue("an id is cut off");
-  const end = start + idAt + (entries[start + lengthAt]! << 8) + entries[start + lengthAt + 1]!;
+  const end = start + idAt + readU16(entries, start + lengthAt);
   if (end > length) throw new MalformedValue("an id is cut off");
   return end;
 }
 
 function idOf(entries: Uint8Array, start: number, end: number): string {
-  return Buffer.from(entries.buffer, entries.byteOffset, entries.length).toString("utf8", start + idAt, end);
+  return readText(entries, start + idAt, end);
 }
 
 function positionOf(entries: Uint8Array, start: number): number {
-  return readU32(entries, start + positionAt) * highWord + readU32(entries, start + positionAt + 4);
+  return readU32(entries, start + positionAt) + readU32(entries, start + positionAt + 4) * highWord;
 }
 
 function sameId(a: Uint8Array, aStart: number, aEnd: number, b: Uint8Array, bStart: number, bEnd: number): boolean {
   if (aEnd - aStart !== bEnd - bStart) return false;
   for (let i = idAt; i < aEnd - aStart; i++) if (a[aStart + i] !== b[bStart + i]) return false;
   return true;
-}
-
-function writeU32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 }

@@ -17,7 +17,7 @@ import type {
   SnapshotRecord,
   TypeCount,
 } from "./contract.ts";
-import { asReadError, type Place } from "./damage.ts";
+import { asReadError, type Place, reading } from "./damage.ts";
 import { metaKeys, type Table, type Tables } from "./environment.ts";
 import { type Chunk, type ChunkSource, readChunk, walkBackward, walkForward } from "./extents.ts";
 import { idsOfPart, type PackedId } from "./id-runs.ts";
@@ -215,13 +215,7 @@ export class TableReader implements PartitionReader {
   countAlarms(query: Omit<AlarmQuery, "limit">): number {
     this.#assertOpen();
     const range = this.#alarmRange(query);
-    if (range === undefined) return 0;
-    this.counters.reads++;
-    try {
-      return this.tables.alarms.getKeysCount(range);
-    } catch (error) {
-      throw asReadError(error, this.place);
-    }
+    return range === undefined ? 0 : this.#read(() => this.tables.alarms.getKeysCount(range));
   }
 
   #alarmRange({ kind, from = 0, to = alarmsEnd, after }: Omit<AlarmQuery, "limit">): Range | undefined {
@@ -265,11 +259,7 @@ export class TableReader implements PartitionReader {
   #read<T>(read: () => T): T {
     this.#assertOpen();
     this.counters.reads++;
-    try {
-      return read();
-    } catch (error) {
-      throw asReadError(error, this.place);
-    }
+    return reading(this.place, read);
   }
 
   #range<T>(table: Table, range: Range, decode: (stored: Stored) => T): T[] {

@@ -39,7 +39,7 @@ export class RunTable {
   /** Log position of an id; `hash` is the first of its key's in the table of single ids. */
   find(entity: string, hash: number, id: string): number | undefined {
     const runs = this.directory(entity);
-    // The newest are the smallest, and what is asked for again is most often young: but there they are few.
+    // The newest first: what is asked for again is most often young.
     for (let i = runs.length - 1; i >= 0; i--) {
       const entries = this.part(entity, runs[i]!, partOf(hash, runs[i]!.bits));
       const position = entries === undefined ? undefined : findInPart(entries, hash, id);
