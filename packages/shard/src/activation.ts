@@ -4,12 +4,13 @@
 // A2. Beyond its bounds memory grows by such entities only, and the log's tail bounds those (see shard.ts, P8).
 import type { CompiledContext } from "@heddle/domain/internal";
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
-import { type EntityId, HeddleError, hashEntity, isSystemEntity, parseAnyEntityId } from "@heddle/kernel";
+import { type EntityId, HeddleError, hashEntity, isSystemEntity, parseAnyEntityId, systemKinds } from "@heddle/kernel";
 import { invariant, shardOfHash } from "@heddle/kernel/internal";
 import { alarmUnknown, type EntityHead, type Extent, type Partition } from "@heddle/partition/internal";
 import { decodeValue } from "@heddle/protocol/internal";
 import { initialStates } from "./decide.ts";
 import { encodeState, memoryOf } from "./encode-state.ts";
+import { canBePacked, EndedEntities, type EndedEntity } from "./ended-entities.ts";
 import { Entity, extentWidth, noExtents } from "./entity.ts";
 import { freeze } from "./plain-data.ts";
 import { hasAggregate } from "./proposals.ts";
@@ -45,6 +46,8 @@ const stepsPerAdd = 8;
 /** Entities looked at in one tick. */
 const stepsPerTick = 10_000;
 
+const sagaPrefix = `${systemKinds.saga}/`;
+
 export class Activation {
   readonly #options: ActivationOptions;
   readonly #active = new Map<string, Entity>();
@@ -52,8 +55,12 @@ export class Activation {
   readonly #own = new Map<string, Entity>();
   readonly #decoder = new EntryDecoder();
   #changed: Entity[] = [];
+  #ended = new EndedEntities();
   /** Handed to the checkpoint that runs. */
   #inCheckpoint: readonly Entity[] = [];
+  #endedInCheckpoint = new EndedEntities();
+  /** Those among the ended that somebody wanted since. */
+  #unpacked: Entity[] = [];
   #nextCheckpoint = 1;
   #stateBytes = 0;
   /** Entities woken so far. */
@@ -84,13 +91,13 @@ export class Activation {
       active.touched = true;
       return active;
     }
-    const entity = this.#asleep(id);
+    const entity = this.#unpack(id) ?? this.#asleep(id);
     return entity === undefined ? undefined : this.#add(entity);
   }
 
   /** The same for who only reads entries in this turn: one that sleeps is not woken. Errors as `activate`. */
   peek(id: string): Entity | undefined {
-    return this.#placeOf(id).get(id) ?? this.#asleep(id);
+    return this.#placeOf(id).get(id) ?? this.#endedAs(id) ?? this.#asleep(id);
   }
 
   #asleep(id: string): Entity | undefined {
@@ -238,31 +245,82 @@ export class Activation {
 
   /** Memory taken by entities that cannot be let go before a checkpoint has written them, as estimated. */
   get unsavedBytes(): number {
-    return entityBytes * (this.#changed.length + this.#inCheckpoint.length);
+    const entities = entityBytes * (this.#changed.length + this.#inCheckpoint.length);
+    return entities + this.#ended.bytes + this.#endedInCheckpoint.bytes;
   }
 
   /** Whether the partition does not have an entity as it is. */
   isChanged(id: string): boolean {
-    return this.#placeOf(id).get(id)?.dirty === true;
+    return this.#placeOf(id).get(id)?.dirty === true || this.#ended.has(id) || this.#endedInCheckpoint.has(id);
   }
 
-  /** Entities in memory that the partition does not have as they are. */
+  /** Entities in memory that the partition does not have as they are, but for those that ended since. */
   *changed(): Generator<Entity> {
     for (const entity of this.#changed) yield entity;
     for (const entity of this.#inCheckpoint) yield entity;
   }
 
-  /** Entities that changed since this was last called, each once: they belong to the checkpoint that begins now. */
-  takeChanged(): readonly Entity[] {
+  /** Sagas that ended since the partition was last written, as they stand; the objects are not the shard's. */
+  *ended(): Generator<Entity> {
+    for (const rows of [this.#ended, this.#endedInCheckpoint]) {
+      for (const id of rows.ids()) if (!this.#own.has(id)) yield asEntity(id, rows.get(id)!);
+    }
+  }
+
+  /**
+   * Entities that changed since this was last called, each once, and those that ended: they belong to the checkpoint that begins
+   * now. The ended ones are lent until `taken` or `giveBack`.
+   */
+  takeChanged(): { readonly changed: readonly Entity[]; readonly ended: EndedEntities } {
     this.#inCheckpoint = this.#changed;
     this.#changed = [];
+    const ended = this.#ended;
+    this.#ended = this.#endedInCheckpoint;
+    this.#endedInCheckpoint = ended;
     this.#nextCheckpoint++;
-    return this.#inCheckpoint;
+    return { changed: this.#inCheckpoint, ended };
   }
 
   /** The partition has what `takeChanged` gave. The entities' extents are let go by the checkpoint itself. */
   taken(): void {
     this.#inCheckpoint = [];
+    this.#endedInCheckpoint.clear();
+    for (const entity of this.#unpacked.splice(0)) entity.flushingExtents = noExtents;
+  }
+
+  /** To be called when a saga has come to its end, and all of it is durable and chained. */
+  pack(entity: Entity): void {
+    // One that the running checkpoint still writes, or wrote in part, stays as it is.
+    if (entity.queuedFor !== this.#nextCheckpoint || entity.flushingExtents !== noExtents) return;
+    if (!entity.id.startsWith(sagaPrefix) || !canBePacked(entity)) return;
+    this.#ended.add(entity);
+    const last = this.#changed.pop()!;
+    if (last !== entity) {
+      this.#changed[entity.changedAt] = last;
+      last.changedAt = entity.changedAt;
+    }
+    this.#forget(entity);
+  }
+
+  // To be added. From then on the entity counts as changed, if the checkpoint that runs does not write it.
+  #unpack(id: string): Entity | undefined {
+    if (this.#ended.size === 0 && this.#endedInCheckpoint.size === 0) return undefined;
+    const entity = this.#endedAs(id);
+    if (entity === undefined) return undefined;
+    if (this.#ended.has(id)) {
+      this.#ended.delete(id);
+      this.#markChanged(entity);
+    } else {
+      entity.flushingExtents = entity.newExtents;
+      entity.newExtents = [];
+      this.#unpacked.push(entity);
+    }
+    return entity;
+  }
+
+  #endedAs(id: string): Entity | undefined {
+    const ended = this.#ended.get(id) ?? this.#endedInCheckpoint.get(id);
+    return ended === undefined ? undefined : asEntity(id, ended);
   }
 
   /** Takes back what a failed checkpoint had been handed. */
@@ -276,6 +334,14 @@ export class Activation {
       if (entity.queuedFor !== this.#nextCheckpoint) this.#markChanged(entity);
     }
     this.#inCheckpoint = [];
+    for (const entity of this.#unpacked.splice(0)) {
+      this.#endedInCheckpoint.delete(entity.id);
+      entity.newExtents = entity.flushingExtents.concat(entity.newExtents);
+      entity.flushingExtents = noExtents;
+      if (entity.queuedFor !== this.#nextCheckpoint) this.#markChanged(entity);
+    }
+    for (const entity of [...this.#endedInCheckpoint.ids()]) this.#ended.add(this.#endedAs(entity)!);
+    this.#endedInCheckpoint.clear();
   }
 
   /** Notes what an entity's states take: as much as their snapshots' bytes say. */
@@ -332,7 +398,7 @@ export class Activation {
   }
 
   #markChanged(entity: Entity): void {
-    this.#changed.push(entity);
+    entity.changedAt = this.#changed.push(entity) - 1;
     entity.queuedFor = this.#nextCheckpoint;
   }
 
@@ -406,6 +472,13 @@ export class Activation {
     }
     if (upTo === entity.seq) this.weigh(entity, states, bytes);
   }
+}
+
+function asEntity(id: string, { head, extents }: EndedEntity): Entity {
+  const entity = new Entity(id as EntityId, head);
+  entity.newExtents = Array.from(extents);
+  entity.isOver = true;
+  return entity;
 }
 
 function encodedBytes(states: readonly unknown[]): number {

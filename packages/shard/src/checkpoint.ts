@@ -13,12 +13,14 @@ import type {
   CheckpointWriter,
   OpenTransactions as OpenTransactionRecords,
   Partition,
+  SnapshotRecord,
   TypeCount,
 } from "@heddle/partition/internal";
 import type { Activation } from "./activation.ts";
 import type { Alarms } from "./alarms.ts";
 import type { AppendId, AppendIds } from "./append-ids.ts";
 import { snapshotsOf } from "./encode-state.ts";
+import type { EndedEntities } from "./ended-entities.ts";
 import { type Entity, extentWidth, noExtents, shortHistoryMax } from "./entity.ts";
 import type { Erasures, ErasuresCut } from "./erasures.ts";
 import type { ChangedSessions, Sessions } from "./sessions.ts";
@@ -35,6 +37,8 @@ const sliceCallsMax = 16_384;
 const sessionWeight = 64;
 /** Entities let go in one turn after the commit: that only clears a field. */
 const sliceSettledMax = 20_000;
+
+const noSnapshots: readonly SnapshotRecord[] = [];
 
 export interface CheckpointOptions {
   readonly shard: number;
@@ -61,6 +65,7 @@ export class Checkpoint {
   readonly #options: CheckpointOptions;
   readonly #writer: CheckpointWriter;
   readonly #entities: readonly Entity[];
+  readonly #ended: EndedEntities;
   readonly #ids: IterableIterator<AppendId>;
   readonly #sessions: ChangedSessions;
   readonly #types: readonly TypeCount[];
@@ -71,7 +76,9 @@ export class Checkpoint {
   constructor(options: CheckpointOptions) {
     this.#options = options;
     this.#writer = options.partition.checkpoint(options.covering);
-    this.#entities = options.activation.takeChanged();
+    const { changed, ended } = options.activation.takeChanged();
+    this.#entities = changed;
+    this.#ended = ended;
     this.#ids = options.appendIds.flush();
     this.#sessions = options.sessions.takeChanged();
     this.#types = options.types.takeChanged();
@@ -91,6 +98,7 @@ export class Checkpoint {
       crashPoint?.("checkpoint:begun");
       // The partition must never outlive the log that it points to.
       await syncLog?.();
+      await this.#writeEnded();
       await this.#writeEntities();
       await this.#writeIds();
       await this.#writeSessions();
@@ -105,6 +113,19 @@ export class Checkpoint {
     }
     crashPoint?.("checkpoint:after-commit");
     await this.#settle();
+  }
+
+  async #writeEnded(): Promise<void> {
+    const inOrder = new SortInTurns([...this.#ended.ids()], (id) => id);
+    do await this.#nextTurn();
+    while (inOrder.sortMore());
+    for (let left = sliceEntitiesMax, id = inOrder.next(); id !== undefined; id = inOrder.next()) {
+      const { head, extents } = this.#ended.get(id)!;
+      this.#writer.putEntity(id, head, extents, noSnapshots);
+      if (--left > 0) continue;
+      left = sliceEntitiesMax;
+      await this.#nextTurn();
+    }
   }
 
   async #writeEntities(): Promise<void> {

@@ -42,6 +42,8 @@ export class Entity {
   newExtents: number[] = [];
   /** Number of the checkpoint that is to write this entity; 0 when none is. */
   queuedFor = 0;
+  /** Place in the list of those that it is to write, while that is the next one. */
+  changedAt = 0;
   /**
    * Entries that the running checkpoint is writing, in the same form: not sure to be readable from the partition yet. The
    * shared `noExtents` when it writes nothing of this entity; another empty list for one without new entries.

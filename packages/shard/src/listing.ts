@@ -95,7 +95,7 @@ export class ListPage {
     let found = new Map<string, Entity>();
     let last = until;
     let skipped = 0;
-    for (const entity of activation.changed()) {
+    for (const entity of changedEntities(activation, prefix)) {
       const { id } = entity;
       if (!id.startsWith(prefix) || compareUtf8(id, this.#after) <= 0) continue;
       if (last !== undefined && compareUtf8(id, last) > 0) continue;
@@ -109,6 +109,11 @@ export class ListPage {
     }
     return [...found.values()].sort(inOrder);
   }
+}
+
+function* changedEntities(activation: Activation, prefix: string): Generator<Entity> {
+  yield* activation.changed();
+  if (isSystemEntity(prefix)) yield* activation.ended();
 }
 
 // An entity as far as it is durable: what is still on its way to the disk is chained when it has arrived.

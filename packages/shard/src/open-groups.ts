@@ -3,6 +3,7 @@
 //
 // G1. At most one group is on its way; what is added meanwhile belongs to the next.
 import { type EventLog, entryLengthAt, newEntryView, readEntry, recordHeaderBytes } from "@heddle/event-log/internal";
+import type { Activation } from "./activation.ts";
 import { sized } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
 import type { Frame } from "./frame.ts";
@@ -12,6 +13,7 @@ import { type ReplySink, WaitingReplies } from "./waiting-replies.ts";
 export class OpenGroups {
   readonly #log: EventLog;
   readonly #chain: HashChain;
+  readonly #activation: Activation;
   readonly #replies: ReplySink;
   readonly #entry = newEntryView();
   /** Replies that wait for the group that fills. */
@@ -21,9 +23,10 @@ export class OpenGroups {
   #inFlight = new WaitingReplies();
   #entitiesInFlight: (Entity | undefined)[] = [];
 
-  constructor(log: EventLog, chain: HashChain, replies: ReplySink) {
+  constructor(log: EventLog, chain: HashChain, activation: Activation, replies: ReplySink) {
     this.#log = log;
     this.#chain = chain;
+    this.#activation = activation;
     this.#replies = replies;
   }
 
@@ -91,7 +94,10 @@ export class OpenGroups {
       if (entity !== undefined) {
         readEntry(record, at, 0, this.#entry);
         this.#chain.link(entity, this.#entry);
-        if (entity.isOver && entity.chainedSeq === entity.seq) entity.states = undefined;
+        if (entity.isOver && entity.chainedSeq === entity.seq) {
+          entity.states = undefined;
+          this.#activation.pack(entity);
+        }
       }
       at += entryLengthAt(record, at);
     }

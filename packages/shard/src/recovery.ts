@@ -105,7 +105,7 @@ class Recovery {
     });
     this.#memory = {
       log,
-      groups: new OpenGroups(log, this.#chain, options.replies),
+      groups: new OpenGroups(log, this.#chain, this.#activation, options.replies),
       activation: this.#activation,
       alarms: new Alarms(options, this.#activation),
       appendIds: this.#appendIds,
