@@ -105,6 +105,7 @@ export class TableCheckpoint implements CheckpointWriter {
     this.#assertOpen();
     const { tables, queue, values } = this.#parts;
     checkExtentsReachHead(entity, head, newExtents);
+    if (head.inlineExtents !== undefined) checkInlineExtents(entity, head, newExtents);
     const before = alarmBefore === alarmUnknown ? this.#storedAlarm(entity) : alarmBefore;
     queue.begin();
     if (this.#headsAwaited.has(entity)) this.#beginAnew(entity, head);
@@ -305,6 +306,13 @@ export class TableCheckpoint implements CheckpointWriter {
       throw new HeddleError("CLOSED", { what: `the partition of shard ${this.#parts.place.shard}` });
     }
   }
+}
+
+function checkInlineExtents(entity: string, head: EntityHead, newExtents: Float64Array): void {
+  const quads = head.inlineExtents!;
+  const isWhole = quads[0] === 1 && head.baseSeq === 0 && newExtents.length === 0;
+  invariant(isWhole && cutIntoChunks(quads).length === 1, "partition/inline-extents-are-all", { entity });
+  checkExtentsReachHead(entity, head, quads);
 }
 
 function checkExtentsReachHead(entity: string, head: EntityHead, quads: Float64Array): void {

@@ -14,6 +14,11 @@ export interface EntityHead {
   readonly baseSeq: number;
   /** When the entity wants to be woken, in milliseconds since 1970; left out by nearly all. */
   readonly alarm?: number | undefined;
+  /**
+   * All extents of the entity, from its first event on, where the head itself holds them: for a short history that is not
+   * likely to go on. Quads as in {@link CheckpointWriter.putEntity}. Whoever puts the entity again puts them again.
+   */
+  readonly inlineExtents?: Float64Array | undefined;
 }
 
 /** One log entry: events `firstSeq` to `firstSeq + count - 1` lie in the entry at this log position. */
@@ -217,7 +222,7 @@ export interface CheckpointWriter {
    * An entity as it now stands: its head, the extents since its last checkpoint (quads of first sequence, count,
    * position and check, ascending and without gaps; none for an entity that was only read), and snapshots. A snapshot takes
    * the place of the entity's earlier one of the same aggregate; aggregates that are not named keep theirs. All of it
-   * becomes readable and durable at once.
+   * becomes readable and durable at once. `head.inlineExtents` stand in the place of new ones: one row instead of two.
    *
    * The entity's alarm moves with its head. `alarmBefore` is that of the head which the partition has, `alarmUnknown` where
    * the caller can not tell; left out for an entity whose head there has none.

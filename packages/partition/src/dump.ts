@@ -1,7 +1,7 @@
 // Dump: everything in a partition, decoded, in an order that does not depend on how it came to be. Two partitions with
 // equal dumps answer alike; a test holds a rebuilt one against the live one this way.
 //
-// Left out are what only speeds up answers (the filter, where chunks were cut) and the clean-stop mark.
+// Left out are what only speeds up answers (the filter, where chunks were cut or stand) and the clean-stop mark.
 import { systemKinds } from "@heddle/kernel";
 import type {
   AlarmRecord,
@@ -35,7 +35,8 @@ const pageAlarms = 1_000;
 export function* dumpPartition(partition: PartitionReader): Generator<DumpEntry, void, undefined> {
   yield { table: "covered", position: partition.coveredPosition };
   for (const { entity, head } of partition.entities()) {
-    yield { table: "head", entity, ...head };
+    const { inlineExtents: _, ...said } = head;
+    yield { table: "head", entity, ...said };
     for (const extent of partition.extents(entity, 1, "forward")) yield { table: "extent", entity, ...extent };
     for (const snapshot of partition.snapshots(entity)) yield { table: "snapshot", entity, ...snapshot };
   }

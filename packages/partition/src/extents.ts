@@ -71,7 +71,17 @@ export function cutIntoChunks(quads: Float64Array): Float64Array[] {
 
 /** A chunk's value: for each extent its count, its position as the difference from the one before, four bytes of check. */
 export function writeChunk(values: ValueWriter, key: Uint8Array, quads: Float64Array): Uint8Array {
-  values.begin((2 * varintBytesMax + 4) * (quads.length / width));
+  values.begin(quadsBytesMax(quads));
+  writeQuads(values, quads);
+  return values.seal(key);
+}
+
+/** Bytes that `writeQuads` may write. */
+export function quadsBytesMax(quads: Float64Array): number {
+  return (2 * varintBytesMax + 4) * (quads.length / width);
+}
+
+export function writeQuads(values: ValueWriter, quads: Float64Array): void {
   let position = 0;
   for (let i = 0; i < quads.length; i += width) {
     values
@@ -80,10 +90,22 @@ export function writeChunk(values: ValueWriter, key: Uint8Array, quads: Float64A
       .u32(quads[i + 3]!);
     position = quads[i + 2]!;
   }
-  return values.seal(key);
 }
 
 export function readChunk(firstSeq: number, value: VarintReader): Chunk {
+  const quads = readQuads(firstSeq, value);
+  if (quads.length === 0) throw new MalformedValue("a chunk without extents");
+  return chunkOf(quads);
+}
+
+/** A chunk that stands nowhere but in memory. */
+export function chunkOf(quads: Float64Array): Chunk {
+  const last = quads.length - width;
+  return { firstSeq: quads[0]!, lastSeq: quads[last]! + quads[last + 1]! - 1, quads };
+}
+
+/** Quads up to the value's end. */
+export function readQuads(firstSeq: number, value: VarintReader): Float64Array {
   const quads: number[] = [];
   let seq = firstSeq;
   let position = 0;
@@ -96,8 +118,15 @@ export function readChunk(firstSeq: number, value: VarintReader): Chunk {
     quads.push(seq, count, position, value.u32());
     seq += count;
   }
-  if (quads.length === 0) throw new MalformedValue("a chunk without extents");
-  return { firstSeq, lastSeq: seq - 1, quads: Float64Array.from(quads) };
+  return Float64Array.from(quads);
+}
+
+/** The one chunk of an entity whose head holds its extents. */
+export function sourceOf(chunk: Chunk): ChunkSource {
+  return {
+    atOrBelow: (seq) => (chunk.firstSeq <= seq ? [chunk] : []),
+    atOrAbove: (seq) => (chunk.firstSeq >= seq ? [chunk] : []),
+  };
 }
 
 /** Extents from the one that holds `fromSeq` (at least the first) up to the last. Errors: {@link ExtentsBroken}. */

@@ -19,7 +19,7 @@ import type {
 } from "./contract.ts";
 import { asReadError, type Place, reading } from "./damage.ts";
 import { metaKeys, type Table, type Tables } from "./environment.ts";
-import { type Chunk, type ChunkSource, readChunk, walkBackward, walkForward } from "./extents.ts";
+import { type Chunk, type ChunkSource, chunkOf, readChunk, sourceOf, walkBackward, walkForward } from "./extents.ts";
 import { idsOfPart, type PackedId } from "./id-runs.ts";
 import {
   alarmOfKey,
@@ -110,7 +110,9 @@ export class TableReader implements PartitionReader {
     const span = { firstSeq: Math.max(1, head.baseSeq), lastSeq: head.seq };
     const walk = direction === "forward" ? walkForward : walkBackward;
     try {
-      yield* walk(this.#chunksOf(entity), fromSeq, span);
+      const { inlineExtents } = head;
+      const chunks = inlineExtents === undefined ? this.#chunksOf(entity) : sourceOf(chunkOf(inlineExtents));
+      yield* walk(chunks, fromSeq, span);
     } catch (error) {
       throw asReadError(error, this.place);
     }

@@ -1,6 +1,7 @@
 // Values: what stands under a key. Numbers are varints, and the last four bytes are a checksum over key and value.
 //
-//   head       sequence, log position, ms, base sequence, hash chain (32 bytes, or none), alarm (or nothing)
+//   head       sequence, log position, ms, base sequence, one byte (1 chain, 2 alarm, 4 extents: what follows), then hash chain
+//              (32 bytes), alarm, extents as in extents.ts to the end
 //   alarm      nothing
 //   extents    see extents.ts
 //   snapshot   fold version, sequence, state (the rest)
@@ -15,11 +16,14 @@ import { invariant } from "@heddle/kernel/internal";
 import { checksumOf } from "./checksum.ts";
 import type { EntityHead, ErasureStage, OpenTransactions, SnapshotRecord } from "./contract.ts";
 import type { Table } from "./environment.ts";
+import { quadsBytesMax, readQuads, writeQuads } from "./extents.ts";
 import { MalformedValue, VarintReader, varintBytesMax, writeSignedVarint, writeVarint } from "./varint.ts";
 
 const checksumBytes = 4;
 const arenaBytes = 256 * 1024;
 const chainBytes = 32;
+/** What a head has beside its numbers. */
+const headParts = { chain: 1, alarm: 2, extents: 4 } as const;
 const erasureStages: readonly ErasureStage[] = ["count", "log", "scrub"];
 
 /**
@@ -105,18 +109,23 @@ export function getValue<T>(table: Table, key: Uint8Array, decode: (value: Varin
 }
 
 export function writeHead(values: ValueWriter, key: Uint8Array, head: EntityHead): Uint8Array {
-  const { chain, baseSeq, seq, alarm } = head;
+  const { chain, baseSeq, seq, alarm, inlineExtents } = head;
   if (!isChainLength(chain.length)) invariant(false, "partition/chain-bytes", { length: chain.length });
   if (baseSeq > seq) invariant(false, "partition/base-within", { baseSeq, seq });
+  const parts =
+    (chain.length === 0 ? 0 : headParts.chain) |
+    (alarm === undefined ? 0 : headParts.alarm) |
+    (inlineExtents === undefined ? 0 : headParts.extents);
   values
-    .begin(5 * varintBytesMax + chainBytes)
+    .begin(6 * varintBytesMax + chainBytes + (inlineExtents === undefined ? 0 : quadsBytesMax(inlineExtents)))
     .unsigned(seq)
     .unsigned(head.position)
     .unsigned(head.time)
     .unsigned(baseSeq)
+    .unsigned(parts)
     .latin1(chain);
-  // An alarm takes fewer bytes than a chain, so that the two tell each other apart by what is left.
   if (alarm !== undefined) values.unsigned(alarm);
+  if (inlineExtents !== undefined) writeQuads(values, inlineExtents);
   return values.seal(key);
 }
 
@@ -125,10 +134,12 @@ export function readHead(value: VarintReader): EntityHead {
   const position = value.unsigned();
   const time = value.unsigned();
   const baseSeq = value.unsigned();
-  const chain = value.left < chainBytes ? "" : value.latin1(chainBytes);
-  const alarm = value.atEnd ? undefined : value.unsigned();
+  const parts = value.unsigned();
+  const chain = (parts & headParts.chain) === 0 ? "" : value.latin1(chainBytes);
+  const alarm = (parts & headParts.alarm) === 0 ? undefined : value.unsigned();
+  const inlineExtents = (parts & headParts.extents) === 0 ? undefined : readQuads(1, value);
   if (!value.atEnd) throw new MalformedValue("a head is longer than what it says");
-  return { seq, position, time, chain, baseSeq, alarm };
+  return { seq, position, time, chain, baseSeq, alarm, inlineExtents };
 }
 
 function isChainLength(length: number): boolean {

@@ -42,7 +42,7 @@ describe("values: round trip", () => {
 
   it("of heads, whose chain takes a byte for each character, is refused with any other chain or base", () => {
     const head = { seq: 5, position: 1, time: 1, chain: "\xff".repeat(32), baseSeq: 5 };
-    expect(writeHead(new ValueWriter(), key, head)).toHaveLength(4 + 32 + 4);
+    expect(writeHead(new ValueWriter(), key, head)).toHaveLength(5 + 32 + 4);
     for (const wrong of [{ chain: "x".repeat(31) }, { chain: "€".repeat(32) }, { baseSeq: 6 }]) {
       expect(() => writeHead(new ValueWriter(), key, { ...head, ...wrong })).toThrow(InvariantViolation);
     }

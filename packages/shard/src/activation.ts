@@ -10,7 +10,7 @@ import { alarmUnknown, type EntityHead, type Extent, type Partition } from "@hed
 import { decodeValue } from "@heddle/protocol/internal";
 import { initialStates } from "./decide.ts";
 import { encodeState, memoryOf } from "./encode-state.ts";
-import { canBePacked, EndedEntities, type EndedEntity } from "./ended-entities.ts";
+import { canBePacked, EndedEntities } from "./ended-entities.ts";
 import { Entity, extentWidth, noExtents } from "./entity.ts";
 import { freeze } from "./plain-data.ts";
 import { hasAggregate } from "./proposals.ts";
@@ -285,7 +285,10 @@ export class Activation {
   taken(): void {
     this.#inCheckpoint = [];
     this.#endedInCheckpoint.clear();
-    for (const entity of this.#unpacked.splice(0)) entity.flushingExtents = noExtents;
+    for (const entity of this.#unpacked.splice(0)) {
+      entity.inlineExtents = Float64Array.from(entity.flushingExtents);
+      entity.flushingExtents = noExtents;
+    }
   }
 
   /** To be called when a saga has come to its end, and all of it is durable and chained. */
@@ -474,9 +477,9 @@ export class Activation {
   }
 }
 
-function asEntity(id: string, { head, extents }: EndedEntity): Entity {
+function asEntity(id: string, { inlineExtents, ...head }: EntityHead): Entity {
   const entity = new Entity(id as EntityId, head);
-  entity.newExtents = Array.from(extents);
+  entity.newExtents = Array.from(inlineExtents!);
   entity.isOver = true;
   return entity;
 }

@@ -38,6 +38,7 @@ const sessionWeight = 64;
 /** Entities let go in one turn after the commit: that only clears a field. */
 const sliceSettledMax = 20_000;
 
+const noNewExtents = new Float64Array();
 const noSnapshots: readonly SnapshotRecord[] = [];
 
 export interface CheckpointOptions {
@@ -120,8 +121,7 @@ export class Checkpoint {
     do await this.#nextTurn();
     while (inOrder.sortMore());
     for (let left = sliceEntitiesMax, id = inOrder.next(); id !== undefined; id = inOrder.next()) {
-      const { head, extents } = this.#ended.get(id)!;
-      this.#writer.putEntity(id, head, extents, noSnapshots);
+      this.#writer.putEntity(id, this.#ended.get(id)!, noNewExtents, noSnapshots);
       if (--left > 0) continue;
       left = sliceEntitiesMax;
       await this.#nextTurn();

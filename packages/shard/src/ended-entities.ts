@@ -17,12 +17,6 @@ const numbersMin = 4_096;
 /** A row's id and its place in the table, about. */
 const idBytes = 150;
 
-export interface EndedEntity {
-  readonly head: EntityHead;
-  /** Quads, as of `Entity.newExtents`. Lent until the next row is added. */
-  readonly extents: Float64Array;
-}
-
 export class EndedEntities {
   #rows = new Map<string, number>();
   #numbers = new Float64Array(numbersMin);
@@ -62,14 +56,15 @@ export class EndedEntities {
     this.#rows.set(id, at);
   }
 
-  get(id: string): EndedEntity | undefined {
+  /** The head that a checkpoint writes. Its extents are lent until a row is added or all are cleared. */
+  get(id: string): EntityHead | undefined {
     const at = this.#rows.get(id);
     if (at === undefined) return undefined;
     const numbers = this.#numbers;
     const chainFrom = (at + chainAt) * Float64Array.BYTES_PER_ELEMENT;
     const chain = this.#bytes.toString("latin1", chainFrom, chainFrom + chainBytes);
-    const head = { seq: numbers[at]!, position: numbers[at + 1]!, time: numbers[at + 2]!, chain, baseSeq: 0 };
-    return { head, extents: numbers.subarray(at + extentsAt, at + extentsAt + numbers[at + 3]!) };
+    const inlineExtents = numbers.subarray(at + extentsAt, at + extentsAt + numbers[at + 3]!);
+    return { seq: numbers[at]!, position: numbers[at + 1]!, time: numbers[at + 2]!, chain, baseSeq: 0, inlineExtents };
   }
 
   delete(id: string): void {

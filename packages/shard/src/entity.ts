@@ -49,6 +49,11 @@ export class Entity {
    * shared `noExtents` when it writes nothing of this entity; another empty list for one without new entries.
    */
   flushingExtents: number[] = noExtents;
+  /**
+   * Entries that the partition has in the entity's head, in the same form: to be written once more with the next that come.
+   * Empty for nearly all.
+   */
+  inlineExtents: Float64Array | undefined;
   cut: EntityCut | undefined = undefined;
   /** The alarm that the partition has of it; `alarmUnknown` after a checkpoint that failed. */
   storedAlarm: number | undefined;
@@ -69,6 +74,7 @@ export class Entity {
     this.chain = head.chain;
     this.chainedSeq = head.seq;
     this.storedAlarm = head.alarm;
+    this.inlineExtents = head.inlineExtents;
   }
 
   /** Erased, and nothing written since. */
@@ -91,6 +97,10 @@ export class Entity {
   /** Hands what is new to the running checkpoint, which writes the entity now. */
   handOver(): void {
     this.flushingExtents = this.newExtents;
+    if (this.inlineExtents !== undefined) {
+      this.flushingExtents = [...this.inlineExtents, ...this.newExtents];
+      this.inlineExtents = undefined;
+    }
     this.newExtents = [];
     this.queuedFor = 0;
   }
@@ -101,6 +111,7 @@ export class Entity {
     let at = 0;
     while (at < this.newExtents.length && this.newExtents[at]! < this.baseSeq) at += extentWidth;
     this.newExtents = this.newExtents.slice(at);
+    this.inlineExtents = undefined;
   }
 
   /** Fills in the check of the extent that begins at a sequence: most often the last one, but a group can hold thousands. */

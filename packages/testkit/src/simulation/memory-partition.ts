@@ -315,11 +315,18 @@ class MemoryCheckpoint implements CheckpointWriter {
     this.#state = "closed";
   }
 
-  putEntity(entity: string, head: EntityHead, newExtents: Float64Array, snapshots: readonly SnapshotRecord[]): void {
+  // Extents that a head is to hold stand where all others do.
+  putEntity(
+    entity: string,
+    { inlineExtents, ...head }: EntityHead,
+    newExtents: Float64Array,
+    snapshots: readonly SnapshotRecord[],
+  ): void {
     this.#assertOpen();
+    const quads = inlineExtents ?? newExtents;
     const extents: Extent[] = [];
-    for (let at = 0; at < newExtents.length; at += 4) {
-      const [firstSeq, count, position, check] = newExtents.subarray(at, at + 4) as unknown as number[];
+    for (let at = 0; at < quads.length; at += 4) {
+      const [firstSeq, count, position, check] = quads.subarray(at, at + 4) as unknown as number[];
       extents.push({ firstSeq: firstSeq!, count: count!, position: position!, check: check! });
     }
     const lastSeq = extents.length === 0 ? head.seq : extents.at(-1)!.firstSeq + extents.at(-1)!.count - 1;
