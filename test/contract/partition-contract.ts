@@ -87,6 +87,25 @@ export function partitionContract(make: () => PartitionsUnderTest): void {
     expect(seqs(1, "forward")).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
+  it("walks extents that the head was given as it walks others, and takes them again with those that follow", async () => {
+    const first = partition.checkpoint(500);
+    first.putEntity(alice, headAt(5, { inlineExtents: extents(1, 5) }), new Float64Array(), []);
+    first.putEntity(bob, headAt(2), extents(1, 2), []);
+    await first.commit();
+    await reopen();
+    expect(seqs(1, "forward")).toEqual([1, 2, 3, 4, 5]);
+    expect(seqs(3, "forward")).toEqual([3, 4, 5]);
+    expect(seqs(3, "backward")).toEqual([3, 2, 1]);
+    expect(seqs(6, "forward")).toEqual([]);
+    const [third] = partition.extents(alice, 3, "forward");
+    expect(third).toEqual({ firstSeq: 3, count: 1, position: 300, check: 93 });
+    const dumped = [...dumpPartition(partition)].filter((row) => row.table === "head" && row.entity === alice);
+    expect(dumped).toEqual([{ table: "head", entity: alice, ...headAt(5, { alarm: undefined }) }]);
+    await commitAlice(700, 1, 7);
+    expect(seqs(1, "forward")).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect(partition.head(alice)?.inlineExtents).toBeUndefined();
+  });
+
   it("replaces a snapshot by aggregate and leaves those of others alone", async () => {
     const first = partition.checkpoint(1);
     first.putEntity(alice, headAt(1), extents(1, 1), [snapshotAt(1, "a"), snapshotAt(1, "b", "Limits")]);

@@ -154,11 +154,18 @@ describe("partition: checkpoints", () => {
     expect([...partition.entities()].map(({ entity }) => entity)).toEqual(inByteOrder);
   });
 
-  it("refuse to run two at a time, to cover less than before, and to take an entity whose extents miss its head", async () => {
+  it("refuse to run two at a time, to cover less than before, and to take an entity whose extents miss its head, or are not all", async () => {
     const partition = open(freshFolder());
     const writer = partition.checkpoint(10);
     expect(() => partition.checkpoint(20)).toThrow(InvariantViolation);
     expect(() => writer.putEntity(alice, headAt(6), singleEvents(1, 5), [])).toThrow(InvariantViolation);
+    const none = new Float64Array();
+    for (const inlineExtents of [singleEvents(1, 5), singleEvents(2, 6), none]) {
+      expect(() => writer.putEntity(alice, { ...headAt(6), inlineExtents }, none, [])).toThrow(InvariantViolation);
+    }
+    const inlineExtents = singleEvents(1, 6);
+    const more = singleEvents(6, 6);
+    expect(() => writer.putEntity(alice, { ...headAt(6), inlineExtents }, more, [])).toThrow(InvariantViolation);
     await writer.commit();
     expect(() => writer.putAppendId(alice, "late", 1)).toThrow(InvariantViolation);
     expect(() => partition.checkpoint(9)).toThrow(InvariantViolation);

@@ -135,9 +135,12 @@ export function readHead(value: VarintReader): EntityHead {
   const time = value.unsigned();
   const baseSeq = value.unsigned();
   const parts = value.unsigned();
-  const chain = (parts & headParts.chain) === 0 ? "" : value.latin1(chainBytes);
-  const alarm = (parts & headParts.alarm) === 0 ? undefined : value.unsigned();
-  const inlineExtents = (parts & headParts.extents) === 0 ? undefined : readQuads(1, value);
+  const { chain: chained, alarm: alarmed, extents } = headParts;
+  if (parts > (chained | alarmed | extents)) throw new MalformedValue("a head with unknown parts");
+  if ((parts & chained) !== 0 && value.left < chainBytes) throw new MalformedValue("a hash chain is cut off");
+  const chain = (parts & chained) === 0 ? "" : value.latin1(chainBytes);
+  const alarm = (parts & alarmed) === 0 ? undefined : value.unsigned();
+  const inlineExtents = (parts & extents) === 0 ? undefined : readQuads(1, value);
   if (!value.atEnd) throw new MalformedValue("a head is longer than what it says");
   return { seq, position, time, chain, baseSeq, alarm, inlineExtents };
 }

@@ -40,14 +40,34 @@ describe("values: round trip", () => {
     );
   });
 
+  it("of heads that hold an alarm, all extents, both or none", () => {
+    const inlineExtents = Float64Array.of(1, 2, 88, 0xffff_ffff, 3, 1, 400, 7);
+    const head = { seq: 3, position: 400, time: 1, chain: "c".repeat(32), baseSeq: 0 };
+    for (const alarm of [undefined, 0, 2 ** 48 - 1]) {
+      for (const extents of [undefined, inlineExtents]) {
+        const written = { ...head, alarm, inlineExtents: extents };
+        expect(readHead(openValue(key, writeHead(new ValueWriter(), key, written)))).toEqual(written);
+      }
+    }
+  });
+
   it("of heads, whose chain takes a byte for each character, is refused with any other chain or base", () => {
     const head = { seq: 5, position: 1, time: 1, chain: "\xff".repeat(32), baseSeq: 5 };
     expect(writeHead(new ValueWriter(), key, head)).toHaveLength(5 + 32 + 4);
     for (const wrong of [{ chain: "x".repeat(31) }, { chain: "€".repeat(32) }, { baseSeq: 6 }]) {
       expect(() => writeHead(new ValueWriter(), key, { ...head, ...wrong })).toThrow(InvariantViolation);
     }
-    const short = new ValueWriter().begin(20).unsigned(1).unsigned(1).unsigned(1).unsigned(0).latin1("abc").seal(key);
-    expect(() => readHead(openValue(key, short))).toThrow(MalformedValue);
+    const cut = (parts: number) =>
+      new ValueWriter()
+        .begin(20)
+        .unsigned(1)
+        .unsigned(1)
+        .unsigned(1)
+        .unsigned(0)
+        .unsigned(parts)
+        .latin1("abc")
+        .seal(key);
+    for (const parts of [0, 1, 2, 4, 8]) expect(() => readHead(openValue(key, cut(parts)))).toThrow(MalformedValue);
   });
 
   it("of erasures under way", () => {

@@ -254,10 +254,11 @@ export class Activation {
     return this.#placeOf(id).get(id)?.dirty === true || this.#ended.has(id) || this.#endedInCheckpoint.has(id);
   }
 
-  /** Entities in memory that the partition does not have as they are, but for those that ended since. */
+  /** Entities in memory that the partition does not have as they are, but for those that ended since. Some come twice. */
   *changed(): Generator<Entity> {
-    for (const entity of this.#changed) yield entity;
-    for (const entity of this.#inCheckpoint) yield entity;
+    yield* this.#changed;
+    yield* this.#inCheckpoint;
+    yield* this.#unpacked;
   }
 
   /** Sagas that ended since the partition was last written, as they stand; the objects are not the shard's. */
@@ -293,9 +294,9 @@ export class Activation {
 
   /** To be called when a saga has come to its end, and all of it is durable and chained. */
   pack(entity: Entity): void {
-    // One that the running checkpoint still writes, or wrote in part, stays as it is.
-    if (entity.queuedFor !== this.#nextCheckpoint || entity.flushingExtents !== noExtents) return;
     if (!entity.id.startsWith(sagaPrefix) || !canBePacked(entity)) return;
+    // A checkpoint begins when all is chained: what it writes has moved on, if it comes here.
+    if (entity.queuedFor !== this.#nextCheckpoint) invariant(false, "shard/packed-for-the-next", { entity: entity.id });
     this.#ended.add(entity);
     const last = this.#changed.pop()!;
     if (last !== entity) {
