@@ -344,7 +344,7 @@ export class Activation {
       entity.flushingExtents = noExtents;
       if (entity.queuedFor !== this.#nextCheckpoint) this.#markChanged(entity);
     }
-    for (const entity of [...this.#endedInCheckpoint.ids()]) this.#ended.add(this.#endedAs(entity)!);
+    for (const id of this.#endedInCheckpoint.ids()) this.#ended.add(asEntity(id, this.#endedInCheckpoint.get(id)!));
     this.#endedInCheckpoint.clear();
   }
 

@@ -71,17 +71,24 @@ export class EndedEntities {
     this.#rows.delete(id);
   }
 
+  /** Keeps the room for those that come; of what a storm took, half is given back each time. */
   clear(): void {
+    const { length } = this.#numbers;
+    if (length > numbersMin && length > 8 * this.#end) this.#makeRoom(length / 2);
     this.#rows = new Map();
     this.#end = 0;
   }
 
   #grow(wanted: number): void {
     const before = this.#bytes;
-    this.#numbers = new Float64Array(Math.max(wanted, 2 * this.#numbers.length));
-    this.#bytes = Buffer.from(this.#numbers.buffer);
+    this.#makeRoom(Math.max(wanted, 2 * this.#numbers.length));
     // As bytes: some that are a chain's would be no proper numbers.
     this.#bytes.set(before);
+  }
+
+  #makeRoom(numbers: number): void {
+    this.#numbers = new Float64Array(numbers);
+    this.#bytes = Buffer.from(this.#numbers.buffer);
   }
 }
 
