@@ -312,18 +312,18 @@ export class BodyCursor {
     return this.#text(length, likely);
   }
 
-  /** Not one of the texts that are kept: an id is seldom seen again, and would only take the place of a name. */
+  /** One that is seldom seen again, as an id is. */
+  rareEntity(): string {
+    return this.#rareText(this.skip(readU16(this.#bytes, this.skip(2))));
+  }
+
   id(): string {
     const idBytes = this.u8();
     const start = this.skip(idBytes);
     if (idBytes === 0 || idBytes > limits.appendIdBytesMax) {
       throw badFrame(`an id has 1 to ${limits.appendIdBytesMax} bytes, found ${idBytes}`);
     }
-    try {
-      return readText(this.#bytes, start, this.at);
-    } catch (cause) {
-      throw badFrame("an id is not UTF-8", cause);
-    }
+    return this.#rareText(start);
   }
 
   /** `likely`: what the last body had in this place. */
@@ -349,6 +349,15 @@ export class BodyCursor {
     if (length > this.#to - start) throw badFrame("it ends in the middle of a field");
     this.at = start + length;
     return start;
+  }
+
+  // Not one of the texts that are kept: it would only take the place of a name, and live as long.
+  #rareText(start: number): string {
+    try {
+      return readText(this.#bytes, start, this.at);
+    } catch (cause) {
+      throw badFrame("an id is not UTF-8", cause);
+    }
   }
 
   #text(length: number, likely?: string): string {

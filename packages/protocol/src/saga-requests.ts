@@ -588,7 +588,7 @@ function isSagaState(state: unknown): state is SagaState {
 // ——— shared
 
 function sagaEntityOf(cursor: BodyCursor): string {
-  const entity = cursor.entity();
+  const entity = cursor.rareEntity();
   if (!entity.startsWith(`${systemKinds.saga}/`)) throw badFrame(`${JSON.stringify(entity.slice(0, 80))} is no saga`);
   const problem = sagaIdProblem(sagaOfEntity(entity));
   if (problem !== undefined) throw badFrame(`a saga's id: ${problem}`);
