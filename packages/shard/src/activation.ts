@@ -5,7 +5,7 @@
 import type { CompiledContext } from "@heddle/domain/internal";
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
 import { type EntityId, HeddleError, hashEntity, isSystemEntity, parseAnyEntityId, systemKinds } from "@heddle/kernel";
-import { invariant, shardOfHash } from "@heddle/kernel/internal";
+import { invariant, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
 import { alarmUnknown, type EntityHead, type Extent, type Partition } from "@heddle/partition/internal";
 import { decodeValue } from "@heddle/protocol/internal";
 import { initialStates } from "./decide.ts";
@@ -51,8 +51,10 @@ const sagaPrefix = `${systemKinds.saga}/`;
 export class Activation {
   readonly #options: ActivationOptions;
   readonly #active = new Map<string, Entity>();
-  /** Heddle's own. By themselves, because a hundred thousand sagas may wait for a checkpoint: they would slow down every look-up. */
+  /** Heddle's own, by themselves: there may be very many, and they would slow down every look-up. */
   readonly #own = new Map<string, Entity>();
+  /** Of these, sagas: an id comes but once, and as a Map's key would be kept among all texts that the engine knows. */
+  readonly #sagas = new TurnoverMap<string, Entity>();
   readonly #decoder = new EntryDecoder();
   #changed: Entity[] = [];
   #ended = new EndedEntities();
@@ -73,7 +75,7 @@ export class Activation {
   }
 
   get activeCount(): number {
-    return this.#active.size + this.#own.size;
+    return this.#active.size + this.#own.size + this.#sagas.size;
   }
 
   /**
@@ -86,7 +88,7 @@ export class Activation {
 
   /** An entity that exists, woken if it sleeps; undefined for one that was never written. Errors as `activate`. */
   find(id: string): Entity | undefined {
-    const active = this.#placeOf(id).get(id);
+    const active = this.#get(id);
     if (active !== undefined) {
       active.touched = true;
       return active;
@@ -97,7 +99,7 @@ export class Activation {
 
   /** The same for who only reads entries in this turn: one that sleeps is not woken. Errors as `activate`. */
   peek(id: string): Entity | undefined {
-    return this.#placeOf(id).get(id) ?? this.#endedAs(id) ?? this.#asleep(id);
+    return this.#get(id) ?? this.#endedAs(id) ?? this.#asleep(id);
   }
 
   #asleep(id: string): Entity | undefined {
@@ -251,7 +253,7 @@ export class Activation {
 
   /** Whether the partition does not have an entity as it is. */
   isChanged(id: string): boolean {
-    return this.#placeOf(id).get(id)?.dirty === true || this.#ended.has(id) || this.#endedInCheckpoint.has(id);
+    return this.#get(id)?.dirty === true || this.#ended.has(id) || this.#endedInCheckpoint.has(id);
   }
 
   /** Entities in memory that the partition does not have as they are, but for those that ended since. Some come twice. */
@@ -264,7 +266,7 @@ export class Activation {
   /** Sagas that ended since the partition was last written, as they stand; the objects are not the shard's. */
   *ended(): Generator<Entity> {
     for (const rows of [this.#ended, this.#endedInCheckpoint]) {
-      for (const id of rows.ids()) if (!this.#own.has(id)) yield asEntity(id, rows.get(id)!);
+      for (const id of rows.ids()) if (!this.#sagas.has(id)) yield asEntity(id, rows.get(id)!);
     }
   }
 
@@ -294,7 +296,7 @@ export class Activation {
 
   /** To be called when a saga has come to its end, and all of it is durable and chained. */
   pack(entity: Entity): void {
-    if (!entity.id.startsWith(sagaPrefix) || !canBePacked(entity)) return;
+    if (!isSaga(entity.id) || !canBePacked(entity)) return;
     // A checkpoint begins when all is chained: what it writes has moved on, if it comes here.
     if (entity.queuedFor !== this.#nextCheckpoint) invariant(false, "shard/packed-for-the-next", { entity: entity.id });
     this.#ended.add(entity);
@@ -390,9 +392,16 @@ export class Activation {
   *#all(): Generator<Entity> {
     yield* this.#active.values();
     yield* this.#own.values();
+    // A list that does not change: some may have been let go since.
+    for (const saga of this.#sagas.values()) if (this.#sagas.get(saga.id) === saga) yield saga;
   }
 
-  #placeOf(id: string): Map<string, Entity> {
+  #get(id: string): Entity | undefined {
+    return isSaga(id) ? this.#sagas.get(id) : this.#placeOf(id).get(id);
+  }
+
+  #placeOf(id: string): Map<string, Entity> | TurnoverMap<string, Entity> {
+    if (isSaga(id)) return this.#sagas;
     return isSystemEntity(id) ? this.#own : this.#active;
   }
 
@@ -476,6 +485,10 @@ export class Activation {
     }
     if (upTo === entity.seq) this.weigh(entity, states, bytes);
   }
+}
+
+function isSaga(id: string): boolean {
+  return isSystemEntity(id) && id.startsWith(sagaPrefix);
 }
 
 function asEntity(id: string, { inlineExtents, ...head }: EntityHead): Entity {

@@ -5,90 +5,156 @@
 //
 // E1. A row is durable, chained, and never changes: whoever wants to change the entity makes an object of it first.
 // E2. Here is all that there is of the entity: no checkpoint has written anything of it.
+import { invariant, secretHash } from "@heddle/kernel/internal";
 import type { EntityHead } from "@heddle/partition/internal";
-import type { Entity } from "./entity.ts";
+import { type Entity, extentWidth, shortHistoryMax } from "./entity.ts";
 
 /** Numbers of a row: sequence, position, time, how many numbers of extents follow; the chain, as bytes; the extents. */
 const chainAt = 4;
 const chainBytes = 32;
-const extentsAt = chainAt + chainBytes / Float64Array.BYTES_PER_ELEMENT;
+const numberBytes = Float64Array.BYTES_PER_ELEMENT;
+const extentsAt = chainAt + chainBytes / numberBytes;
+const rowNumbersMax = extentsAt + shortHistoryMax * extentWidth;
 
-const numbersMin = 4_096;
-/** A row's id and its place in the table, about. */
-const idBytes = 150;
+/** Rows stand in chunks of so many numbers, 256 KiB, none of them in two. */
+const chunkNumbers = 1 << 15;
+const slotsMin = 64;
+/** What a row takes beside its numbers: its id, and its places in the lists. */
+const idBytes = 100;
+const gone = -1;
+
+interface Chunk {
+  readonly numbers: Float64Array;
+  readonly bytes: Buffer;
+}
 
 export class EndedEntities {
-  #rows = new Map<string, number>();
-  #numbers = new Float64Array(numbersMin);
-  #bytes = Buffer.from(this.#numbers.buffer);
+  readonly #chunks: Chunk[] = [];
+  /** Numbers taken, with those that chunks have left at their ends. */
   #end = 0;
+  /** By row. */
+  readonly #ids: string[] = [];
+  readonly #starts: number[] = [];
+  #gone = 0;
+  /**
+   * By id, as in append-ids.ts: open addressing, two numbers a slot, 1 and the row, and the hash of its id. No Map, because that
+   * has the engine keep each key among all texts it knows, and an id comes but once.
+   */
+  #slots = new Int32Array(2 * slotsMin);
 
   get size(): number {
-    return this.#rows.size;
+    return this.#ids.length - this.#gone;
   }
 
   /** Memory that the rows take, as estimated. */
   get bytes(): number {
-    return this.#end * Float64Array.BYTES_PER_ELEMENT + this.#rows.size * idBytes;
+    return this.#end * numberBytes + this.#ids.length * idBytes;
   }
 
-  ids(): IterableIterator<string> {
-    return this.#rows.keys();
+  *ids(): Generator<string, undefined, undefined> {
+    for (let row = 0; row < this.#ids.length; row++) if (this.#starts[row] !== gone) yield this.#ids[row]!;
+    return undefined;
   }
 
   has(id: string): boolean {
-    return this.#rows.has(id);
+    return this.#startOf(id) !== gone;
   }
 
-  /** Packs an entity, with all extents that there are of it. */
+  /** Packs an entity, with all extents that there are of it; it is not here yet. */
   add({ id, seq, position, time, chain, newExtents }: Entity): void {
-    const at = this.#end;
-    const end = at + extentsAt + newExtents.length;
-    if (end > this.#numbers.length) this.#grow(end);
-    const numbers = this.#numbers;
+    const length = extentsAt + newExtents.length;
+    if (length > rowNumbersMax) invariant(false, "shard/ended-entity-is-short", { id, extents: newExtents.length });
+    const left = chunkNumbers - (this.#end % chunkNumbers);
+    const start = length > left ? this.#end + left : this.#end;
+    this.#end = start + length;
+    const { numbers, bytes } = this.#chunkOf(start);
+    const at = start % chunkNumbers;
     numbers[at] = seq;
     numbers[at + 1] = position;
     numbers[at + 2] = time;
     numbers[at + 3] = newExtents.length;
-    this.#bytes.write(chain, (at + chainAt) * Float64Array.BYTES_PER_ELEMENT, "latin1");
+    bytes.write(chain, (at + chainAt) * numberBytes, "latin1");
     for (let i = 0; i < newExtents.length; i++) numbers[at + extentsAt + i] = newExtents[i]!;
-    this.#end = end;
-    this.#rows.set(id, at);
+    const hash = secretHash(id);
+    const slot = this.#slotOf(id, hash);
+    this.#starts.push(start);
+    this.#slots[slot] = this.#ids.push(id);
+    this.#slots[slot + 1] = hash;
+    if (4 * this.#ids.length > this.#slots.length) this.#grow();
   }
 
-  /** The head that a checkpoint writes. Its extents are lent until a row is added or all are cleared. */
+  /** The head that a checkpoint writes. Its extents are lent until all rows are cleared. */
   get(id: string): EntityHead | undefined {
-    const at = this.#rows.get(id);
-    if (at === undefined) return undefined;
-    const numbers = this.#numbers;
-    const chainFrom = (at + chainAt) * Float64Array.BYTES_PER_ELEMENT;
-    const chain = this.#bytes.toString("latin1", chainFrom, chainFrom + chainBytes);
+    const start = this.#startOf(id);
+    if (start === gone) return undefined;
+    const at = start % chunkNumbers;
+    const { numbers, bytes } = this.#chunkOf(start);
+    const chainFrom = (at + chainAt) * numberBytes;
+    const chain = bytes.toString("latin1", chainFrom, chainFrom + chainBytes);
     const inlineExtents = numbers.subarray(at + extentsAt, at + extentsAt + numbers[at + 3]!);
     return { seq: numbers[at]!, position: numbers[at + 1]!, time: numbers[at + 2]!, chain, baseSeq: 0, inlineExtents };
   }
 
   delete(id: string): void {
-    this.#rows.delete(id);
+    const row = this.#rowOf(id);
+    if (row < 0 || this.#starts[row] === gone) return;
+    this.#starts[row] = gone;
+    this.#gone++;
   }
 
-  /** Keeps the room for those that come; of what a storm took, half is given back each time. */
+  /** Keeps room for as many that come. What a storm took beyond twice of that is given back. */
   clear(): void {
-    const { length } = this.#numbers;
-    if (length > numbersMin && length > 8 * this.#end) this.#makeRoom(length / 2);
-    this.#rows = new Map();
+    const chunksMax = 2 * Math.ceil(this.#end / chunkNumbers) + 1;
+    if (this.#chunks.length > chunksMax) this.#chunks.length = chunksMax;
+    if (this.#slots.length > 32 * (this.#ids.length + slotsMin)) this.#slots = new Int32Array(2 * slotsMin);
+    else this.#slots.fill(0);
     this.#end = 0;
+    this.#ids.length = 0;
+    this.#starts.length = 0;
+    this.#gone = 0;
   }
 
-  #grow(wanted: number): void {
-    const before = this.#bytes;
-    this.#makeRoom(Math.max(wanted, 2 * this.#numbers.length));
-    // As bytes: some that are a chain's would be no proper numbers.
-    this.#bytes.set(before);
+  #startOf(id: string): number {
+    const row = this.#ids.length === 0 ? -1 : this.#rowOf(id);
+    return row < 0 ? gone : this.#starts[row]!;
   }
 
-  #makeRoom(numbers: number): void {
-    this.#numbers = new Float64Array(numbers);
-    this.#bytes = Buffer.from(this.#numbers.buffer);
+  #rowOf(id: string): number {
+    return this.#slots[this.#slotOf(id, secretHash(id))]! - 1;
+  }
+
+  // Offset of the slot of its youngest row, or of the free one where it would be.
+  #slotOf(id: string, hash: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let slot = (2 * hash) & mask; ; slot = (slot + 2) & mask) {
+      const row = slots[slot]!;
+      if (row === 0 || (slots[slot + 1] === hash && this.#ids[row - 1] === id)) return slot;
+    }
+  }
+
+  #grow(): void {
+    const before = this.#slots;
+    const slots = new Int32Array(2 * before.length);
+    const mask = slots.length - 1;
+    for (let i = 0; i < before.length; i += 2) {
+      if (before[i] === 0) continue;
+      let slot = (2 * before[i + 1]!) & mask;
+      while (slots[slot] !== 0) slot = (slot + 2) & mask;
+      slots[slot] = before[i]!;
+      slots[slot + 1] = before[i + 1]!;
+    }
+    this.#slots = slots;
+  }
+
+  #chunkOf(start: number): Chunk {
+    const index = Math.floor(start / chunkNumbers);
+    const chunk = this.#chunks[index];
+    if (chunk !== undefined) return chunk;
+    const numbers = new Float64Array(chunkNumbers);
+    const made = { numbers, bytes: Buffer.from(numbers.buffer) };
+    this.#chunks[index] = made;
+    return made;
   }
 }
 
