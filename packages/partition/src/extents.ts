@@ -93,9 +93,7 @@ export function writeQuads(values: ValueWriter, quads: Float64Array): void {
 }
 
 export function readChunk(firstSeq: number, value: VarintReader): Chunk {
-  const quads = readQuads(firstSeq, value);
-  if (quads.length === 0) throw new MalformedValue("a chunk without extents");
-  return chunkOf(quads);
+  return chunkOf(readQuads(firstSeq, value));
 }
 
 /** A chunk that stands nowhere but in memory. */
@@ -104,7 +102,7 @@ export function chunkOf(quads: Float64Array): Chunk {
   return { firstSeq: quads[0]!, lastSeq: quads[last]! + quads[last + 1]! - 1, quads };
 }
 
-/** Quads up to the value's end. */
+/** Quads up to the value's end, at least one. Errors: {@link MalformedValue}. */
 export function readQuads(firstSeq: number, value: VarintReader): Float64Array {
   const quads: number[] = [];
   let seq = firstSeq;
@@ -118,6 +116,7 @@ export function readQuads(firstSeq: number, value: VarintReader): Float64Array {
     quads.push(seq, count, position, value.u32());
     seq += count;
   }
+  if (quads.length === 0) throw new MalformedValue("no extents where some must be");
   return Float64Array.from(quads);
 }
 

@@ -67,6 +67,8 @@ describe("values: round trip", () => {
         .unsigned(parts)
         .latin1("abc")
         .seal(key);
+    const none = new ValueWriter().begin(20).unsigned(1).unsigned(1).unsigned(1).unsigned(0).unsigned(4).seal(key);
+    expect(() => readHead(openValue(key, none))).toThrow(MalformedValue);
     for (const parts of [0, 1, 2, 4, 8]) expect(() => readHead(openValue(key, cut(parts)))).toThrow(MalformedValue);
   });
 

@@ -88,7 +88,7 @@ export class Activation {
 
   /** An entity that exists, woken if it sleeps; undefined for one that was never written. Errors as `activate`. */
   find(id: string): Entity | undefined {
-    const active = this.#get(id);
+    const active = this.#placeOf(id).get(id);
     if (active !== undefined) {
       active.touched = true;
       return active;
@@ -99,7 +99,7 @@ export class Activation {
 
   /** The same for who only reads entries in this turn: one that sleeps is not woken. Errors as `activate`. */
   peek(id: string): Entity | undefined {
-    return this.#get(id) ?? this.#endedAs(id) ?? this.#asleep(id);
+    return this.#placeOf(id).get(id) ?? this.#endedAs(id) ?? this.#asleep(id);
   }
 
   #asleep(id: string): Entity | undefined {
@@ -253,7 +253,7 @@ export class Activation {
 
   /** Whether the partition does not have an entity as it is. */
   isChanged(id: string): boolean {
-    return this.#get(id)?.dirty === true || this.#ended.has(id) || this.#endedInCheckpoint.has(id);
+    return this.#placeOf(id).get(id)?.dirty === true || this.#rowsWith(id) !== undefined;
   }
 
   /** Entities in memory that the partition does not have as they are, but for those that ended since. Some come twice. */
@@ -310,10 +310,9 @@ export class Activation {
 
   // To be added. From then on the entity counts as changed, if the checkpoint that runs does not write it.
   #unpack(id: string): Entity | undefined {
-    if (this.#ended.size === 0 && this.#endedInCheckpoint.size === 0) return undefined;
     const entity = this.#endedAs(id);
     if (entity === undefined) return undefined;
-    if (this.#ended.has(id)) {
+    if (this.#rowsWith(id) === this.#ended) {
       this.#ended.delete(id);
       this.#markChanged(entity);
     } else {
@@ -325,29 +324,35 @@ export class Activation {
   }
 
   #endedAs(id: string): Entity | undefined {
-    const ended = this.#ended.get(id) ?? this.#endedInCheckpoint.get(id);
-    return ended === undefined ? undefined : asEntity(id, ended);
+    const head = this.#rowsWith(id)?.get(id);
+    return head === undefined ? undefined : asEntity(id, head);
+  }
+
+  #rowsWith(id: string): EndedEntities | undefined {
+    if (!isSaga(id)) return undefined;
+    if (this.#ended.has(id)) return this.#ended;
+    return this.#endedInCheckpoint.has(id) ? this.#endedInCheckpoint : undefined;
   }
 
   /** Takes back what a failed checkpoint had been handed. */
   giveBack(): void {
-    for (const entity of this.#inCheckpoint) {
-      entity.cut = undefined;
-      if (entity.flushingExtents.length > 0) entity.newExtents = entity.flushingExtents.concat(entity.newExtents);
-      entity.flushingExtents = noExtents;
-      if (isSystemEntity(entity.id)) entity.storedAlarm = alarmUnknown;
-      // One that changed since is in the list already.
-      if (entity.queuedFor !== this.#nextCheckpoint) this.#markChanged(entity);
-    }
+    for (const entity of this.#inCheckpoint) this.#takeBack(entity);
     this.#inCheckpoint = [];
     for (const entity of this.#unpacked.splice(0)) {
       this.#endedInCheckpoint.delete(entity.id);
-      entity.newExtents = entity.flushingExtents.concat(entity.newExtents);
-      entity.flushingExtents = noExtents;
-      if (entity.queuedFor !== this.#nextCheckpoint) this.#markChanged(entity);
+      this.#takeBack(entity);
     }
     for (const id of this.#endedInCheckpoint.ids()) this.#ended.add(asEntity(id, this.#endedInCheckpoint.get(id)!));
     this.#endedInCheckpoint.clear();
+  }
+
+  #takeBack(entity: Entity): void {
+    entity.cut = undefined;
+    if (entity.flushingExtents.length > 0) entity.newExtents = entity.flushingExtents.concat(entity.newExtents);
+    entity.flushingExtents = noExtents;
+    if (isSystemEntity(entity.id)) entity.storedAlarm = alarmUnknown;
+    // One that changed since is in the list already.
+    if (entity.queuedFor !== this.#nextCheckpoint) this.#markChanged(entity);
   }
 
   /** Notes what an entity's states take: as much as their snapshots' bytes say. */
@@ -394,10 +399,6 @@ export class Activation {
     yield* this.#own.values();
     // A list that does not change: some may have been let go since.
     for (const saga of this.#sagas.values()) if (this.#sagas.get(saga.id) === saga) yield saga;
-  }
-
-  #get(id: string): Entity | undefined {
-    return isSaga(id) ? this.#sagas.get(id) : this.#placeOf(id).get(id);
   }
 
   #placeOf(id: string): Map<string, Entity> | TurnoverMap<string, Entity> {

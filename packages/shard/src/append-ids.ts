@@ -2,6 +2,7 @@
 // recovery finds them again in the log. An id is scoped to its entity.
 import { secretHash } from "@heddle/kernel/internal";
 import { erasedIdName, type Partition } from "@heddle/partition/internal";
+import { HashSlots } from "./hash-slots.ts";
 
 export interface AppendId {
   readonly entity: string;
@@ -69,40 +70,29 @@ export class AppendIds {
   }
 }
 
-const slotsMin = 64;
-
-/**
- * Positions by entity and id. A hash table of its own, because a Map wants one text for both: to make it, and to have the engine
- * keep it among all texts that are keys, took a seventeenth of the thread's time with two ids a saga.
- */
+/** Positions by entity and id. */
 class IdTable {
   readonly #entities: string[] = [];
   readonly #ids: string[] = [];
   readonly #positions: number[] = [];
-  /**
-   * Open addressing with linear probing; at most half of the slots are taken. Two numbers a slot: 1 and the place in the lists, 0
-   * for a free slot; and the hash of what is there, so that texts are looked at only where they are most likely the same.
-   */
-  #slots = new Int32Array(2 * slotsMin);
+  readonly #slots = new HashSlots();
 
   find(entity: string, id: string, hash: number): number | undefined {
     if (this.#ids.length === 0) return undefined;
-    const place = this.#slots[this.#slotOf(entity, id, hash)]!;
-    return place === 0 ? undefined : this.#positions[place - 1];
+    const row = this.#slots.rowAt(this.#slotOf(entity, id, hash));
+    return row < 0 ? undefined : this.#positions[row];
   }
 
   set(entity: string, id: string, position: number, hash: number): void {
     const slot = this.#slotOf(entity, id, hash);
-    const place = this.#slots[slot]!;
-    if (place > 0) {
-      this.#positions[place - 1] = position;
+    const row = this.#slots.rowAt(slot);
+    if (row >= 0) {
+      this.#positions[row] = position;
       return;
     }
     this.#entities.push(entity);
     this.#ids.push(id);
-    this.#slots[slot] = this.#positions.push(position);
-    this.#slots[slot + 1] = hash;
-    if (4 * this.#ids.length > this.#slots.length) this.#grow();
+    this.#slots.put(slot, this.#positions.push(position) - 1, hash);
   }
 
   *entries(): IterableIterator<AppendId> {
@@ -111,30 +101,14 @@ class IdTable {
     }
   }
 
-  // Offset of the slot where it is, or of the free one where it would be.
+  // The slot where it is, or the free one where it would be. Texts are looked at only where they are most likely the same.
   #slotOf(entity: string, id: string, hash: number): number {
     const slots = this.#slots;
-    const mask = slots.length - 1;
-    for (let slot = (2 * hash) & mask; ; slot = (slot + 2) & mask) {
-      const place = slots[slot]!;
-      if (place === 0) return slot;
-      if (slots[slot + 1] === hash && this.#ids[place - 1] === id && this.#entities[place - 1] === entity) return slot;
+    for (let slot = slots.first(hash); ; slot = slots.next(slot)) {
+      const row = slots.rowAt(slot);
+      if (row < 0) return slot;
+      if (slots.hashAt(slot) === hash && this.#ids[row] === id && this.#entities[row] === entity) return slot;
     }
-  }
-
-  // What is in the table is there once: all that its new slot has to be is free.
-  #grow(): void {
-    const before = this.#slots;
-    const slots = new Int32Array(4 * before.length);
-    const mask = slots.length - 1;
-    for (let i = 0; i < before.length; i += 2) {
-      if (before[i] === 0) continue;
-      let slot = (2 * before[i + 1]!) & mask;
-      while (slots[slot] !== 0) slot = (slot + 2) & mask;
-      slots[slot] = before[i]!;
-      slots[slot + 1] = before[i + 1]!;
-    }
-    this.#slots = slots;
   }
 }
 

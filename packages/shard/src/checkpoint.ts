@@ -3,7 +3,7 @@
 // C1. A checkpoint is a consistent cut: it begins when everything decided is durable, and what changes before it is
 //     written is kept as it was (states are immutable, so keeping one is keeping a reference). The partition then equals
 //     a fold of the log up to the covered position.
-// C2. All is written in pieces over many turns, entities in key order; the covered position comes last. A crash in between
+// C2. All is written in pieces over many turns, ended sagas and then entities in key order; the covered position comes last. A crash in between
 //     leaves heads, ids and windows newer than the position, which recovery passes over.
 // C3. A checkpoint that fails gives back what it was handed, and the next one writes the same again, in longer extents.
 // Not promised: that it succeeds. Recovery then starts from an older position.

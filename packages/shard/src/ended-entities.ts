@@ -4,10 +4,11 @@
 // live just long enough to be moved to the engine's old generation, one by one; here they take room that is used again.
 //
 // E1. A row is durable, chained, and never changes: whoever wants to change the entity makes an object of it first.
-// E2. Here is all that there is of the entity: no checkpoint has written anything of it.
+// E2. Here is all that there is of the entity: no checkpoint that was committed has written anything of it.
 import { invariant, secretHash } from "@heddle/kernel/internal";
 import type { EntityHead } from "@heddle/partition/internal";
 import { type Entity, extentWidth, shortHistoryMax } from "./entity.ts";
+import { HashSlots } from "./hash-slots.ts";
 
 /** Numbers of a row: sequence, position, time, how many numbers of extents follow; the chain, as bytes; the extents. */
 const chainAt = 4;
@@ -18,7 +19,6 @@ const rowNumbersMax = extentsAt + shortHistoryMax * extentWidth;
 
 /** Rows stand in chunks of so many numbers, 256 KiB, none of them in two. */
 const chunkNumbers = 1 << 15;
-const slotsMin = 64;
 /** What a row takes beside its numbers: its id, and its places in the lists. */
 const idBytes = 100;
 const gone = -1;
@@ -36,11 +36,8 @@ export class EndedEntities {
   readonly #ids: string[] = [];
   readonly #starts: number[] = [];
   #gone = 0;
-  /**
-   * By id, as in append-ids.ts: open addressing, two numbers a slot, 1 and the row, and the hash of its id. No Map, because that
-   * has the engine keep each key among all texts it knows, and an id comes but once.
-   */
-  #slots = new Int32Array(2 * slotsMin);
+  /** By id. */
+  readonly #slots = new HashSlots();
 
   get size(): number {
     return this.#ids.length - this.#gone;
@@ -76,11 +73,9 @@ export class EndedEntities {
     bytes.write(chain, (at + chainAt) * numberBytes, "latin1");
     for (let i = 0; i < newExtents.length; i++) numbers[at + extentsAt + i] = newExtents[i]!;
     const hash = secretHash(id);
-    const slot = this.#slotOf(id, hash);
+    this.#slots.put(this.#slotOf(id, hash), this.#ids.length, hash);
+    this.#ids.push(id);
     this.#starts.push(start);
-    this.#slots[slot] = this.#ids.push(id);
-    this.#slots[slot + 1] = hash;
-    if (4 * this.#ids.length > this.#slots.length) this.#grow();
   }
 
   /** The head that a checkpoint writes. Its extents are lent until all rows are cleared. */
@@ -106,8 +101,7 @@ export class EndedEntities {
   clear(): void {
     const chunksMax = 2 * Math.ceil(this.#end / chunkNumbers) + 1;
     if (this.#chunks.length > chunksMax) this.#chunks.length = chunksMax;
-    if (this.#slots.length > 32 * (this.#ids.length + slotsMin)) this.#slots = new Int32Array(2 * slotsMin);
-    else this.#slots.fill(0);
+    this.#slots.clear(this.#ids.length);
     this.#end = 0;
     this.#ids.length = 0;
     this.#starts.length = 0;
@@ -120,31 +114,16 @@ export class EndedEntities {
   }
 
   #rowOf(id: string): number {
-    return this.#slots[this.#slotOf(id, secretHash(id))]! - 1;
+    return this.#slots.rowAt(this.#slotOf(id, secretHash(id)));
   }
 
-  // Offset of the slot of its youngest row, or of the free one where it would be.
+  // The slot of its youngest row, or the free one where it would be.
   #slotOf(id: string, hash: number): number {
     const slots = this.#slots;
-    const mask = slots.length - 1;
-    for (let slot = (2 * hash) & mask; ; slot = (slot + 2) & mask) {
-      const row = slots[slot]!;
-      if (row === 0 || (slots[slot + 1] === hash && this.#ids[row - 1] === id)) return slot;
+    for (let slot = slots.first(hash); ; slot = slots.next(slot)) {
+      const row = slots.rowAt(slot);
+      if (row < 0 || (slots.hashAt(slot) === hash && this.#ids[row] === id)) return slot;
     }
-  }
-
-  #grow(): void {
-    const before = this.#slots;
-    const slots = new Int32Array(2 * before.length);
-    const mask = slots.length - 1;
-    for (let i = 0; i < before.length; i += 2) {
-      if (before[i] === 0) continue;
-      let slot = (2 * before[i + 1]!) & mask;
-      while (slots[slot] !== 0) slot = (slot + 2) & mask;
-      slots[slot] = before[i]!;
-      slots[slot + 1] = before[i + 1]!;
-    }
-    this.#slots = slots;
   }
 
   #chunkOf(start: number): Chunk {

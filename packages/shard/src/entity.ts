@@ -51,7 +51,7 @@ export class Entity {
   flushingExtents: number[] = noExtents;
   /**
    * Entries that the partition has in the entity's head, in the same form: to be written once more with the next that come.
-   * Empty for nearly all.
+   * Undefined for nearly all.
    */
   inlineExtents: Float64Array | undefined;
   cut: EntityCut | undefined = undefined;
