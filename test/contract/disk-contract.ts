@@ -154,6 +154,37 @@ export function diskContract(makeDisk: () => DiskUnderTest): void {
     expect(calls).toEqual([null]);
   });
 
+  it("writes the named range through, and calls back in a later turn, once, without an error", async () => {
+    const writer = open("create");
+    writer.write(bytes(1, 1), 0, 2, 0);
+    const calls: (Error | null)[] = [];
+    const through = (values: Uint8Array, from: number, to: number, at: number) =>
+      new Promise<void>((resolve) =>
+        writer.writeThrough(values, from, to, at, (error) => {
+          calls.push(error);
+          resolve();
+        }),
+      );
+    const first = through(bytes(9, 2, 3, 9), 1, 3, 1);
+    expect(calls).toEqual([]);
+    await first;
+    expect(contents(writer)).toEqual([1, 2, 3]);
+    await through(bytes(4), 0, 1, 5);
+    expect(contents(open("read"))).toEqual([1, 2, 3, 0, 0, 4]);
+    expect(calls).toEqual([null, null]);
+  });
+
+  it("refuses to write through an opening that only reads", async () => {
+    open("create").write(bytes(1), 0, 1, 0);
+    const reader = open("read");
+    const written = () =>
+      new Promise<void>((resolve, reject) =>
+        reader.writeThrough(bytes(2), 0, 1, 0, (error) => (error === null ? resolve() : reject(error))),
+      );
+    await expect((async () => written())()).rejects.toThrow();
+    expect(contents(reader)).toEqual([1]);
+  });
+
   it("syncs a file at once when asked to wait, and a folder", () => {
     const writer = open("create");
     writer.write(bytes(1), 0, 1, 0);

@@ -50,7 +50,7 @@ export const sagaPoints = [
 export const reminderPoints = ["reminder:delivered", "reminder:recorded"] as const;
 
 /** Passed at every commit group, of whichever entity. */
-export const groupPoints = ["log:before-write", "log:after-write", "log:after-sync"] as const;
+export const groupPoints = ["log:before-write", "log:on-its-way", "log:after-sync"] as const;
 
 /**
  * What is under way when the node dies. `stuck`: the compensation of its first step is refused until somebody pays in, and

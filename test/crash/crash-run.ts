@@ -21,7 +21,7 @@ import { countSegments, readFiles, readOverHttp, readOverSdk } from "./read-stor
 /** Every crash point, with the passings to choose from: those are counted by thread, and rare ones come rarely. */
 export const crashPoints = {
   "log:before-write": 60,
-  "log:after-write": 60,
+  "log:on-its-way": 60,
   "log:after-sync": 60,
   "log:segment-created": 4,
   "shard:before-reply": 60,

@@ -2,10 +2,16 @@
 // flips, fails and runs full.
 import fs from "node:fs";
 import path from "node:path";
+import { invariant } from "@heddle/kernel/internal";
 
 export interface DiskFile {
   /** Writes `bytes[from, to)` at an offset, at once and whole, or throws (code `ENOSPC` when the disk is full). */
   write(bytes: Uint8Array, from: number, to: number, at: number): void;
+  /**
+   * Writes `bytes[from, to)` at an offset, whole, makes them durable, then calls back from a later turn, once. Until then the bytes stay as
+   * they are. What was written otherwise and not synced stays so. After an error any part may be there, durable or not.
+   */
+  writeThrough(bytes: Uint8Array, from: number, to: number, at: number, done: (error: Error | null) => void): void;
   /** Makes everything written so far durable (`fdatasync`), then calls back from a later turn, once. */
   sync(done: (error: Error | null) => void): void;
   /** The same, but returns only when it is done; throws when it fails. */
@@ -43,7 +49,7 @@ export const nodeDisk: Disk = {
     }
   },
   list: (folder) => fs.readdirSync(folder),
-  open: (file, mode) => new NodeFile(fs.openSync(file, { read: "r", write: "r+", create: "wx+" }[mode])),
+  open: (file, mode) => new NodeFile(file, mode),
   remove: (file) => fs.unlinkSync(file),
   syncFolder(folder) {
     const fd = fs.openSync(folder, "r");
@@ -60,16 +66,32 @@ export const nodeDisk: Disk = {
 };
 
 class NodeFile implements DiskFile {
+  readonly #file: string;
   readonly #fd: number;
+  readonly #isWritable: boolean;
+  /** The same file, opened so that a write returns when it is durable. */
+  #throughFd: number | undefined;
 
-  constructor(fd: number) {
-    this.#fd = fd;
+  constructor(file: string, mode: "read" | "write" | "create") {
+    this.#file = file;
+    this.#fd = fs.openSync(file, { read: "r", write: "r+", create: "wx+" }[mode]);
+    this.#isWritable = mode !== "read";
   }
 
   write(bytes: Uint8Array, from: number, to: number, at: number): void {
     let written = from;
     // A write may be cut short (a signal, a nearly full disk): the next call then goes on or gives the error.
     while (written < to) written += fs.writeSync(this.#fd, bytes, written, to - written, at + written - from);
+  }
+
+  // One task for libuv's threads, where `write` and `sync` are work for this thread and a task: see decision 21.
+  writeThrough(bytes: Uint8Array, from: number, to: number, at: number, done: (error: Error | null) => void): void {
+    invariant(this.#isWritable, "disk/opened-for-writing", { file: this.#file });
+    this.#throughFd ??= fs.openSync(this.#file, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
+    fs.write(this.#throughFd, bytes, from, to - from, at, (error, written) => {
+      if (error !== null || written === to - from) done(error);
+      else this.writeThrough(bytes, from + written, to, at + written, done);
+    });
   }
 
   sync(done: (error: Error | null) => void): void {
@@ -100,5 +122,6 @@ class NodeFile implements DiskFile {
 
   close(): void {
     fs.closeSync(this.#fd);
+    if (this.#throughFd !== undefined) fs.closeSync(this.#throughFd);
   }
 }

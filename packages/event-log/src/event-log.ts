@@ -25,7 +25,7 @@ import { readEntryAt } from "./read-entry.ts";
 import { type RecoveryReport, recover } from "./recovery.ts";
 import { findSegments, type Segment, Segments } from "./segments.ts";
 
-/** `fsync`: a group is durable when `fdatasync` has returned. `os`: when the write has; a power cut may lose it. */
+/** `fsync`: a group is durable when its synced write has returned. `os`: when a write has; a power cut may lose it. */
 export type Durability = "fsync" | "os";
 
 export interface EventLogOptions {
@@ -189,37 +189,25 @@ export class EventLog {
     try {
       const segment = this.#segmentFor(group.position);
       group.seal(segment.salt);
+      const { length } = group;
+      const end = group.position + length;
+      const at = group.position - segment.base;
+      const done = (error: Error | null) => this.#onWritten(group, end, startedAt, error);
       this.#options.crashPoint?.("log:before-write");
-      this.#file!.write(group.bytes, 0, group.length, group.position - segment.base);
-      segment.length = group.position - segment.base + group.length;
-      this.#options.crashPoint?.("log:after-write");
+      if (this.#options.durability === "fsync") this.#file!.writeThrough(group.bytes, 0, length, at, done);
+      else {
+        this.#file!.write(group.bytes, 0, length, at);
+        setImmediate(done, null);
+      }
+      segment.length = at + length;
+      this.#nextGroupAt = this.#placeOfNextGroup(end, segment);
+      this.#options.crashPoint?.("log:on-its-way");
     } catch (cause) {
       this.#fail(cause);
       return;
     }
-    const end = group.position + group.length;
-    this.#nextGroupAt = this.#placeOfNextGroup(end, this.#segments.last);
     this.#filling.clear();
     this.#filling.position = this.#nextGroupAt;
-    const durable = (error: Error | null) => {
-      if (error !== null || this.#failsNext !== undefined) {
-        this.#fail(error ?? this.#failsNext);
-        return;
-      }
-      this.#options.crashPoint?.("log:after-sync");
-      this.#inFlight = false;
-      this.#durableEnd = end;
-      this.onDurable({
-        end,
-        entries: group.entries,
-        events: group.events,
-        bytes: group.length,
-        record: group.bytes.subarray(0, group.length),
-        tookUs: (this.#options.clock.monotonic() - startedAt) * 1000,
-      });
-    };
-    if (this.#options.durability === "fsync") this.#file!.sync(durable);
-    else setImmediate(durable, null);
   }
 
   /**
@@ -268,6 +256,24 @@ export class EventLog {
 
   get segments(): readonly Segment[] {
     return this.#segments.list;
+  }
+
+  #onWritten(group: CommitGroup, end: number, startedAt: number, error: Error | null): void {
+    if (error !== null || this.#failsNext !== undefined) {
+      this.#fail(error ?? this.#failsNext);
+      return;
+    }
+    this.#options.crashPoint?.("log:after-sync");
+    this.#inFlight = false;
+    this.#durableEnd = end;
+    this.onDurable({
+      end,
+      entries: group.entries,
+      events: group.events,
+      bytes: group.length,
+      record: group.bytes.subarray(0, group.length),
+      tookUs: (this.#options.clock.monotonic() - startedAt) * 1000,
+    });
   }
 
   #fail(cause: unknown): void {

@@ -344,6 +344,7 @@ describe("L3: a failed write", () => {
     disk.failNextWrite();
     add(log, 1);
     log.flush();
+    disk.returnNextSync();
     expect(failures).toMatchObject([{ code: "SHARD_STOPPED" }]);
     expect([log.failed, log.inFlight, disk.syncsWaiting]).toEqual([true, false, 0]);
     expect(() => add(log, 2)).toThrow("L3/no-add-after-failure");

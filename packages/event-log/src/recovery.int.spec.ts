@@ -33,6 +33,13 @@ function watchedDisk() {
       file.write(bytes, from, to, at);
       calls.push("write");
     },
+    writeThrough(bytes, from, to, at, done) {
+      calls.push("write-through begins");
+      file.writeThrough(bytes, from, to, at, (error) => {
+        calls.push("write-through returns");
+        done(error);
+      });
+    },
     sync(done) {
       calls.push("sync begins");
       file.sync((error) => {
@@ -86,8 +93,8 @@ describe("P2: real files", () => {
     opened.log.close();
     expect(calls).toEqual([
       ...["write", "synced", "folder synced"],
-      ...["write", "sync begins", "sync returns", "reported 1"],
-      ...["write", "sync begins", "sync returns", "reported 2"],
+      ...["write-through begins", "write-through returns", "reported 1"],
+      ...["write-through begins", "write-through returns", "reported 2"],
     ]);
   });
 

@@ -272,7 +272,7 @@ describe("P5: a payload that looks like a record", () => {
 });
 
 describe("P5: a power cut at a named place", () => {
-  const places = ["log:segment-created", "log:before-write", "log:after-write", "log:after-sync"];
+  const places = ["log:segment-created", "log:before-write", "log:on-its-way", "log:after-sync"];
   const survivals: Survival[] = ["nothing", "everything", ...new Array(20).fill("some")];
 
   it.each(places)(

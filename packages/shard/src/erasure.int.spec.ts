@@ -331,7 +331,7 @@ describe("P6: a new life", () => {
 
 describe("P5 P6: an erasure that is cut off", () => {
   const places: [name: string, nth: number][] = [
-    ...["log:before-write", "log:after-write", "log:after-sync", "shard:before-reply", "shard:after-reply"].map(
+    ...["log:before-write", "log:on-its-way", "log:after-sync", "shard:before-reply", "shard:after-reply"].map(
       (name) => [name, 1] as [string, number],
     ),
     ...["begun", "counted", "readers-told", "overwritten", "forgotten", "scrubbed", "dropped"].map(

@@ -164,7 +164,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       does: fc.constant("crash" as const),
       at: fc.constantFrom(
-        ...["now", "log:before-write", "log:after-write", "log:after-sync", "shard:before-reply", "shard:after-reply"],
+        ...["now", "log:before-write", "log:on-its-way", "log:after-sync", "shard:before-reply", "shard:after-reply"],
         ...["checkpoint:begun", "checkpoint:before-commit", "partition:entities-durable", "partition:covered"],
       ),
       survival: fc.constantFrom("nothing" as const, "some" as const, "everything" as const),

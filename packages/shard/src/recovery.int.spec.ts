@@ -105,7 +105,7 @@ class Load {
 const groupPoints = [
   "log:segment-created",
   "log:before-write",
-  "log:after-write",
+  "log:on-its-way",
   "log:after-sync",
   "shard:before-reply",
   "shard:after-reply",

@@ -229,7 +229,7 @@ describe("restoring", () => {
     expect(await under.state(alice, "Account")).toEqual({ state: { balance: 0, events: 0 }, seq: 3 });
   });
 
-  it.each(["log:before-write", "log:after-write", "log:after-sync", "shard:before-reply", "shard:after-reply"])(
+  it.each(["log:before-write", "log:on-its-way", "log:after-sync", "shard:before-reply", "shard:after-reply"])(
     "P5: cut off at %s it happened whole or not at all, and the same call again ends the same",
     async (place) => {
       for (const survival of ["nothing", "some", "everything"] as Survival[]) {

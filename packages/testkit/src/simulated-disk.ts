@@ -146,8 +146,7 @@ export class SimulatedDisk implements Disk {
   returnNextSync(): boolean {
     const waiting = this.#waiting.shift();
     if (waiting === undefined) return false;
-    const { content, until, failsWith, done } = waiting;
-    done(this.#finishSync(content, until, failsWith));
+    waiting.finish();
     return true;
   }
 
@@ -232,14 +231,27 @@ export class SimulatedDisk implements Disk {
         changing();
         this.#write(content, bytes.subarray(from, to), at);
       },
+      writeThrough: (bytes, from, to, at, done) => {
+        changing();
+        try {
+          this.#write(content, bytes.subarray(from, to), at);
+        } catch (error) {
+          this.#await({ finish: () => done(error as Error) });
+          return;
+        }
+        // The file system's journal keeps its order, so a cut before it is durable with it; other writes are not.
+        const own = content.changes - 1;
+        const covers: Covers = ({ kind, number }) => number === own || (kind === "truncate" && number < own);
+        this.#beginSync(content, covers, done);
+      },
       sync: (done) => {
         alive();
-        this.#beginSync(content, done);
+        this.#beginSync(content, allSoFar(content), done);
       },
       syncNow: () => {
         alive();
         const failsWith = this.#countSync(content);
-        const error = this.#finishSync(content, content.changes, failsWith);
+        const error = this.#finishSync(content, allSoFar(content), failsWith);
         if (error !== null) throw error;
       },
       read: (into, at) => {
@@ -278,9 +290,13 @@ export class SimulatedDisk implements Disk {
     if (taken < bytes.length) throw diskError("ENOSPC", `no room for ${bytes.length} bytes in ${content.name}`);
   }
 
-  #beginSync(content: FileContent, done: WaitingSync["done"]): void {
+  #beginSync(content: FileContent, covers: Covers, done: (error: Error | null) => void): void {
     const failsWith = this.#countSync(content);
-    this.#waiting.push({ content, until: content.changes, failsWith, done });
+    this.#await({ finish: () => done(this.#finishSync(content, covers, failsWith)) });
+  }
+
+  #await(waiting: WaitingSync): void {
+    this.#waiting.push(waiting);
     if (!this.#holds) this.#returnOneLater();
   }
 
@@ -299,8 +315,8 @@ export class SimulatedDisk implements Disk {
     return failsWith;
   }
 
-  #finishSync(content: FileContent, until: number, failsWith: string | undefined): Error | null {
-    content.clean(until, failsWith !== undefined);
+  #finishSync(content: FileContent, covers: Covers, failsWith: string | undefined): Error | null {
+    content.clean(covers, failsWith !== undefined);
     this.trace.push(`${failsWith ?? "synced"} ${path.basename(content.name)}`);
     return failsWith === undefined ? null : diskError(failsWith, `syncing ${content.name} failed`);
   }
@@ -339,24 +355,29 @@ export class SimulatedDisk implements Disk {
   }
 }
 
+/** Sync or write-through that has begun. */
 interface WaitingSync {
-  readonly content: FileContent;
-  /** Number of the first change that this sync does not cover. */
-  readonly until: number;
-  readonly failsWith: string | undefined;
-  readonly done: (error: Error | null) => void;
+  readonly finish: () => void;
 }
+
+type Covers = (change: NumberedChange) => boolean;
 
 type Change =
   | { readonly kind: "write"; readonly at: number; readonly bytes: Uint8Array }
   | { readonly kind: "truncate"; readonly length: number };
+
+type NumberedChange = Change & { readonly number: number };
+
+function allSoFar({ changes }: FileContent): Covers {
+  return ({ number }) => number < changes;
+}
 
 /** One file: cache, platter, and the changes that lie between them. */
 class FileContent {
   readonly name: string;
   readonly cache = new Image();
   readonly #platter = new Image();
-  #dirty: (Change & { readonly number: number })[] = [];
+  #dirty: NumberedChange[] = [];
   /** Changes so far, those that were synced included. */
   changes = 0;
 
@@ -369,17 +390,16 @@ class FileContent {
     this.#dirty.push({ ...change, number: this.changes++ });
   }
 
-  /** Changes before `until` reach the platter; or, when the sync failed, writes among them never will. */
-  clean(until: number, failed: boolean): void {
-    const covered = this.#dirty.filter((change) => change.number < until);
-    const later = this.#dirty.filter((change) => change.number >= until);
+  /** Changes that are covered reach the platter; or, when the sync failed, writes among them never will. */
+  clean(covers: Covers, failed: boolean): void {
+    const before = this.#dirty;
     if (failed) {
       // A file's length lives in the file system's journal and stays dirty there; only pages are given up.
-      this.#dirty = [...covered.filter((change) => change.kind === "truncate"), ...later];
+      this.#dirty = before.filter((change) => change.kind === "truncate" || !covers(change));
       return;
     }
-    for (const change of covered) this.#platter.apply(change);
-    this.#dirty = later;
+    this.#dirty = before.filter((change) => !covers(change));
+    for (const change of before) if (covers(change)) this.#platter.apply(change);
   }
 
   replace(bytes: Uint8Array): void {

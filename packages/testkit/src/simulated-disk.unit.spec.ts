@@ -1,5 +1,6 @@
 // The simulated disk: the contract that all disks keep, and each fault that it can show. What the log makes of these
 // faults is tested in event-log.
+import type { DiskFile } from "@heddle/event-log/internal";
 import { describe, expect, it } from "vitest";
 import { diskContract } from "../../../test/contract/disk-contract.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
@@ -119,6 +120,57 @@ describe("simulated disk: killed process", () => {
     disk.killProcess();
     expect(bytes()).toEqual([1]);
     disk.crash("nothing");
+    expect(bytes()).toEqual([]);
+  });
+});
+
+describe("simulated disk: write-through", () => {
+  const through = (opened: DiskFile, value: number, at: number) => {
+    const ends: (string | undefined | null)[] = [];
+    opened.writeThrough(Uint8Array.of(value), 0, 1, at, (error) => {
+      ends.push(error && (error as NodeJS.ErrnoException).code);
+    });
+    return ends;
+  };
+
+  it("is durable when it has returned, and nothing else is that was written and not synced", () => {
+    const { disk, opened, write, bytes } = newFile();
+    disk.holdSyncs();
+    write(1, 0);
+    const ends = through(opened, 2, 1);
+    write(3, 2);
+    expect([bytes(), ends]).toEqual([[1, 2, 3], []]);
+    disk.returnNextSync();
+    expect(ends).toEqual([null]);
+    disk.crash("nothing");
+    expect(bytes()).toEqual([0, 2]);
+  });
+
+  it("is durable with the cuts before it", () => {
+    const { disk, opened, write, bytes } = newFile();
+    write(1, 0, 4);
+    opened.syncNow();
+    opened.truncate(1);
+    disk.holdSyncs();
+    through(opened, 2, 2);
+    disk.returnNextSync();
+    disk.crash("nothing");
+    expect(bytes()).toEqual([1, 0, 2]);
+  });
+
+  it("fails as a write or as a sync does, in a later turn", () => {
+    const { disk, opened, bytes } = newFile();
+    disk.holdSyncs();
+    disk.failNextWrite("ENOSPC");
+    const notWritten = through(opened, 1, 0);
+    disk.failNextSync("EIO");
+    const notSynced = through(opened, 2, 1);
+    expect([notWritten, notSynced]).toEqual([[], []]);
+    disk.returnNextSync();
+    disk.returnNextSync();
+    expect([notWritten, notSynced]).toEqual([["ENOSPC"], ["EIO"]]);
+    expect(bytes()).toEqual([0, 2]);
+    disk.crash("everything");
     expect(bytes()).toEqual([]);
   });
 });

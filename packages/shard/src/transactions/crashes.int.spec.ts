@@ -85,7 +85,7 @@ const points = [
   "transaction:before-settle",
   "transaction:settled",
   "log:before-write",
-  "log:after-write",
+  "log:on-its-way",
   "log:after-sync",
   "shard:before-reply",
   "shard:after-reply",
@@ -153,7 +153,7 @@ describe("P5: a log that fails", () => {
     [2, 1],
     [2, 2],
   ] as const) {
-    for (const point of ["log:before-write", "log:after-write", "a sync"]) {
+    for (const point of ["log:before-write", "log:on-its-way", "a sync"]) {
       it(`at ${point}, group ${nth} of shard ${failing}, leaves all or nothing`, async () => {
         const run = await new Bank().begin();
         const under = run.shards.shards[failing]!;

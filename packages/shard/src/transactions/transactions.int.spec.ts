@@ -123,7 +123,7 @@ describe("a transaction on one shard", () => {
     value(await asked);
   });
 
-  it.each(["log:before-write", "log:after-write", "log:after-sync", "shard:before-reply"])(
+  it.each(["log:before-write", "log:on-its-way", "log:after-sync", "shard:before-reply"])(
     "P5: happened whole or not at all after a crash at %s",
     async (point) => {
       for (const survival of ["nothing", "some", "everything"] as const) {

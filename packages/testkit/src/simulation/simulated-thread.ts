@@ -244,18 +244,31 @@ export class SimulatedThread {
 
   // Syncs return after as long as fate says. Those of one disk return in order.
   #slowDisk(shard: number, disk: SimulatedDisk): Disk {
+    const syncAs = (done: (error: Error | null) => void, sync: () => void, pretend: () => void) => {
+      const { tookMs, failsWith } = this.#options.syncFate(shard);
+      if (failsWith === undefined && this.#options.liesAboutSync?.(shard) === true) {
+        pretend();
+        this.#after(tookMs, () => done(null));
+        return;
+      }
+      if (failsWith !== undefined) disk.failNextSync(failsWith);
+      sync();
+      this.#after(tookMs, () => disk.returnNextSync());
+    };
     const slowFile = (file: DiskFile): DiskFile => ({
       write: (bytes, from, to, at) => file.write(bytes, from, to, at),
-      sync: (done) => {
-        const { tookMs, failsWith } = this.#options.syncFate(shard);
-        if (failsWith === undefined && this.#options.liesAboutSync?.(shard) === true) {
-          this.#after(tookMs, () => done(null));
-          return;
-        }
-        if (failsWith !== undefined) disk.failNextSync(failsWith);
-        file.sync(done);
-        this.#after(tookMs, () => disk.returnNextSync());
-      },
+      writeThrough: (bytes, from, to, at, done) =>
+        syncAs(
+          done,
+          () => file.writeThrough(bytes, from, to, at, done),
+          () => file.write(bytes, from, to, at),
+        ),
+      sync: (done) =>
+        syncAs(
+          done,
+          () => file.sync(done),
+          () => {},
+        ),
       syncNow: () => file.syncNow(),
       read: (into, at) => file.read(into, at),
       size: () => file.size(),
