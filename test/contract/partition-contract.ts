@@ -1,7 +1,7 @@
 // What every Partition owes the shard. Each supplies only its making; what is special to LMDB (crashes of a process, damage,
 // bytes that are left, readers elsewhere) stands in the specs of packages/partition.
 import type { EntityHead, Partition, SnapshotRecord } from "@heddle/partition/internal";
-import { dumpPartition, erasedIdName } from "@heddle/partition/internal";
+import { dumpPartition, erasedIdName, FreshIds, hashAppendId, newIdHash } from "@heddle/partition/internal";
 import { afterEach, beforeEach, expect, it } from "vitest";
 
 export interface PartitionsUnderTest {
@@ -132,6 +132,25 @@ export function partitionContract(make: () => PartitionsUnderTest): void {
     expect([...partition.appendIds()].map(({ entity }) => entity)).toEqual(inOrder);
     expect(partition.appendIdPosition("k/a!", "one id")).toBe(7);
     expect(partition.appendIdPosition("k/a!", "another id")).toBeUndefined();
+  });
+
+  const hashOf = (id: string) => hashAppendId(alice, id, newIdHash());
+  const announced = (ids: FreshIds, id: string, position: number): FreshIds => {
+    const hash = hashOf(id);
+    ids.add(alice, id, hash, position, partition.announceAppendId(hash));
+    return ids;
+  };
+
+  it("P4 knows an id from its announcement on, and in later lives once a checkpoint has brought it", async () => {
+    expect([partition.mayKnowAppendId(hashOf("a")), partition.announceAppendId(hashOf("a"))]).toEqual([false, true]);
+    expect([partition.mayKnowAppendId(hashOf("a")), partition.announceAppendId(hashOf("a"))]).toEqual([true, false]);
+    expect(partition.appendIdPosition(alice, "a")).toBeUndefined();
+    const writer = partition.checkpoint(1);
+    writer.takeAppendIds(announced(announced(new FreshIds(), "a", 7), "b", 8));
+    await writer.commit();
+    await reopen();
+    expect(["a", "b", "c"].map((id) => partition.mayKnowAppendId(hashOf(id)))).toEqual([true, true, false]);
+    expect(["a", "b"].map((id) => partition.appendIdPosition(alice, id))).toEqual([7, 8]);
   });
 
   it("keeps sessions until they are dropped", async () => {

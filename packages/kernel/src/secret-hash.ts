@@ -2,21 +2,22 @@
 // would go through all of them. Nothing that can be seen may depend on it, an order least of all: so it need not come from a seed.
 import { systemRandom } from "./clock.ts";
 
-const secret = systemRandom.safeInteger() | 0;
+/** 32 bits, signed, another in each process. */
+export const secretSeed = systemRandom.safeInteger() | 0;
 
 /**
  * FNV-1a over the characters of a text, and murmur3's finaliser: a whole number of 32 bits, signed. Of no meaning outside this
- * process. `from` is the hash of what comes before the text, where a key is made of several.
+ * process.
  */
-export function secretHash(text: string, from = secret): number {
-  let hash = from;
+export function secretHash(text: string): number {
+  let hash = secretSeed;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return finalised(hash);
 }
 
 /** The same of a number below 2^53. */
 export function secretHashOfNumber(value: number): number {
-  const low = secret ^ (value | 0);
+  const low = secretSeed ^ (value | 0);
   return finalised(value > 0x7fff_ffff ? Math.imul(low ^ Math.floor(value / 0x1_0000_0000), 0x01000193) : low);
 }
 

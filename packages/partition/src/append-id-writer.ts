@@ -3,12 +3,14 @@
 //
 // An entity's runs are read where its ids are many, and only there: whoever has few on many entities pays for no read of
 // pages that nobody else has asked for.
-import { type BloomFilter, hashPair } from "./bloom.ts";
+import { invariant } from "@heddle/kernel/internal";
+import type { BloomFilter } from "./bloom.ts";
 import type { Forgetting } from "./contract.ts";
 import { type Place, reading } from "./damage.ts";
 import type { Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { FreshIds } from "./fresh-ids.ts";
+import { hashAppendId, newIdHash } from "./id-hash.ts";
 import {
   bitsFor,
   IdEntries,
@@ -27,8 +29,8 @@ import { RunTable } from "./run-table.ts";
 import { getValue, readNumber, type ValueWriter, writeNumber } from "./values.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
-/** Ids that one turn puts: about half a millisecond. In a run they cost a fraction of that. */
-const sliceIdsMax = 1_024;
+/** What one turn of the shard's thread writes, in ids that are put one by one; in a run they cost a fraction of that. About a millisecond at most. */
+const sliceIdsMax = 256;
 const packedPerId = 4;
 
 export interface AppendIdParts {
@@ -43,9 +45,8 @@ export class AppendIdWriter {
   readonly #parts: AppendIdParts;
   readonly #runs: RunTable;
   readonly #keys = new KeyBuilder();
+  readonly #hash = newIdHash();
   #fresh = new FreshIds();
-  /** Those that may be stored already, because the filter knew them. */
-  #known: (readonly [entity: string, place: number])[] = [];
   readonly #places: number[] = [];
   readonly #sorted = new IdEntries();
   readonly #merged = new IdEntries();
@@ -55,14 +56,20 @@ export class AppendIdWriter {
     this.#runs = new RunTable(parts.tables.idRuns);
   }
 
+  /** Ids that the filter knows. */
+  take(ids: FreshIds): void {
+    invariant(this.#fresh.count === 0, "partition/ids-taken-once");
+    this.#fresh = ids;
+  }
+
   add(entity: string, id: string, position: number): void {
-    this.#fresh.add(entity, this.#announce(entity, id, this.#fresh.count), id, position);
+    const hash = hashAppendId(entity, id, this.#hash);
+    this.#fresh.add(entity, id, hash, position, this.#parts.filter.add(hash));
   }
 
   /** Lets go of everything that was added. */
   clear(): void {
     this.#fresh = new FreshIds();
-    this.#known = [];
   }
 
   /** Renames ids of lives that this very checkpoint forgets: they never get into LMDB by their own names. */
@@ -80,7 +87,8 @@ export class AppendIdWriter {
         const id = this.#fresh.idAt(place);
         if (this.#fresh.positionAt(place) >= belowPosition || isErasedIdName(id)) continue;
         const name = erasedIdName(entity, id);
-        this.#fresh.rename(place, this.#announce(entity, name, place), name);
+        const hash = hashAppendId(entity, name, this.#hash);
+        this.#fresh.rename(place, name, hash, this.#parts.filter.add(hash));
       }
     }
   }
@@ -98,13 +106,6 @@ export class AppendIdWriter {
       await nextTurn();
       left = sliceIdsMax;
     }
-  }
-
-  /** Makes the filter know the id at a place. Returns the hash by which runs are sorted. */
-  #announce(entity: string, id: string, place: number): number {
-    const [first, second] = hashPair(this.#keys.named(entity, id));
-    if (!this.#parts.filter.addHashed(first, second)) this.#known.push([entity, place]);
-    return first;
   }
 
   // Yields what each step took, in ids that are put one by one.
@@ -125,8 +126,9 @@ export class AppendIdWriter {
 
   // After a checkpoint that failed or was cut off, the next one brings what it had written.
   *#dropStored(): Generator<number, void, undefined> {
-    for (const [entity, place] of this.#known) {
+    for (const place of this.#fresh.doubtful()) {
       yield 1;
+      const entity = this.#fresh.entityAt(place);
       const position = this.#storedPosition(entity, place);
       if (position === undefined) continue;
       this.#fresh.drop(place);

@@ -7,6 +7,7 @@
 //
 // It grows by layers, each twice the size of the one before and stricter, so that the errors of all layers together
 // stay at the rate of one. Only the last layer takes new ids.
+import type { IdHash } from "./id-hash.ts";
 import type { VarintReader } from "./varint.ts";
 
 /** With its checksum a page fills one page of LMDB (4,096 bytes less a header of 24); 4,096 bytes would fill two. */
@@ -28,8 +29,8 @@ export interface FilterLayer {
   readonly capacity: number;
   /** Ids that were added to it. */
   count: number;
-  /** Pages that changed since they were last written. */
-  readonly dirty: Set<number>;
+  /** Pages that changed since a checkpoint last took them. */
+  dirty: Set<number>;
 }
 
 export class BloomFilter {
@@ -61,14 +62,10 @@ export class BloomFilter {
     return layer;
   }
 
-  /** False: this key was never added. True: it was, or this is one of the allowed errors. */
-  mayContain(key: Uint8Array): boolean {
-    const [first, second] = hashPair(key);
-    return this.mayContainHashed(first, second);
-  }
-
-  /** The same for whoever has the {@link hashPair} of the key. */
-  mayContainHashed(first: number, second: number): boolean {
+  /** False: this id was never added. True: it was, or this is one of the allowed errors. */
+  mayContain(hash: IdHash): boolean {
+    const first = hash.first >>> 0;
+    const second = hash.second >>> 0;
     // The last layer holds about half of all ids.
     for (let i = this.#layers.length - 1; i >= 0; i--) {
       if (probe(this.#layers[i]!, first, second)) return true;
@@ -76,15 +73,11 @@ export class BloomFilter {
     return false;
   }
 
-  /** Adding a key again, as every replay does, changes nothing. */
-  add(key: Uint8Array): void {
-    const [first, second] = hashPair(key);
-    this.addHashed(first, second);
-  }
-
-  /** The same for whoever has the {@link hashPair} of the key. Returns whether it was certainly new. */
-  addHashed(first: number, second: number): boolean {
-    if (this.mayContainHashed(first, second)) return false;
+  /** Returns whether it was certainly new. Adding an id again, as every replay does, changes nothing. */
+  add(hash: IdHash): boolean {
+    if (this.mayContain(hash)) return false;
+    const first = hash.first >>> 0;
+    const second = hash.second >>> 0;
     let layer = this.#layers.at(-1);
     if (layer === undefined || layer.count >= layer.capacity) layer = this.addLayer();
     const page = pageOf(layer, first);
@@ -133,24 +126,4 @@ function pageOf(layer: FilterLayer, first: number): number {
 // Steps that grow (enhanced double hashing): with equal ones, a step that divides the page would hit few bits.
 function stepOf(first: number, second: number): number {
   return 1 + ((Math.imul(first ^ (second >>> 15), 0x9e3779b1) >>> 0) % (pageBits - 1));
-}
-
-/** Two independent 32-bit hashes: FNV-1a, and a multiply-rotate one, each with murmur3's finaliser. */
-export function hashPair(key: Uint8Array): readonly [number, number] {
-  let first = 0x811c9dc5;
-  let second = 0x2545f491;
-  for (let i = 0; i < key.length; i++) {
-    const byte = key[i]!;
-    first = Math.imul(first ^ byte, 0x01000193);
-    second = Math.imul(second + byte, 0x5bd1e995);
-    second = (second << 13) | (second >>> 19);
-  }
-  return [finalise(first), finalise(second)];
-}
-
-function finalise(hash: number): number {
-  let mixed = hash;
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

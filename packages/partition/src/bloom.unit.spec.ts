@@ -2,13 +2,14 @@
 // few pages (B2).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BloomFilter, filterPageBytes, hashPair, pageBytesOf, restorePage } from "./bloom.ts";
+import { BloomFilter, filterPageBytes, pageBytesOf, restorePage } from "./bloom.ts";
+import { hashAppendId, hashIdKey, type IdHash, newIdHash } from "./id-hash.ts";
 import { VarintReader } from "./varint.ts";
 
 const encoder = new TextEncoder();
-const keyOf = (text: string): Uint8Array => encoder.encode(text);
-const seen = (i: number): Uint8Array => keyOf(`account/user-${i % 977}\0order-${i}`);
-const unseen = (i: number): Uint8Array => keyOf(`account/user-${i % 977}\0other-${i}`);
+const hashOf = (text: string): IdHash => hashIdKey(encoder.encode(text), newIdHash());
+const seen = (i: number): IdHash => hashOf(`account/user-${i % 977}\0order-${i}`);
+const unseen = (i: number): IdHash => hashOf(`account/user-${i % 977}\0other-${i}`);
 
 function errorRate(filter: BloomFilter, questions: number): number {
   let wrong = 0;
@@ -30,8 +31,9 @@ function copyThroughPages(filter: BloomFilter): BloomFilter {
 describe("Bloom filter", () => {
   it("P4 always reports what was added", () => {
     fc.assert(
-      fc.property(fc.array(fc.uint8Array({ minLength: 1, maxLength: 60 })), (keys) => {
+      fc.property(fc.array(fc.uint8Array({ minLength: 1, maxLength: 60 })), (texts) => {
         const filter = new BloomFilter();
+        const keys = texts.map((text) => hashIdKey(text, newIdHash()));
         for (const key of keys) filter.add(key);
         expect(keys.every((key) => filter.mayContain(key))).toBe(true);
       }),
@@ -95,7 +97,18 @@ describe("Bloom filter", () => {
   });
 
   it("P5 hashes as it did: the values are part of the format", () => {
-    expect(hashPair(keyOf(""))).toEqual([2_872_998_923, 2_628_190_328]);
-    expect(hashPair(keyOf("account/alice\0order-1"))).toEqual([3_235_724_172, 97_114_755]);
+    const hashesOf = ({ first, second }: IdHash) => [first >>> 0, second >>> 0];
+    expect(hashesOf(hashOf(""))).toEqual([2_872_998_923, 2_628_190_328]);
+    expect(hashesOf(hashOf("account/alice\0order-1"))).toEqual([3_235_724_172, 97_114_755]);
+    expect(hashesOf(hashAppendId("account/alice", "order-1", newIdHash()))).toEqual([3_235_724_172, 97_114_755]);
+  });
+
+  it("hashes an id as its key, whatever it is written in", () => {
+    fc.assert(
+      fc.property(fc.string({ minLength: 1, unit: "grapheme" }), fc.string({ unit: "grapheme" }), (name, id) => {
+        const entity = `account/${name.replaceAll("\0", "")}`;
+        expect(hashAppendId(entity, id, newIdHash())).toEqual(hashOf(`${entity}\0${id}`));
+      }),
+    );
   });
 });

@@ -26,6 +26,7 @@ import { type Place, reading } from "./damage.ts";
 import { metaKeys, type Tables } from "./environment.ts";
 import { cutIntoChunks, extentFields, writeChunk } from "./extents.ts";
 import { ForgottenHistories } from "./forgetting.ts";
+import type { FreshIds } from "./fresh-ids.ts";
 import { KeyBuilder } from "./keys.ts";
 import {
   getValue,
@@ -109,7 +110,7 @@ export class TableCheckpoint implements CheckpointWriter {
     const before = alarmBefore === alarmUnknown ? this.#storedAlarm(entity) : alarmBefore;
     queue.begin();
     if (this.#headsAwaited.has(entity)) this.#beginAnew(entity, head);
-    for (const quads of cutIntoChunks(newExtents)) {
+    for (const quads of newExtents.length === 0 ? noChunks : cutIntoChunks(newExtents)) {
       const key = this.#keys.extent(entity, quads[0]!);
       queue.put(tables.extents, key, writeChunk(values, key, quads));
     }
@@ -120,6 +121,11 @@ export class TableCheckpoint implements CheckpointWriter {
     const key = this.#keys.entity(entity);
     queue.put(tables.heads, key, writeHead(values, key, head));
     if (head.alarm !== before) this.#moveAlarm(entity, before, head.alarm);
+  }
+
+  takeAppendIds(ids: FreshIds): void {
+    this.#assertOpen();
+    this.#appendIds.take(ids);
   }
 
   putAppendId(entity: string, id: string, position: number): void {
@@ -256,21 +262,35 @@ export class TableCheckpoint implements CheckpointWriter {
   }
 
   async #writeFilter(): Promise<void> {
-    const { queue, filter } = this.#parts;
-    let pages = 0;
-    for (const [number, layer] of filter.layers.entries()) {
-      if (layer.dirty.size === 0) continue;
-      queue.begin();
-      this.#putHeader(number, layer);
-      for (const page of layer.dirty) {
-        if (++pages % slicePagesMax === 0) await this.#nextTurn();
-        queue.begin();
-        this.#putPage(number, layer, page);
-      }
+    // Ids that are announced from now on make pages dirty for the next checkpoint.
+    const taken = this.#parts.filter.layers.map((layer, number) => {
+      const { dirty } = layer;
+      layer.dirty = new Set();
+      return { layer, number, dirty };
+    });
+    try {
+      for (const { layer, number, dirty } of taken) await this.#putLayer(layer, number, dirty);
+      await this.#durable();
+    } catch (error) {
+      for (const { layer, dirty } of taken) for (const page of dirty) layer.dirty.add(page);
+      throw error;
     }
-    await this.#durable();
-    // Only now: after a failure the same pages are written again.
-    for (const layer of filter.layers) layer.dirty.clear();
+  }
+
+  async #putLayer(layer: FilterLayer, number: number, pages: ReadonlySet<number>): Promise<void> {
+    if (pages.size === 0) return;
+    const { queue } = this.#parts;
+    queue.begin();
+    this.#putHeader(number, layer);
+    let left = slicePagesMax;
+    for (const page of pages) {
+      if (--left === 0) {
+        await this.#nextTurn();
+        left = slicePagesMax;
+      }
+      queue.begin();
+      this.#putPage(number, layer, page);
+    }
   }
 
   async #durable(): Promise<void> {
@@ -307,6 +327,8 @@ export class TableCheckpoint implements CheckpointWriter {
     }
   }
 }
+
+const noChunks: readonly Float64Array[] = [];
 
 function checkInlineExtents(entity: string, head: EntityHead, newExtents: Float64Array): void {
   const quads = head.inlineExtents!;

@@ -1,4 +1,6 @@
 // What a partition is to the shard and to readers in other processes.
+import type { FreshIds } from "./fresh-ids.ts";
+import type { IdHash } from "./id-hash.ts";
 import type { ScrubResult } from "./scrub.ts";
 
 export interface EntityHead {
@@ -184,6 +186,13 @@ export interface PartitionReader {
 }
 
 export interface Partition extends PartitionReader {
+  /** Whether an append id was announced before, in this life or an earlier one. A no is certain, a yes is wrong for one in a hundred. */
+  mayKnowAppendId(hash: IdHash): boolean;
+  /**
+   * Announces an append id that a checkpoint will bring; to be done before anybody looks for it. Returns whether it was certainly not
+   * announced before.
+   */
+  announceAppendId(hash: IdHash): boolean;
   /**
    * Where the log ended when the partition was last closed by a clean stop. Undefined when the last stop was not clean:
    * opening clears it durably before anything else, so that only the next clean stop can set it again.
@@ -236,6 +245,8 @@ export interface CheckpointWriter {
     snapshots: readonly SnapshotRecord[],
     alarmBefore?: number | undefined,
   ): void;
+  /** Once at most, and instead of `putAppendId`: ids that were announced. They are lent until `commit` has settled. */
+  takeAppendIds(ids: FreshIds): void;
   putAppendId(entity: string, id: string, position: number): void;
   /**
    * Forgets an erased entity's earlier life. Call it before the `putEntity` of the same checkpoint, whose head has

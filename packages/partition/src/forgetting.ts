@@ -14,6 +14,7 @@ import { type Place, reading } from "./damage.ts";
 import type { Table, Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { type Chunk, quadsFrom, readChunk, writeChunk } from "./extents.ts";
+import { hashAppendId, newIdHash } from "./id-hash.ts";
 import { type IdRun, idsOfPart, type PackedId, partsOf, partWithout, writeDirectory } from "./id-runs.ts";
 import { firstSeqOfKey, KeyBuilder, nameOfKey, successorOf } from "./keys.ts";
 import { RunTable } from "./run-table.ts";
@@ -56,6 +57,7 @@ export class ForgottenHistories {
   readonly #parts: ForgettingParts;
   readonly #runs: RunTable;
   readonly #notes = new Map<string, Note>();
+  readonly #hash = newIdHash();
   readonly #keys = new KeyBuilder();
   // A range needs its start and its end at the same time.
   readonly #endKeys = new KeyBuilder();
@@ -187,7 +189,9 @@ export class ForgottenHistories {
   }
 
   #announce(entity: string, ids: readonly PackedId[]): void {
-    for (const { id } of ids) this.#parts.filter.add(this.#keys.named(entity, erasedIdName(entity, id)));
+    for (const { id } of ids) {
+      this.#parts.filter.add(hashAppendId(entity, erasedIdName(entity, id), this.#hash));
+    }
   }
 
   // Parts in which there is something to replace.

@@ -39,7 +39,9 @@ const anId = fc
 
 function streamOf(ids: readonly Id[]): IdStream {
   const fresh = new FreshIds();
-  for (const { hash, id, position } of ids) fresh.add("account/alice", hash, id, position);
+  for (const { hash, id, position } of ids) {
+    fresh.add("account/alice", id, { first: hash, second: 0, secret: hash }, position, true);
+  }
   return fresh.stream(fresh.placesOf("account/alice", []), new IdEntries());
 }
 

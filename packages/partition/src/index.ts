@@ -35,6 +35,9 @@ export { type DumpEntry, dumpPartition, sortedAppendIds } from "./dump.ts";
 export { checkPartitionFile, destroyPartition } from "./environment.ts";
 // Names of append ids whose entity was erased
 export { erasedIdName, erasedIdNameOfDigest } from "./erased-ids.ts";
+// Append ids on their way
+export { type FreshId, FreshIds } from "./fresh-ids.ts";
+export { hashAppendId, type IdHash, newIdHash } from "./id-hash.ts";
 // Opening and deleting
 export { type DetachedReader, openPartition, openPartitionReadOnly, type PartitionOptions } from "./partition.ts";
 // Erasing for good

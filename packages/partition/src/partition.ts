@@ -15,6 +15,7 @@ import { CommitThreads } from "./commit-threads.ts";
 import type { CheckpointWriter, Forgetting, Partition, PartitionReader } from "./contract.ts";
 import { asReadError, asWriteError, damaged, dataFile, type Place } from "./damage.ts";
 import { defaultBytesMax, metaKeys, openForReading, openForWriting, type Tables } from "./environment.ts";
+import type { IdHash } from "./id-hash.ts";
 import { filterPlaceOfKey } from "./keys.ts";
 import { countReadersBefore } from "./older-readers.ts";
 import { TableReader } from "./reader.ts";
@@ -249,8 +250,14 @@ class TablePartition extends TableReader implements Partition {
     if (this.#closing !== undefined) throw this.closedError();
   }
 
-  protected override mayHoldAppendId(first: number, second: number): boolean {
-    return this.#filter.mayContainHashed(first, second);
+  override mayKnowAppendId(hash: IdHash): boolean {
+    const mayKnow = this.#filter.mayContain(hash);
+    if (!mayKnow) this.counters.bloomSkips++;
+    return mayKnow;
+  }
+
+  announceAppendId(hash: IdHash): boolean {
+    return this.#filter.add(hash);
   }
 }
 

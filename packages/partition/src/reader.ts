@@ -3,7 +3,6 @@
 // Everything is read at once and copied before it is handed out. No cursor and no read transaction outlives a call, so
 // a reader that stops halfway keeps no old pages alive, and iterators of many entries go page by page, by key.
 import { HeddleError } from "@heddle/kernel";
-import { hashPair } from "./bloom.ts";
 import type {
   AlarmQuery,
   AlarmRecord,
@@ -20,6 +19,7 @@ import type {
 import { asReadError, type Place, reading } from "./damage.ts";
 import { metaKeys, type Table, type Tables } from "./environment.ts";
 import { type Chunk, type ChunkSource, chunkOf, readChunk, sourceOf, walkBackward, walkForward } from "./extents.ts";
+import { hashAppendId, type IdHash, newIdHash } from "./id-hash.ts";
 import { idsOfPart, type PackedId } from "./id-runs.ts";
 import {
   alarmOfKey,
@@ -75,6 +75,7 @@ export class TableReader implements PartitionReader {
   readonly #keys = new KeyBuilder();
   readonly #endKeys = new KeyBuilder();
   readonly #runs: RunTable;
+  readonly #idHash = newIdHash();
 
   constructor(tables: Tables, place: Place) {
     this.tables = tables;
@@ -120,14 +121,11 @@ export class TableReader implements PartitionReader {
   }
 
   appendIdPosition(entity: string, id: string): number | undefined {
+    const hash = hashAppendId(entity, id, this.#idHash);
+    if (!this.mayKnowAppendId(hash)) return undefined;
     const key = this.#keys.named(entity, id);
-    const [first, second] = hashPair(key);
-    if (!this.mayHoldAppendId(first, second)) {
-      this.counters.bloomSkips++;
-      return undefined;
-    }
     return this.#read(() => {
-      return getValue(this.tables.appendIds, key, readNumber) ?? this.#runs.find(entity, first, id);
+      return getValue(this.tables.appendIds, key, readNumber) ?? this.#runs.find(entity, hash.first >>> 0, id);
     });
   }
 
@@ -231,7 +229,7 @@ export class TableReader implements PartitionReader {
   }
 
   /** Overridden where the filter is loaded. */
-  protected mayHoldAppendId(_first: number, _second: number): boolean {
+  mayKnowAppendId(_hash: IdHash): boolean {
     return true;
   }
 

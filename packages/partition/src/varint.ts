@@ -34,9 +34,15 @@ export function writeSignedVarint(bytes: Uint8Array, at: number, value: number):
 function writeGroups(bytes: Uint8Array, from: number, value: number): number {
   let at = from;
   let rest = value;
-  while (rest > 0x7fffffff) {
-    bytes[at++] = (rest % 0x80) | 0x80;
-    rest = Math.floor(rest / 0x80);
+  if (rest > 0x7fffffff) {
+    // Four groups at once: a remainder of a number that is no small integer costs as much as all else here.
+    const above = Math.floor(rest / 0x1000_0000);
+    const low = rest - above * 0x1000_0000;
+    bytes[at++] = (low & 0x7f) | 0x80;
+    bytes[at++] = ((low >>> 7) & 0x7f) | 0x80;
+    bytes[at++] = ((low >>> 14) & 0x7f) | 0x80;
+    bytes[at++] = (low >>> 21) | 0x80;
+    rest = above;
   }
   while (rest > 0x7f) {
     bytes[at++] = (rest & 0x7f) | 0x80;

@@ -6,6 +6,8 @@
 //     writes something that relies on the earlier puts (the covered position) does not get to.
 // Q3. At most `opsMax` puts and `bytesMax` bytes are on their way. Further ones wait here: lmdb's own bound is a wait
 //     that stops the thread, and the pages of a transaction take memory.
+// Q4. Puts of several turns go together. A transaction is synced twice, on a disk and by threads that the log's groups need, too.
+import { invariant } from "@heddle/kernel/internal";
 import { asWriteError, CeilingReached, causeOfFailedCommit, type Place } from "./damage.ts";
 import { sizeOf, type Table, type Tables } from "./environment.ts";
 
@@ -15,6 +17,8 @@ import { sizeOf, type Table, type Tables } from "./environment.ts";
  */
 const opsMax = 8_192;
 const bytesMax = 32 * 1024 * 1024;
+/** So many puts are worth a transaction when nobody waits for them. */
+const gatheredOps = 1_024;
 /** Waiting puts that one turn takes up: about a millisecond of the shard's thread. */
 const drainOpsMax = 2_048;
 
@@ -39,6 +43,8 @@ export class WriteQueue {
   #ops = 0;
   #bytes = 0;
   #waiting: Op[][] = [];
+  #waitingOps = 0;
+  /** The last of those that wait, as long as puts belong to it. */
   #unit: Op[] | undefined;
   #draining = false;
   #failure: unknown;
@@ -58,26 +64,23 @@ export class WriteQueue {
 
   /** Starts a unit: the puts up to the next `begin`, of this turn (Q1). */
   begin(): void {
-    this.#unit = undefined;
-    if (this.#waiting.length === 0 && this.#ops < opsMax && this.#bytes < bytesMax) return;
+    this.#drain();
     this.#unit = [];
     this.#waiting.push(this.#unit);
   }
 
   /** The key is copied, the value must stay as it is. */
   put(table: Table, key: Uint8Array, value: Uint8Array): void {
-    if (this.#unit === undefined) this.#issue(table, key, value);
-    else this.#unit.push({ table, key: key.slice(), value });
+    this.#add({ table, key: key.slice(), value });
   }
 
   remove(table: Table, key: Uint8Array): void {
-    if (this.#unit === undefined) this.#issue(table, key, undefined);
-    else this.#unit.push({ table, key: key.slice(), value: undefined });
+    this.#add({ table, key: key.slice(), value: undefined });
   }
 
-  /** Resolves when no put waits here any more (Q3); they may still be on their way to the disk. */
+  /** Resolves when no more puts wait here than one turn takes up (Q3). */
   drained(): Promise<void> {
-    if (this.#waiting.length === 0) return Promise.resolve();
+    if (this.#waitingOps < drainOpsMax) return Promise.resolve();
     this.#drained ??= Promise.withResolvers<void>();
     return this.#drained.promise;
   }
@@ -88,15 +91,28 @@ export class WriteQueue {
     if (this.#failure !== undefined) throw asWriteError(this.#failure, this.#place);
   }
 
-  /** Takes puts again after a failure. Until then they are dropped, because what they rely on may be missing. */
+  /**
+   * Takes puts again after a failure. Until then they are dropped, because what they rely on may be missing. What still waits is dropped
+   * as well: it is of a checkpoint that never ended, and would be stored when nobody looks for it any more (P6).
+   */
   forgive(): void {
     this.#failure = undefined;
+    this.#unit = undefined;
+    this.#waiting = [];
+    this.#waitingOps = 0;
+  }
+
+  #add(op: Op): void {
+    if (this.#unit === undefined) invariant(false, "Q1/put-in-a-unit");
+    this.#unit!.push(op);
+    this.#waitingOps++;
   }
 
   #whenIdle(): Promise<void> {
-    if (this.#ops === 0 && this.#waiting.length === 0) return Promise.resolve();
     this.#idle ??= Promise.withResolvers<void>();
-    return this.#idle.promise;
+    const { promise } = this.#idle;
+    this.#drain();
+    return promise;
   }
 
   #issue(table: Table, key: Uint8Array, value: Uint8Array | undefined): void {
@@ -143,29 +159,35 @@ export class WriteQueue {
   }
 
   #drain(): void {
-    if (this.#draining) return;
-    let taken = 0;
-    let unit = 0;
-    while (unit < this.#waiting.length && taken < drainOpsMax && this.#ops < opsMax && this.#bytes < bytesMax) {
-      for (const { table, key, value } of this.#waiting[unit]!) this.#issue(table, key, value);
-      taken += this.#waiting[unit]!.length;
-      unit++;
+    const isDue = this.#idle !== undefined || this.#waitingOps >= gatheredOps;
+    if (isDue && !this.#draining) this.#takeUp();
+    if (this.#waitingOps < drainOpsMax) {
+      this.#drained?.resolve();
+      this.#drained = undefined;
     }
-    this.#waiting.splice(0, this.#failure === undefined ? unit : this.#waiting.length);
-    if (this.#waiting.length > 0 && taken >= drainOpsMax) {
-      // The rest belongs to a later turn, so that the thread gets to other work.
-      this.#draining = true;
-      setImmediate(() => {
-        this.#draining = false;
-        this.#drain();
-      });
-    }
-    if (this.#waiting.length > 0) return;
-    this.#drained?.resolve();
-    this.#drained = undefined;
-    if (this.#ops > 0) return;
+    if (this.#waiting.length > 0 || this.#ops > 0) return;
     this.#idle?.resolve();
     this.#idle = undefined;
+  }
+
+  #takeUp(): void {
+    this.#unit = undefined;
+    let taken = 0;
+    let units = 0;
+    while (units < this.#waiting.length && taken < drainOpsMax && this.#ops < opsMax && this.#bytes < bytesMax) {
+      const unit = this.#waiting[units++]!;
+      for (const { table, key, value } of unit) this.#issue(table, key, value);
+      taken += unit.length;
+    }
+    if (this.#failure !== undefined) units = this.#waiting.length;
+    for (const unit of this.#waiting.splice(0, units)) this.#waitingOps -= unit.length;
+    if (this.#waiting.length === 0 || taken < drainOpsMax) return;
+    // The rest belongs to a later turn, so that the thread gets to other work.
+    this.#draining = true;
+    setImmediate(() => {
+      this.#draining = false;
+      this.#drain();
+    });
   }
 }
 

@@ -266,7 +266,10 @@ export class Activation {
   /** Sagas that ended since the partition was last written, as they stand; the objects are not the shard's. */
   *ended(): Generator<Entity> {
     for (const rows of [this.#ended, this.#endedInCheckpoint]) {
-      for (const id of rows.ids()) if (!this.#sagas.has(id)) yield asEntity(id, rows.get(id)!);
+      for (const row of rows.rows()) {
+        const id = rows.idAt(row);
+        if (!this.#sagas.has(id)) yield asEntity(id, rows.headAt(row));
+      }
     }
   }
 
@@ -342,8 +345,9 @@ export class Activation {
       this.#endedInCheckpoint.delete(entity.id);
       this.#takeBack(entity);
     }
-    for (const id of this.#endedInCheckpoint.ids()) this.#ended.add(asEntity(id, this.#endedInCheckpoint.get(id)!));
-    this.#endedInCheckpoint.clear();
+    const rows = this.#endedInCheckpoint;
+    for (const row of rows.rows()) this.#ended.add(asEntity(rows.idAt(row), rows.headAt(row)));
+    rows.clear();
   }
 
   #takeBack(entity: Entity): void {

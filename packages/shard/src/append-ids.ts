@@ -1,23 +1,24 @@
 // AppendIds: ids that callers gave, kept for good (P4, second layer). New ones wait in memory for the next checkpoint;
 // recovery finds them again in the log. An id is scoped to its entity.
-import { secretHash } from "@heddle/kernel/internal";
-import { erasedIdName, type Partition } from "@heddle/partition/internal";
-import { HashSlots } from "./hash-slots.ts";
-
-export interface AppendId {
-  readonly entity: string;
-  readonly id: string;
-  readonly position: number;
-}
+//
+// A1. The partition's filter knows an id from the moment on at which it is added: what it does not know is nowhere.
+import {
+  erasedIdName,
+  FreshIds,
+  hashAppendId,
+  type IdHash,
+  newIdHash,
+  type Partition,
+} from "@heddle/partition/internal";
 
 export class AppendIds {
   readonly #partition: Partition;
-  #fresh = new IdTable();
-  #flushing = new IdTable();
+  #fresh = new FreshIds();
+  #flushing = new FreshIds();
   /** Of the id that was looked for last, which is most often the one that is added next. */
-  #lastHash = 0;
-  #lastEntity = "";
-  #lastId = "";
+  readonly #hash = newIdHash();
+  #hashedEntity = "";
+  #hashedId = "";
 
   constructor(partition: Partition) {
     this.#partition = partition;
@@ -33,10 +34,8 @@ export class AppendIds {
   }
 
   #find(entity: string, id: string): number | undefined {
-    const hash = hashOf(entity, id);
-    this.#lastHash = hash;
-    this.#lastEntity = entity;
-    this.#lastId = id;
+    const hash = this.#hashOf(entity, id);
+    if (!this.#partition.mayKnowAppendId(hash)) return undefined;
     return (
       this.#fresh.find(entity, id, hash) ??
       this.#flushing.find(entity, id, hash) ??
@@ -45,73 +44,34 @@ export class AppendIds {
   }
 
   add(entity: string, id: string, position: number): void {
-    const isLast = id === this.#lastId && entity === this.#lastEntity;
-    this.#fresh.set(entity, id, position, isLast ? this.#lastHash : hashOf(entity, id));
+    const hash = this.#hashOf(entity, id);
+    this.#fresh.add(entity, id, hash, position, this.#partition.announceAppendId(hash));
   }
 
-  /** Hands what is new to a checkpoint, to be taken up piece by piece; it stays readable here until `flushed`. */
-  flush(): IterableIterator<AppendId> {
+  /** Hands what is new to a checkpoint; it stays readable here until `flushed`. */
+  flush(): FreshIds {
+    const cleared = this.#flushing;
     this.#flushing = this.#fresh;
-    this.#fresh = new IdTable();
-    return this.#flushing.entries();
+    this.#fresh = cleared;
+    return this.#flushing;
   }
 
   flushed(): void {
-    this.#flushing = new IdTable();
+    this.#flushing.clear();
   }
 
   /** Takes back what a failed checkpoint had been handed. */
   giveBack(): void {
-    for (const { entity, id, position } of this.#fresh.entries()) {
-      this.#flushing.set(entity, id, position, hashOf(entity, id));
-    }
-    this.#fresh = this.#flushing;
-    this.#flushing = new IdTable();
-  }
-}
-
-/** Positions by entity and id. */
-class IdTable {
-  readonly #entities: string[] = [];
-  readonly #ids: string[] = [];
-  readonly #positions: number[] = [];
-  readonly #slots = new HashSlots();
-
-  find(entity: string, id: string, hash: number): number | undefined {
-    if (this.#ids.length === 0) return undefined;
-    const row = this.#slots.rowAt(this.#slotOf(entity, id, hash));
-    return row < 0 ? undefined : this.#positions[row];
+    this.#flushing.doubtAll();
+    this.#flushing.addAll(this.#fresh);
+    this.#fresh.clear();
+    this.flush();
   }
 
-  set(entity: string, id: string, position: number, hash: number): void {
-    const slot = this.#slotOf(entity, id, hash);
-    const row = this.#slots.rowAt(slot);
-    if (row >= 0) {
-      this.#positions[row] = position;
-      return;
-    }
-    this.#entities.push(entity);
-    this.#ids.push(id);
-    this.#slots.put(slot, this.#positions.push(position) - 1, hash);
+  #hashOf(entity: string, id: string): IdHash {
+    if (id === this.#hashedId && entity === this.#hashedEntity) return this.#hash;
+    this.#hashedEntity = entity;
+    this.#hashedId = id;
+    return hashAppendId(entity, id, this.#hash);
   }
-
-  *entries(): IterableIterator<AppendId> {
-    for (let i = 0; i < this.#ids.length; i++) {
-      yield { entity: this.#entities[i]!, id: this.#ids[i]!, position: this.#positions[i]! };
-    }
-  }
-
-  // The slot where it is, or the free one where it would be. Texts are looked at only where they are most likely the same.
-  #slotOf(entity: string, id: string, hash: number): number {
-    const slots = this.#slots;
-    for (let slot = slots.first(hash); ; slot = slots.next(slot)) {
-      const row = slots.rowAt(slot);
-      if (row < 0) return slot;
-      if (slots.hashAt(slot) === hash && this.#ids[row] === id && this.#entities[row] === entity) return slot;
-    }
-  }
-}
-
-function hashOf(entity: string, id: string): number {
-  return secretHash(entity, secretHash(id));
 }

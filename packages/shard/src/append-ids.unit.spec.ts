@@ -1,18 +1,29 @@
 // Goal: ids given by callers are found at their positions, whatever was added, handed to checkpoints, and taken back.
-import type { Partition } from "@heddle/partition/internal";
+import type { FreshId, IdHash, Partition } from "@heddle/partition/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type AppendId, AppendIds } from "./append-ids.ts";
+import { AppendIds } from "./append-ids.ts";
 
-/** What checkpoints have written. */
+/** What checkpoints have written, behind a filter that errs never or always. */
 class Written {
   readonly positions = new Map<string, number>();
-  take(ids: Iterable<AppendId>): void {
+  readonly #announced = new Set<number>();
+  readonly #errs: boolean;
+  constructor(errs = false) {
+    this.#errs = errs;
+  }
+  take(ids: Iterable<FreshId>): void {
     for (const { entity, id, position } of ids) this.positions.set(`${entity}\0${id}`, position);
   }
   get partition(): Partition {
+    const mayKnowAppendId = ({ first }: IdHash) => this.#errs || this.#announced.has(first);
+    const announceAppendId = (hash: IdHash) => {
+      const isNew = !mayKnowAppendId(hash);
+      this.#announced.add(hash.first);
+      return isNew;
+    };
     const appendIdPosition = (entity: string, id: string) => this.positions.get(`${entity}\0${id}`);
-    return { appendIdPosition } as unknown as Partition;
+    return { mayKnowAppendId, announceAppendId, appendIdPosition } as unknown as Partition;
   }
 }
 
@@ -23,11 +34,13 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: "failed checkpoint" as const }) },
 );
 
+const schedule = fc.array(step, { maxLength: 400 });
+
 describe("append ids", () => {
   it("P4 are found wherever they are on their way to the partition; the last position counts", () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 400 }), fc.array(step, { maxLength: 40 }), (steps, meanwhile) => {
-        const written = new Written();
+      fc.property(schedule, fc.array(step, { maxLength: 40 }), fc.boolean(), (steps, meanwhile, errs) => {
+        const written = new Written(errs);
         const ids = new AppendIds(written.partition);
         const model = new Map<string, number>();
         let position = 0;
@@ -48,7 +61,7 @@ describe("append ids", () => {
             add(each.entity, each.id);
             continue;
           }
-          const handed = [...ids.flush()];
+          const handed = [...ids.flush().all()];
           for (const one of meanwhile) if (one.kind === "add") add(one.entity, one.id);
           check();
           if (each.kind === "checkpoint") {
@@ -60,6 +73,15 @@ describe("append ids", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("may all be stored after a checkpoint that failed: the next one has to look", () => {
+    const ids = new AppendIds(new Written().partition);
+    for (let i = 0; i < 10; i++) ids.add("account/a", `id-${i}`, i);
+    expect([...ids.flush().doubtful()]).toEqual([]);
+    ids.add("account/a", "meanwhile", 10);
+    ids.giveBack();
+    expect([...ids.flush().doubtful()]).toEqual(Array.from({ length: 11 }, (_, place) => place));
   });
 
   it("tell an entity's id from another's, also where both together read the same", () => {
@@ -79,7 +101,7 @@ describe("append ids", () => {
     for (let i = 0; i < 1_000; i++) {
       expect(ids.find(`account/${i % 10}`, `id-${i}`, false)).toBe(i === 3 ? 2_000 : i);
     }
-    const handed = [...ids.flush()];
+    const handed = [...ids.flush().all()];
     expect(handed.map(({ id }) => id)).toEqual(Array.from({ length: 1_000 }, (_, i) => `id-${i}`));
     expect(handed[3]!.position).toBe(2_000);
   });

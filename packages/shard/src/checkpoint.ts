@@ -11,6 +11,7 @@ import type { CompiledContext } from "@heddle/domain/internal";
 import { HeddleError, isSystemEntity } from "@heddle/kernel";
 import type {
   CheckpointWriter,
+  FreshIds,
   OpenTransactions as OpenTransactionRecords,
   Partition,
   SnapshotRecord,
@@ -18,7 +19,7 @@ import type {
 } from "@heddle/partition/internal";
 import type { Activation } from "./activation.ts";
 import type { Alarms } from "./alarms.ts";
-import type { AppendId, AppendIds } from "./append-ids.ts";
+import type { AppendIds } from "./append-ids.ts";
 import { snapshotsOf } from "./encode-state.ts";
 import type { EndedEntities } from "./ended-entities.ts";
 import { type Entity, extentWidth, noExtents, shortHistoryMax } from "./entity.ts";
@@ -31,7 +32,6 @@ import { putTypeCounts, type TypeCounts } from "./type-counts.ts";
 // What one turn writes: about a millisecond of the shard's thread.
 const sliceEntitiesMax = 250;
 const sliceBytesMax = 256 << 10;
-const sliceIdsMax = 500;
 /** Numbers in windows; a window by itself weighs as much as so many. */
 const sliceCallsMax = 16_384;
 const sessionWeight = 64;
@@ -67,7 +67,7 @@ export class Checkpoint {
   readonly #writer: CheckpointWriter;
   readonly #entities: readonly Entity[];
   readonly #ended: EndedEntities;
-  readonly #ids: IterableIterator<AppendId>;
+  readonly #ids: FreshIds;
   readonly #sessions: ChangedSessions;
   readonly #types: readonly TypeCount[];
   readonly #erasures: ErasuresCut;
@@ -101,7 +101,7 @@ export class Checkpoint {
       await syncLog?.();
       await this.#writeEnded();
       await this.#writeEntities();
-      await this.#writeIds();
+      this.#writer.takeAppendIds(this.#ids);
       await this.#writeSessions();
       putTypeCounts(this.#writer, this.#types);
       this.#erasures.put(this.#writer);
@@ -117,11 +117,12 @@ export class Checkpoint {
   }
 
   async #writeEnded(): Promise<void> {
-    const inOrder = new SortInTurns([...this.#ended.ids()], (id) => id);
+    const ended = this.#ended;
+    const inOrder = new SortInTurns([...ended.rows()], (row) => ended.idAt(row));
     do await this.#nextTurn();
     while (inOrder.sortMore());
-    for (let left = sliceEntitiesMax, id = inOrder.next(); id !== undefined; id = inOrder.next()) {
-      this.#writer.putEntity(id, this.#ended.get(id)!, noNewExtents, noSnapshots);
+    for (let left = sliceEntitiesMax, row = inOrder.next(); row !== undefined; row = inOrder.next()) {
+      this.#writer.putEntity(ended.idAt(row), ended.headAt(row), noNewExtents, noSnapshots);
       if (--left > 0) continue;
       left = sliceEntitiesMax;
       await this.#nextTurn();
@@ -169,16 +170,6 @@ export class Checkpoint {
     const bytes = snapshots.reduce((sum, snapshot) => sum + snapshot.state.length, 0);
     if (states !== undefined) activation.weigh(entity, states, bytes);
     return bytes;
-  }
-
-  async #writeIds(): Promise<void> {
-    let left = sliceIdsMax;
-    for (const { entity, id, position } of this.#ids) {
-      this.#writer.putAppendId(entity, id, position);
-      if (--left > 0) continue;
-      left = sliceIdsMax;
-      await this.#nextTurn();
-    }
   }
 
   async #writeSessions(): Promise<void> {

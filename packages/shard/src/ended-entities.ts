@@ -5,10 +5,10 @@
 //
 // E1. A row is durable, chained, and never changes: whoever wants to change the entity makes an object of it first.
 // E2. Here is all that there is of the entity: no checkpoint that was committed has written anything of it.
-import { invariant, secretHash } from "@heddle/kernel/internal";
+import { HashSlots, invariant, secretHash } from "@heddle/kernel/internal";
 import type { EntityHead } from "@heddle/partition/internal";
 import { type Entity, extentWidth, shortHistoryMax } from "./entity.ts";
-import { HashSlots } from "./hash-slots.ts";
+import { writeChain } from "./hash-chain.ts";
 
 /** Numbers of a row: sequence, position, time, how many numbers of extents follow; the chain, as bytes; the extents. */
 const chainAt = 4;
@@ -48,13 +48,13 @@ export class EndedEntities {
     return this.#end * numberBytes + this.#ids.length * idBytes;
   }
 
-  *ids(): Generator<string, undefined, undefined> {
-    for (let row = 0; row < this.#ids.length; row++) if (this.#starts[row] !== gone) yield this.#ids[row]!;
+  *rows(): Generator<number, undefined, undefined> {
+    for (let row = 0; row < this.#ids.length; row++) if (this.#starts[row] !== gone) yield row;
     return undefined;
   }
 
   has(id: string): boolean {
-    return this.#startOf(id) !== gone;
+    return this.#rowOf(id) >= 0;
   }
 
   /** Packs an entity, with all extents that there are of it; it is not here yet. */
@@ -70,7 +70,7 @@ export class EndedEntities {
     numbers[at + 1] = position;
     numbers[at + 2] = time;
     numbers[at + 3] = newExtents.length;
-    bytes.write(chain, (at + chainAt) * numberBytes, "latin1");
+    writeChain(chain, bytes, (at + chainAt) * numberBytes);
     for (let i = 0; i < newExtents.length; i++) numbers[at + extentsAt + i] = newExtents[i]!;
     const hash = secretHash(id);
     this.#slots.put(this.#slotOf(id, hash), this.#ids.length, hash);
@@ -78,10 +78,18 @@ export class EndedEntities {
     this.#starts.push(start);
   }
 
-  /** The head that a checkpoint writes. Its extents are lent until all rows are cleared. */
+  idAt(row: number): string {
+    return this.#ids[row]!;
+  }
+
   get(id: string): EntityHead | undefined {
-    const start = this.#startOf(id);
-    if (start === gone) return undefined;
+    const row = this.#rowOf(id);
+    return row < 0 ? undefined : this.headAt(row);
+  }
+
+  /** The head that a checkpoint writes. Its extents are lent until all rows are cleared. */
+  headAt(row: number): EntityHead {
+    const start = this.#starts[row]!;
     const at = start % chunkNumbers;
     const { numbers, bytes } = this.#chunkOf(start);
     const chainFrom = (at + chainAt) * numberBytes;
@@ -92,7 +100,7 @@ export class EndedEntities {
 
   delete(id: string): void {
     const row = this.#rowOf(id);
-    if (row < 0 || this.#starts[row] === gone) return;
+    if (row < 0) return;
     this.#starts[row] = gone;
     this.#gone++;
   }
@@ -101,20 +109,18 @@ export class EndedEntities {
   clear(): void {
     const chunksMax = 2 * Math.ceil(this.#end / chunkNumbers) + 1;
     if (this.#chunks.length > chunksMax) this.#chunks.length = chunksMax;
-    this.#slots.clear(this.#ids.length);
+    this.#slots.clear();
     this.#end = 0;
     this.#ids.length = 0;
     this.#starts.length = 0;
     this.#gone = 0;
   }
 
-  #startOf(id: string): number {
-    const row = this.#ids.length === 0 ? -1 : this.#rowOf(id);
-    return row < 0 ? gone : this.#starts[row]!;
-  }
-
+  // Negative if there is none.
   #rowOf(id: string): number {
-    return this.#slots.rowAt(this.#slotOf(id, secretHash(id)));
+    if (this.#ids.length === 0) return gone;
+    const row = this.#slots.rowAt(this.#slotOf(id, secretHash(id)));
+    return row < 0 || this.#starts[row] === gone ? gone : row;
   }
 
   // The slot of its youngest row, or the free one where it would be.

@@ -30,7 +30,7 @@ export class HashChain {
     if (bytes > this.#scratch.length) this.#grow(bytes);
     const scratch = this.#scratch;
     if (previous === "") scratch.fill(0, 0, chainBytes);
-    else scratch.write(previous, 0, "latin1");
+    else writeChain(previous, scratch, 0);
     copyBytes(entry.bytes, at + chainedFrom, entry.bodyTo, scratch, chainBytes);
     entity.chain = hash("sha256", this.#view(bytes), "binary");
     entity.chainedSeq = entry.firstSeq + entry.eventCount - 1;
@@ -47,6 +47,11 @@ export class HashChain {
     this.#views[bytes] ??= this.#scratch.subarray(0, bytes);
     return this.#views[bytes];
   }
+}
+
+/** Writes a chain's bytes. A call into Node takes three times as long for so few. */
+export function writeChain(chain: string, into: Uint8Array, at: number): void {
+  for (let i = 0; i < chain.length; i++) into[at + i] = chain.charCodeAt(i);
 }
 
 /** What an extent keeps of the chain after its entry: the first four bytes, big-endian. */

@@ -15,6 +15,10 @@ import {
   type Extent,
   erasedIdName,
   type Forgetting,
+  type FreshIds,
+  hashAppendId,
+  type IdHash,
+  newIdHash,
   type OpenTransactions,
   type Partition,
   type ScrubResult,
@@ -82,6 +86,9 @@ class OpenPartition implements MemoryPartition {
   readonly #options: MemoryPartitionOptions;
   readonly #tables: Tables;
   readonly #queue: ApplyQueue;
+  readonly #idHash = newIdHash();
+  /** First hashes of all ids that were ever stored or announced. */
+  readonly #announced = new Set<number>();
   #checkpoint: MemoryCheckpoint | undefined;
   #isScrubbing = false;
   #failsNext = false;
@@ -93,6 +100,7 @@ class OpenPartition implements MemoryPartition {
     this.cleanEnd = this.#tables.cleanEnd;
     this.#tables.cleanEnd = undefined;
     this.#queue = new ApplyQueue(options.later);
+    for (const [entity, ids] of this.#tables.appendIds) for (const id of ids.keys()) this.#announce(entity, id);
   }
 
   get coveredPosition(): number {
@@ -124,10 +132,21 @@ class OpenPartition implements MemoryPartition {
     return undefined;
   }
 
+  mayKnowAppendId({ first }: IdHash): boolean {
+    const mayKnow = this.#announced.has(first);
+    if (!mayKnow) this.counters.bloomSkips++;
+    return mayKnow;
+  }
+
+  announceAppendId({ first }: IdHash): boolean {
+    const isNew = !this.#announced.has(first);
+    this.#announced.add(first);
+    return isNew;
+  }
+
   appendIdPosition(entity: string, id: string): number | undefined {
-    const position = this.#read().appendIds.get(entity)?.get(id);
-    if (position === undefined) this.counters.bloomSkips++;
-    return position;
+    if (!this.mayKnowAppendId(hashAppendId(entity, id, this.#idHash))) return undefined;
+    return this.#read().appendIds.get(entity)?.get(id);
   }
 
   *sessions(): Generator<SessionRecord, undefined> {
@@ -195,6 +214,7 @@ class OpenPartition implements MemoryPartition {
       queue,
       covering,
       crashPoint: crashPoint ?? (() => {}),
+      announce: (entity, id) => this.#announce(entity, id),
       takeFailure: () => {
         const fails = this.#failsNext;
         this.#failsNext = false;
@@ -233,6 +253,10 @@ class OpenPartition implements MemoryPartition {
   kill(): void {
     this.#closed = true;
     this.#queue.kill();
+  }
+
+  #announce(entity: string, id: string): void {
+    this.announceAppendId(hashAppendId(entity, id, this.#idHash));
   }
 
   #read(): Tables {
@@ -290,6 +314,7 @@ interface CheckpointParts {
   readonly queue: ApplyQueue;
   readonly covering: number;
   readonly crashPoint: (name: string) => void;
+  readonly announce: (entity: string, id: string) => void;
   /** Whether this commit is to fail; asked once. */
   readonly takeFailure: () => boolean;
 }
@@ -348,8 +373,13 @@ class MemoryCheckpoint implements CheckpointWriter {
     });
   }
 
+  takeAppendIds(ids: FreshIds): void {
+    for (const { entity, id, position } of ids.all()) this.putAppendId(entity, id, position);
+  }
+
   putAppendId(entity: string, id: string, position: number): void {
     this.#assertOpen();
+    this.#parts.announce(entity, id);
     this.#appendIds.push({ entity, id, position });
   }
 
@@ -430,7 +460,9 @@ class MemoryCheckpoint implements CheckpointWriter {
     for (const { entity, id, position } of this.#appendIds) {
       queue.add(() => rowsOf(tables.appendIds, entity).set(id, position));
     }
-    for (const [entity, forgetting] of this.#forgotten) queue.add(() => forget(tables, entity, forgetting));
+    for (const [entity, forgetting] of this.#forgotten) {
+      queue.add(() => forget(tables, entity, forgetting, (id) => this.#parts.announce(entity, id)));
+    }
     await this.#durable();
     crashPoint("partition:ids-durable");
     queue.add(() => {
@@ -456,15 +488,22 @@ class MemoryCheckpoint implements CheckpointWriter {
   }
 }
 
-function forget(tables: Tables, entity: string, { belowSeq, belowPosition }: Forgetting): void {
+function forget(
+  tables: Tables,
+  entity: string,
+  { belowSeq, belowPosition }: Forgetting,
+  announce: (id: string) => void,
+): void {
   const extents = rowsOf(tables.extents, entity);
   for (const firstSeq of [...extents.keys()]) if (firstSeq < belowSeq) extents.delete(firstSeq);
   const ids = rowsOf(tables.appendIds, entity);
   for (const [id, position] of [...ids]) {
     // A digest is found by its name again: replacing it by itself changes nothing.
     if (position >= belowPosition || id.startsWith("\u0000")) continue;
+    const name = erasedIdName(entity, id);
+    announce(name);
     ids.delete(id);
-    ids.set(erasedIdName(entity, id), position);
+    ids.set(name, position);
   }
 }
 

@@ -7,6 +7,8 @@ const slotsMin = 64;
 export class HashSlots {
   /** Open addressing with linear probing; at most half are taken. Two numbers a slot: 1 and the row, 0 for a free one; and the hash. */
   #slots = new Int32Array(2 * slotsMin);
+  /** At most so many slots are taken. */
+  #puts = 0;
 
   /** Offset of the slot where a search for a hash begins. */
   first(hash: number): number {
@@ -26,17 +28,18 @@ export class HashSlots {
     return this.#slots[slot + 1]!;
   }
 
-  /** Puts the youngest row into a slot that a search has found. Rows are counted up from 0. Offsets are not good any more. */
+  /** Puts a row into a slot that a search has found. Offsets are not good any more. */
   put(slot: number, row: number, hash: number): void {
     this.#slots[slot] = row + 1;
     this.#slots[slot + 1] = hash;
-    if (4 * (row + 1) > this.#slots.length) this.#grow();
+    if (4 * ++this.#puts > this.#slots.length) this.#grow();
   }
 
-  /** Frees all, after so many rows; room for many more than these is given back. */
-  clear(rows: number): void {
-    if (this.#slots.length > 32 * (rows + slotsMin)) this.#slots = new Int32Array(2 * slotsMin);
-    else this.#slots.fill(0);
+  /** Frees all. Room for many more than were taken is given back. */
+  clear(): void {
+    if (this.#slots.length > 32 * (this.#puts + slotsMin)) this.#slots = new Int32Array(2 * slotsMin);
+    else if (this.#puts > 0) this.#slots.fill(0);
+    this.#puts = 0;
   }
 
   // What is in the table is there once: all that its new slot has to be is free.
