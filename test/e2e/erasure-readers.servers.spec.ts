@@ -4,7 +4,7 @@
 // MongoDB here is FerretDB with SQLite; what it does not show is in docs/how-to/erase-an-entity.md. Several nodes of rqlite are in
 // packages/projection/src/rqlite/rqlite-cluster.servers.spec.ts.
 import { setTimeout as pause } from "node:timers/promises";
-import { Heddle } from "@heddle/client";
+import { Heddle, type HeddleError } from "@heddle/client";
 import { describe, expect, it } from "vitest";
 import { startMongo, startNats, startRqlite } from "../../infra/servers/index.ts";
 import { startTestNode } from "../support/node.ts";
@@ -87,6 +87,9 @@ describe("P6: an erased entity and the servers that have copies of it", () => {
   });
 });
 
+/** The whole of it, so that a failure tells what there was. */
+const told = ({ code, message }: HeddleError) => `${code}: ${message}`;
+
 describe("P6: a server that is away while an entity is erased", () => {
   it("P6: NATS: the receipt waits and says for what; when it is back, it comes and nothing is left", async () => {
     await using nats = await startNats();
@@ -98,11 +101,8 @@ describe("P6: a server that is away while an entity is erased", () => {
     await caughtUp(node, db);
     await nats.kill();
     expect(filesWith([nats.folder], markers.all)).not.toEqual([]);
-    const early = await db
-      .entity("account/alice")
-      .delete({ timeoutMs: 3_000 })
-      .catch((error: unknown) => error);
-    expect(early).toMatchObject({ code: expect.stringMatching(/^(SINK_UNAVAILABLE|TIMEOUT)$/) as string });
+    const early = await db.entity("account/alice").delete({ timeoutMs: 3_000 }).catch(told);
+    expect(early).toMatch(/^(SINK_UNAVAILABLE|TIMEOUT): /);
     await nothingLeft([node.data], markers.all, 10_000);
     // Whoever asks again gets the receipt when it is back.
     const asked = receiptOf(db, "account/alice");
@@ -124,13 +124,8 @@ describe("P6: a server that is away while an entity is erased", () => {
       await fill(db, "account/alice", markers, 10);
       await caughtUp(first, db);
       await server.kill();
-      const early = await db
-        .entity("account/alice")
-        .delete({ timeoutMs: 3_000 })
-        .catch((error: unknown) => error);
-      expect(early).toMatchObject({
-        code: expect.stringMatching(/^(SINK_UNAVAILABLE|PROJECTION_LAGS|TIMEOUT)$/) as string,
-      });
+      const early = await db.entity("account/alice").delete({ timeoutMs: 3_000 }).catch(told);
+      expect(early).toMatch(/^(SINK_UNAVAILABLE|PROJECTION_LAGS|TIMEOUT): /);
       await first.close();
     }
     expect(filesWith([server.folder], markers.all)).not.toEqual([]);

@@ -244,7 +244,7 @@ export class MongodbStore {
     const isAway =
       thrown instanceof MongoNetworkError ||
       thrown instanceof MongoServerSelectionError ||
-      /^Mongo(NotConnected|WaitQueueTimeout|TopologyClosed|PoolClosed|PoolCleared|OperationTimeout|ClientClosed)/.test(
+      /^Mongo(NotConnected|WaitQueueTimeout|TopologyClosed|ServerClosed|StalePrimary|PoolClosed|PoolCleared|OperationTimeout|ClientClosed)/.test(
         (thrown as Error).name,
       ) ||
       passingCodes.has(code) ||

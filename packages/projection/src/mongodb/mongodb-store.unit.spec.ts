@@ -1,5 +1,5 @@
 // Goal: what the driver throws is told as what it means to an operator: wait, or look at something.
-import { MongoNetworkError, MongoServerError } from "mongodb";
+import { MongoNetworkError, MongoServerClosedError, MongoServerError } from "mongodb";
 import { describe, expect, it } from "vitest";
 import { MongodbStore } from "./mongodb-store.ts";
 
@@ -13,6 +13,7 @@ describe("mongodb: errors", () => {
     ["a connection that was reset", withCode("read ECONNRESET", "ECONNRESET")],
     ["a stream that is gone", withCode("Cannot call write after a stream was destroyed", "ERR_STREAM_DESTROYED")],
     ["a network error of the driver", new MongoNetworkError("connection 3 to 127.0.0.1:1 closed")],
+    ["a server that the driver has given up meanwhile", new MongoServerClosedError()],
     ["a server that is no primary any more", fromServer("not primary", 10_107)],
   ])("%s: it is away", (_, thrown) => {
     expect(store.errorOf(thrown)).toMatchObject({ code: "SINK_UNAVAILABLE", retryable: true });
