@@ -7,5 +7,5 @@ export { HashSlots } from "./hash-slots.ts";
 export { utf8Length } from "./ids.ts";
 export * from "./index.ts";
 export { InvariantViolation, invariant } from "./invariant.ts";
-export { secretHash, secretSeed } from "./secret-hash.ts";
+export { finalised, secretHash, secretSeed } from "./secret-hash.ts";
 export { type ReadonlyTurnoverMap, TurnoverMap } from "./turnover-map.ts";

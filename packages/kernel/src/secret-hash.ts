@@ -21,7 +21,8 @@ export function secretHashOfNumber(value: number): number {
   return finalised(value > 0x7fff_ffff ? Math.imul(low ^ Math.floor(value / 0x1_0000_0000), 0x01000193) : low);
 }
 
-function finalised(hash: number): number {
+/** murmur3's finaliser: each bit of a hash comes to depend on all of them. Signed. */
+export function finalised(hash: number): number {
   let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
   return mixed ^ (mixed >>> 16);

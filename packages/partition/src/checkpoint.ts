@@ -110,7 +110,7 @@ export class TableCheckpoint implements CheckpointWriter {
     const before = alarmBefore === alarmUnknown ? this.#storedAlarm(entity) : alarmBefore;
     queue.begin();
     if (this.#headsAwaited.has(entity)) this.#beginAnew(entity, head);
-    for (const quads of newExtents.length === 0 ? noChunks : cutIntoChunks(newExtents)) {
+    for (const quads of cutIntoChunks(newExtents)) {
       const key = this.#keys.extent(entity, quads[0]!);
       queue.put(tables.extents, key, writeChunk(values, key, quads));
     }
@@ -327,8 +327,6 @@ export class TableCheckpoint implements CheckpointWriter {
     }
   }
 }
-
-const noChunks: readonly Float64Array[] = [];
 
 function checkInlineExtents(entity: string, head: EntityHead, newExtents: Float64Array): void {
   const quads = head.inlineExtents!;

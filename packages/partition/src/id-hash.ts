@@ -1,5 +1,5 @@
 // Id hashes: an append id as it is looked for: in the filter, in the runs, among those that no checkpoint has written yet.
-import { secretSeed } from "@heddle/kernel/internal";
+import { finalised, secretSeed } from "@heddle/kernel/internal";
 import { KeyBuilder } from "./keys.ts";
 
 /** Three independent hashes of an id's key, signed numbers of 32 bits. */
@@ -62,10 +62,4 @@ function finish(into: IdHash): IdHash {
   into.second = finalised(into.second);
   into.secret = finalised(into.secret);
   return into;
-}
-
-function finalised(hash: number): number {
-  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return mixed ^ (mixed >>> 16);
 }
