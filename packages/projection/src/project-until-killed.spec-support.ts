@@ -1,6 +1,6 @@
 // The process that specs kill: follows a feed of so many movements into a sink, batch by batch, until all is in it; then it ends
 // with 0. Arguments: the sink's address, the number of movements, and a crash point with its turn (`projection:after-write 3`) at
-// which it kills itself.
+// which it kills itself. Tells its parent of each write.
 
 import { addMovements, project } from "./accounts-under-test.spec-support.ts";
 import { MemoryFeed } from "./memory-feed.spec-support.ts";
@@ -16,6 +16,7 @@ const projections = project(feed, sink!, {
   limits: { eventsMax: 50, bytesMax: 8_192 },
   crashPoint: (name) => {
     if (name === point && --left === 0) process.kill(process.pid, "SIGKILL");
+    if (name === "projection:after-write") process.send?.(name);
   },
 });
 await Promise.all(

@@ -158,11 +158,11 @@ export function sinkFailures(under: ServersUnderTest): void {
       "at random",
     ];
     for (const point of points) {
-      const before = await moved(sink);
       const child = startProjecting(under.addressOf(server.url), count, point === "at random" ? [] : point.split(" "));
       const ended = once(child, "exit");
       if (point === "at random") {
-        await vi.waitFor(async () => expect(await moved(sink)).toBeGreaterThan(before), patience);
+        // Told by the child: who describes a projection while somebody else writes to it carries that one's writes out, too.
+        for (let writes = 1 + Math.floor(Math.random() * 5); writes > 0; writes--) await once(child, "message");
         child.kill("SIGKILL");
       }
       await ended;
@@ -171,13 +171,6 @@ export function sinkFailures(under: ServersUnderTest): void {
     expect(code).toBe(0);
     expect(await storedRows(sink)).toEqual(expectedRows(count));
   });
-}
-
-/** The sum of a projection's positions. */
-async function moved(sink: Sink): Promise<number> {
-  await sink.open();
-  const stored = await sink.describe("accounts");
-  return stored?.live?.positions.reduce((sum, position) => sum + position, 0) ?? 0;
 }
 
 function startProjecting(address: string, count: number, point: readonly string[]): ChildProcess {

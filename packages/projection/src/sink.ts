@@ -148,7 +148,11 @@ export interface Sink {
   open(): Awaitable<void>;
   /** Every projection that something is stored about, also those that no domain module has any more. */
   list(): Awaitable<readonly string[]>;
-  /** Undefined when there is nothing. To be called before anything else is done to a projection, and after a failed write (S1). */
+  /**
+   * Undefined when there is nothing. To be called before anything else is done to a projection, and after a failed write (S1).
+   * Only by who writes to the projection, or while nobody does: what it finds begun it finishes, as that of a process that is no
+   * more.
+   */
   describe(projection: string): Awaitable<StoredProjection | undefined>;
   /**
    * Makes an empty generation, with its indexes: the live one when there is none, else the next one. Done twice it begins anew.

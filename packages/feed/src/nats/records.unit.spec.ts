@@ -46,7 +46,7 @@ describe("records as they travel", () => {
     const { read } = await threeRecords();
     const { bytes, to, salt } = read();
     expect(recordsProblem(bytes, to, salt)).toBeUndefined();
-    expect(recordsProblem(bytes, to, salt ^ 1)).toBeDefined();
+    expect(recordsProblem(bytes, to, (salt ^ 1) >>> 0)).toBeDefined();
     expect(recordsProblem(bytes, to + 8, salt)).toBeDefined();
     expect(recordsProblem(bytes.subarray(0, bytes.length - 8), to - 8, salt)).toBeDefined();
     expect(recordsProblem(new Uint8Array(), to, salt)).toBeDefined();

@@ -36,7 +36,7 @@ describe("mongodb: a server that fails", () => {
     start: startMongo,
     sinkAt: (url) => new MongodbSink({ url, selectionTimeoutMs: 1_000, answerTimeoutMs: 1_000 }),
     addressOf: (url) => `${url}bank`,
-    movements: 1_500,
+    movements: 3_000,
     scarceBytes: 600_000,
   });
 });
