@@ -24,10 +24,11 @@ import {
 } from "./contract.ts";
 import { type Place, reading } from "./damage.ts";
 import { metaKeys, type Tables } from "./environment.ts";
-import { cutIntoChunks, extentFields, writeChunk } from "./extents.ts";
+import { checkExtentsReachHead, checkInlineExtents, cutIntoChunks, writeChunk } from "./extents.ts";
 import { ForgottenHistories } from "./forgetting.ts";
 import type { FreshIds } from "./fresh-ids.ts";
 import { KeyBuilder } from "./keys.ts";
+import type { PackedHeads } from "./packed-heads.ts";
 import {
   getValue,
   readHead,
@@ -106,7 +107,10 @@ export class TableCheckpoint implements CheckpointWriter {
     this.#assertOpen();
     const { tables, queue, values } = this.#parts;
     checkExtentsReachHead(entity, head, newExtents);
-    if (head.inlineExtents !== undefined) checkInlineExtents(entity, head, newExtents);
+    if (head.inlineExtents !== undefined) {
+      invariant(newExtents.length === 0, "partition/inline-extents-are-all", { entity });
+      checkInlineExtents(entity, head, head.inlineExtents);
+    }
     const before = alarmBefore === alarmUnknown ? this.#storedAlarm(entity) : alarmBefore;
     queue.begin();
     if (this.#headsAwaited.has(entity)) this.#beginAnew(entity, head);
@@ -121,6 +125,15 @@ export class TableCheckpoint implements CheckpointWriter {
     const key = this.#keys.entity(entity);
     queue.put(tables.heads, key, writeHead(values, key, head));
     if (head.alarm !== before) this.#moveAlarm(entity, before, head.alarm);
+  }
+
+  putPackedHead(heads: PackedHeads, row: number): void {
+    this.#assertOpen();
+    const { tables, queue } = this.#parts;
+    const entity = heads.entityAt(row);
+    if (this.#headsAwaited.has(entity)) invariant(false, "partition/packed-head-forgets-nothing", { entity });
+    queue.begin();
+    queue.put(tables.heads, this.#keys.entity(entity), heads.valueAt(row));
   }
 
   takeAppendIds(ids: FreshIds): void {
@@ -326,18 +339,4 @@ export class TableCheckpoint implements CheckpointWriter {
       throw new HeddleError("CLOSED", { what: `the partition of shard ${this.#parts.place.shard}` });
     }
   }
-}
-
-function checkInlineExtents(entity: string, head: EntityHead, newExtents: Float64Array): void {
-  const quads = head.inlineExtents!;
-  const isWhole = quads[0] === 1 && head.baseSeq === 0 && newExtents.length === 0;
-  invariant(isWhole && cutIntoChunks(quads).length === 1, "partition/inline-extents-are-all", { entity });
-  checkExtentsReachHead(entity, head, quads);
-}
-
-function checkExtentsReachHead(entity: string, head: EntityHead, quads: Float64Array): void {
-  if (quads.length === 0) return;
-  const lastAt = quads.length - extentFields;
-  const lastSeq = quads[lastAt]! + quads[lastAt + 1]! - 1;
-  invariant(lastSeq === head.seq, "partition/extents-reach-head", { entity, lastSeq, head: head.seq });
 }

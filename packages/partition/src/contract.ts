@@ -1,6 +1,7 @@
 // What a partition is to the shard and to readers in other processes.
 import type { FreshIds } from "./fresh-ids.ts";
 import type { IdHash } from "./id-hash.ts";
+import type { PackedHeads } from "./packed-heads.ts";
 import type { ScrubResult } from "./scrub.ts";
 
 export interface EntityHead {
@@ -245,6 +246,11 @@ export interface CheckpointWriter {
     snapshots: readonly SnapshotRecord[],
     alarmBefore?: number | undefined,
   ): void;
+  /**
+   * The same for an entity that has nothing but a head with all its extents, and had no alarm in the partition. The row is lent until
+   * `commit` has settled; if it fails, for as long as the partition is open.
+   */
+  putPackedHead(heads: PackedHeads, row: number): void;
   /** Once at most, and instead of `putAppendId`: ids that were announced. They are lent until `commit` has settled. */
   takeAppendIds(ids: FreshIds): void;
   putAppendId(entity: string, id: string, position: number): void;

@@ -11,7 +11,7 @@
 // Reading therefore goes by sequence and not by chunk: it asks for the chunk that holds the next sequence, whichever
 // that is, and each extent comes out once and in order. What an erased life may have left below the first is not read.
 import { invariant } from "@heddle/kernel/internal";
-import type { Extent } from "./contract.ts";
+import type { EntityHead, Extent } from "./contract.ts";
 import type { ValueWriter } from "./values.ts";
 import { MalformedValue, type VarintReader, varintBytesMax } from "./varint.ts";
 
@@ -56,17 +56,36 @@ export class ExtentsBroken extends Error {
 
 /** Cuts quads into pieces of at most {@link chunkExtentsMax} extents, after checking that they have no gap (X2). */
 export function cutIntoChunks(quads: Float64Array): Float64Array[] {
-  invariant(quads.length % width === 0, "partition/extent-quads", { length: quads.length });
-  for (let i = width; i < quads.length; i += width) {
-    const expected = quads[i - width]! + quads[i - width + 1]!;
-    invariant(quads[i] === expected, "partition/extents-gapless", { expected, found: quads[i]! });
-  }
+  checkGapless(quads);
   if (quads.length <= width * chunkExtentsMax) return quads.length === 0 ? [] : [quads];
   const chunks: Float64Array[] = [];
   for (let at = 0; at < quads.length; at += width * chunkExtentsMax) {
     chunks.push(quads.subarray(at, at + width * chunkExtentsMax));
   }
   return chunks;
+}
+
+/** The extents that a head is to hold are all that its entity has, and as many as stand in one place. */
+export function checkInlineExtents(entity: string, head: EntityHead, quads: ArrayLike<number>): void {
+  const isWhole = quads[0] === 1 && head.baseSeq === 0 && quads.length <= width * chunkExtentsMax;
+  if (!isWhole) invariant(false, "partition/inline-extents-are-all", { entity });
+  checkGapless(quads);
+  checkExtentsReachHead(entity, head, quads);
+}
+
+export function checkExtentsReachHead(entity: string, { seq }: EntityHead, quads: ArrayLike<number>): void {
+  if (quads.length === 0) return;
+  const lastAt = quads.length - width;
+  const lastSeq = quads[lastAt]! + quads[lastAt + 1]! - 1;
+  if (lastSeq !== seq) invariant(false, "partition/extents-reach-head", { entity, lastSeq, head: seq });
+}
+
+function checkGapless(quads: ArrayLike<number>): void {
+  if (quads.length % width !== 0) invariant(false, "partition/extent-quads", { length: quads.length });
+  for (let i = width; i < quads.length; i += width) {
+    const expected = quads[i - width]! + quads[i - width + 1]!;
+    if (quads[i] !== expected) invariant(false, "partition/extents-gapless", { expected, found: quads[i]! });
+  }
 }
 
 /** A chunk's value: for each extent its count, its position as the difference from the one before, four bytes of check. */
@@ -77,11 +96,11 @@ export function writeChunk(values: ValueWriter, key: Uint8Array, quads: Float64A
 }
 
 /** Bytes that `writeQuads` may write. */
-export function quadsBytesMax(quads: Float64Array): number {
+export function quadsBytesMax(quads: ArrayLike<number>): number {
   return (2 * varintBytesMax + 4) * (quads.length / width);
 }
 
-export function writeQuads(values: ValueWriter, quads: Float64Array): void {
+export function writeQuads(values: ValueWriter, quads: ArrayLike<number>): void {
   let position = 0;
   for (let i = 0; i < quads.length; i += width) {
     values

@@ -38,6 +38,8 @@ export { erasedIdName, erasedIdNameOfDigest } from "./erased-ids.ts";
 // Append ids on their way
 export { type FreshId, FreshIds } from "./fresh-ids.ts";
 export { hashAppendId, type IdHash, newIdHash } from "./id-hash.ts";
+// Heads on their way
+export { PackedHeads } from "./packed-heads.ts";
 // Opening and deleting
 export { type DetachedReader, openPartition, openPartitionReadOnly, type PartitionOptions } from "./partition.ts";
 // Erasing for good

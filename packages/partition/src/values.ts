@@ -20,30 +20,50 @@ import { quadsBytesMax, readQuads, writeQuads } from "./extents.ts";
 import { MalformedValue, VarintReader, varintBytesMax, writeSignedVarint, writeVarint } from "./varint.ts";
 
 const checksumBytes = 4;
-const arenaBytes = 256 * 1024;
+/** What values are written into, one behind the other. */
+export const arenaBytes = 256 * 1024;
 const chainBytes = 32;
 /** What a head has beside its numbers. */
 const headParts = { chain: 1, alarm: 2, extents: 4 } as const;
 const erasureStages: readonly ErasureStage[] = ["count", "log", "scrub"];
+
+const noArena = new Uint8Array();
 
 /**
  * Writes values one after the other into arenas. Finished values stay as they are, as LMDB needs: it reads them on
  * another thread later. Many values in one buffer, because LMDB asks for the address of every new one (1 µs).
  */
 export class ValueWriter {
-  #arena = new Uint8Array(arenaBytes);
+  readonly #nextArena: (bytes: number) => Uint8Array;
+  #arena: Uint8Array = noArena;
   #start = 0;
   #at = 0;
+
+  /** `nextArena` gives at least so many bytes. Left out, each is made for its values, and goes with them. */
+  constructor(nextArena: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes)) {
+    this.#nextArena = nextArena;
+  }
+
+  /** Where in its arena the value begins that was written last. */
+  get start(): number {
+    return this.#start;
+  }
 
   /** Starts a value of at most so many bytes. */
   begin(bytesMax: number): this {
     const needed = bytesMax + checksumBytes;
     if (this.#at + needed > this.#arena.length) {
-      this.#arena = new Uint8Array(Math.max(arenaBytes, needed));
+      this.#arena = this.#nextArena(Math.max(arenaBytes, needed));
       this.#at = 0;
     }
     this.#start = this.#at;
     return this;
+  }
+
+  /** The next value begins another arena. */
+  leaveArena(): void {
+    this.#arena = noArena;
+    this.#at = 0;
   }
 
   unsigned(value: number): this {
@@ -108,8 +128,13 @@ export function getValue<T>(table: Table, key: Uint8Array, decode: (value: Varin
   return value === undefined ? undefined : decode(openValue(key, value, value.length));
 }
 
-export function writeHead(values: ValueWriter, key: Uint8Array, head: EntityHead): Uint8Array {
-  const { chain, baseSeq, seq, alarm, inlineExtents } = head;
+export function writeHead(
+  values: ValueWriter,
+  key: Uint8Array,
+  head: EntityHead,
+  inlineExtents: ArrayLike<number> | undefined = head.inlineExtents,
+): Uint8Array {
+  const { chain, baseSeq, seq, alarm } = head;
   if (!isChainLength(chain.length)) invariant(false, "partition/chain-bytes", { length: chain.length });
   if (baseSeq > seq) invariant(false, "partition/base-within", { baseSeq, seq });
   const parts =

@@ -27,6 +27,8 @@ interface Op {
   readonly key: Uint8Array;
   /** Undefined to remove the key. */
   readonly value: Uint8Array | undefined;
+  /** Whether a unit begins with it. */
+  readonly isFirst: boolean;
 }
 
 interface Batch {
@@ -42,10 +44,9 @@ export class WriteQueue {
   #open: Batch | undefined;
   #ops = 0;
   #bytes = 0;
-  #waiting: Op[][] = [];
-  #waitingOps = 0;
-  /** The last of those that wait, as long as puts belong to it. */
-  #unit: Op[] | undefined;
+  #waiting: Op[] = [];
+  /** What the next put is: the first of its unit, or one that belongs to the put before; none is taken before a unit has begun. */
+  #unit: "none" | "begun" | "goes on" = "none";
   #draining = false;
   #failure: unknown;
   #idle: PromiseWithResolvers<void> | undefined;
@@ -65,22 +66,21 @@ export class WriteQueue {
   /** Starts a unit: the puts up to the next `begin`, of this turn (Q1). */
   begin(): void {
     this.#drain();
-    this.#unit = [];
-    this.#waiting.push(this.#unit);
+    this.#unit = "begun";
   }
 
   /** The key is copied, the value must stay as it is. */
   put(table: Table, key: Uint8Array, value: Uint8Array): void {
-    this.#add({ table, key: key.slice(), value });
+    this.#add(table, key, value);
   }
 
   remove(table: Table, key: Uint8Array): void {
-    this.#add({ table, key: key.slice(), value: undefined });
+    this.#add(table, key, undefined);
   }
 
   /** Resolves when no more puts wait here than one turn takes up (Q3). */
   drained(): Promise<void> {
-    if (this.#waitingOps < drainOpsMax) return Promise.resolve();
+    if (this.#waiting.length < drainOpsMax) return Promise.resolve();
     this.#drained ??= Promise.withResolvers<void>();
     return this.#drained.promise;
   }
@@ -97,15 +97,14 @@ export class WriteQueue {
    */
   forgive(): void {
     this.#failure = undefined;
-    this.#unit = undefined;
+    this.#unit = "none";
     this.#waiting = [];
-    this.#waitingOps = 0;
   }
 
-  #add(op: Op): void {
-    if (this.#unit === undefined) invariant(false, "Q1/put-in-a-unit");
-    this.#unit!.push(op);
-    this.#waitingOps++;
+  #add(table: Table, key: Uint8Array, value: Uint8Array | undefined): void {
+    if (this.#unit === "none") invariant(false, "Q1/put-in-a-unit");
+    this.#waiting.push({ table, key: key.slice(), value, isFirst: this.#unit === "begun" });
+    this.#unit = "goes on";
   }
 
   #whenIdle(): Promise<void> {
@@ -159,9 +158,9 @@ export class WriteQueue {
   }
 
   #drain(): void {
-    const isDue = this.#idle !== undefined || this.#waitingOps >= gatheredOps;
+    const isDue = this.#idle !== undefined || this.#waiting.length >= gatheredOps;
     if (isDue && !this.#draining) this.#takeUp();
-    if (this.#waitingOps < drainOpsMax) {
+    if (this.#waiting.length < drainOpsMax) {
       this.#drained?.resolve();
       this.#drained = undefined;
     }
@@ -171,16 +170,15 @@ export class WriteQueue {
   }
 
   #takeUp(): void {
-    this.#unit = undefined;
+    this.#unit = "none";
     let taken = 0;
-    let units = 0;
-    while (units < this.#waiting.length && taken < drainOpsMax && this.#ops < opsMax && this.#bytes < bytesMax) {
-      const unit = this.#waiting[units++]!;
-      for (const { table, key, value } of unit) this.#issue(table, key, value);
-      taken += unit.length;
+    for (; taken < this.#waiting.length; taken++) {
+      const { table, key, value, isFirst } = this.#waiting[taken]!;
+      if (isFirst && (taken >= drainOpsMax || this.#ops >= opsMax || this.#bytes >= bytesMax)) break;
+      this.#issue(table, key, value);
     }
-    if (this.#failure !== undefined) units = this.#waiting.length;
-    for (const unit of this.#waiting.splice(0, units)) this.#waitingOps -= unit.length;
+    if (this.#failure !== undefined) this.#waiting = [];
+    else this.#waiting.splice(0, taken);
     if (this.#waiting.length === 0 || taken < drainOpsMax) return;
     // The rest belongs to a later turn, so that the thread gets to other work.
     this.#draining = true;

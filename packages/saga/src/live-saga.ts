@@ -130,7 +130,10 @@ export class LiveSaga implements Doer {
 
   /** Somebody waits for the end. One who came with other steps is told so as soon as it is known. */
   wait({ connection, from, to, call }: Frame, fingerprint: number | undefined, duplicate: boolean): void {
-    this.#waiters.push({ connection, requestBytes: to - from, call, fingerprint, duplicate });
+    const waiter = { connection, requestBytes: to - from, call, fingerprint, duplicate };
+    // An empty list that is added to makes room for many, and nearly all have one.
+    if (this.#waiters.length === 0) this.#waiters = [waiter];
+    else this.#waiters.push(waiter);
   }
 
   // ——— ways to begin

@@ -65,7 +65,7 @@ export class StepPlanner {
    */
   plan(saga: string, bytes: Uint8Array): StepPlan[] {
     const ranges = readSagaSteps(bytes, 0, bytes.length);
-    const plans: StepPlan[] = [];
+    const plans = new Array<StepPlan>(ranges.length);
     for (let index = 0; index < ranges.length; index++) {
       const range = ranges[index]!;
       const forward = this.#act(saga, bytes, range, index, "forward");
@@ -79,7 +79,7 @@ export class StepPlanner {
       }
       const back = range.backKind === 0 ? undefined : this.#act(saga, bytes, range, index, "back");
       if (this.#last.entity !== entity) throw badFrame(`the compensation of step ${index} is not on ${entity}`);
-      plans.push(planOf(entity, range, forward, back));
+      plans[index] = planOf(entity, range, forward, back);
     }
     return plans;
   }

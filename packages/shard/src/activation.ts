@@ -5,7 +5,7 @@
 import type { CompiledContext } from "@heddle/domain/internal";
 import { type EntryView, entryFlags } from "@heddle/event-log/internal";
 import { type EntityId, HeddleError, hashEntity, isSystemEntity, parseAnyEntityId, systemKinds } from "@heddle/kernel";
-import { invariant, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
+import { invariant, secretHash, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
 import { alarmUnknown, type EntityHead, type Extent, type Partition } from "@heddle/partition/internal";
 import { decodeValue } from "@heddle/protocol/internal";
 import { initialStates } from "./decide.ts";
@@ -333,8 +333,9 @@ export class Activation {
 
   #rowsWith(id: string): EndedEntities | undefined {
     if (!isSaga(id)) return undefined;
-    if (this.#ended.has(id)) return this.#ended;
-    return this.#endedInCheckpoint.has(id) ? this.#endedInCheckpoint : undefined;
+    const hash = secretHash(id);
+    if (this.#ended.has(id, hash)) return this.#ended;
+    return this.#endedInCheckpoint.has(id, hash) ? this.#endedInCheckpoint : undefined;
   }
 
   /** Takes back what a failed checkpoint had been handed. */
@@ -347,7 +348,8 @@ export class Activation {
     }
     const rows = this.#endedInCheckpoint;
     for (const row of rows.rows()) this.#ended.add(asEntity(rows.idAt(row), rows.headAt(row)));
-    rows.clear();
+    // LMDB may still be at work on its rows.
+    this.#endedInCheckpoint = new EndedEntities();
   }
 
   #takeBack(entity: Entity): void {
@@ -519,7 +521,17 @@ function addExtent(entity: Entity, count: number, position: number): void {
 }
 
 const none: readonly unknown[] = [];
-const unwritten = { seq: 0, position: 0, time: 0, chain: "", baseSeq: 0 };
+// As the partition's are, field by field. With fewer, the engine took it for something that came to look otherwise since, and
+// compiled the constructor anew twenty times a second.
+const unwritten: EntityHead = {
+  seq: 0,
+  position: 0,
+  time: 0,
+  chain: "",
+  baseSeq: 0,
+  alarm: undefined,
+  inlineExtents: undefined,
+};
 
 function extentAt(quads: readonly number[], at: number): Extent {
   return { firstSeq: quads[at]!, count: quads[at + 1]!, position: quads[at + 2]!, check: quads[at + 3]! };

@@ -160,7 +160,13 @@ describe("P5: a checkpoint that fails", () => {
     "P5: loses nothing when its puts %s and it fails at %s: appends and reads go on, the next one writes it all",
     async (fate, place) => {
       let drops = fate === "were dropped";
-      const nothing = { putEntity: () => {}, takeAppendIds: () => {}, putSession: () => {}, dropSession: () => {} };
+      const nothing = {
+        putEntity: () => {},
+        putPackedHead: () => {},
+        takeAppendIds: () => {},
+        putSession: () => {},
+        dropSession: () => {},
+      };
       const under = openShard(bank, {
         limits: { checkpointIntervalMs: 10_000 },
         wrapPartition: (partition) => intercepted(partition, (writer) => (drops ? { ...writer, ...nothing } : writer)),
@@ -351,6 +357,7 @@ function intercepted(
 function bound(writer: ReturnType<Partition["checkpoint"]>): ReturnType<Partition["checkpoint"]> {
   return {
     putEntity: (...args) => writer.putEntity(...args),
+    putPackedHead: (...args) => writer.putPackedHead(...args),
     takeAppendIds: (ids) => writer.takeAppendIds(ids),
     putAppendId: (...args) => writer.putAppendId(...args),
     putSession: (...args) => writer.putSession(...args),

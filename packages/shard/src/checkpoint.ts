@@ -14,7 +14,6 @@ import type {
   FreshIds,
   OpenTransactions as OpenTransactionRecords,
   Partition,
-  SnapshotRecord,
   TypeCount,
 } from "@heddle/partition/internal";
 import type { Activation } from "./activation.ts";
@@ -37,9 +36,6 @@ const sliceCallsMax = 16_384;
 const sessionWeight = 64;
 /** Entities let go in one turn after the commit: that only clears a field. */
 const sliceSettledMax = 20_000;
-
-const noNewExtents = new Float64Array();
-const noSnapshots: readonly SnapshotRecord[] = [];
 
 export interface CheckpointOptions {
   readonly shard: number;
@@ -118,11 +114,11 @@ export class Checkpoint {
 
   async #writeEnded(): Promise<void> {
     const ended = this.#ended;
-    const inOrder = new SortInTurns([...ended.rows()], (row) => ended.idAt(row));
+    const inOrder = new SortInTurns(ended.rows(), (row) => ended.idAt(row));
     do await this.#nextTurn();
     while (inOrder.sortMore());
     for (let left = sliceEntitiesMax, row = inOrder.next(); row !== undefined; row = inOrder.next()) {
-      this.#writer.putEntity(ended.idAt(row), ended.headAt(row), noNewExtents, noSnapshots);
+      this.#writer.putPackedHead(ended.heads, row);
       if (--left > 0) continue;
       left = sliceEntitiesMax;
       await this.#nextTurn();

@@ -5,6 +5,7 @@
 // the log, read by other means. Tested elsewhere: real sagas (packages/saga), and the partition (its contract).
 import { defineAggregate, event } from "@heddle/domain";
 import { HeddleError } from "@heddle/kernel";
+import type { PackedHeads } from "@heddle/partition/internal";
 import type { WireListed } from "@heddle/protocol/internal";
 import { SimulatedDisk } from "@heddle/testkit";
 import fc from "fast-check";
@@ -35,21 +36,35 @@ const sagas = ["$saga/a", "$saga/b", "$saga/c"] as const;
 
 /** How the next checkpoint fails: it has written all entities, or none of them. */
 let fails: "written" | "lost" | undefined;
+/** What was handed to the partition, as it lies there, and as it was then. */
+let handed: { readonly value: Uint8Array; readonly bytes: Uint8Array }[] = [];
 
 function open(seed = 1): ShardUnderTest {
   fails = undefined;
+  handed = [];
   const under = openShard(bank, {
     disk: new SimulatedDisk({ seed }),
     system: [Saga],
     limits: { segmentBytes: 4_000 },
     wrapPartition: (partition) =>
       overridden(partition, "checkpoint", (covering: number) => {
-        const writer = partition.checkpoint(covering);
+        const made = partition.checkpoint(covering);
+        const writer = overridden(made, "putPackedHead", (heads: PackedHeads, row: number) => {
+          const value = heads.valueAt(row);
+          handed.push({ value, bytes: value.slice() });
+          made.putPackedHead(heads, row);
+        });
         const how = fails;
         fails = undefined;
         if (how === undefined) return writer;
         under.failAt("partition:entities-durable", new HeddleError("DISK_FULL", { shard: 0, path: "/partition" }));
-        return how === "lost" ? overridden(writer, "putEntity", () => {}) : writer;
+        return how === "lost"
+          ? overridden(
+              overridden(writer, "putEntity", () => {}),
+              "putPackedHead",
+              () => {},
+            )
+          : writer;
       }),
   });
   return under;
@@ -199,6 +214,23 @@ describe("P1 P4 P5: sagas that ended since the last checkpoint", () => {
     receipt(await move(under, sagas[0], 1));
     await check(under);
     await under.checkpoint();
+    checkEntities(under.partition, readLog(under).lives);
+  });
+
+  it("P5: what a checkpoint that failed has handed to the partition stays as it is: its writer may still be at work", async () => {
+    const under = open();
+    for (const id of sagas) receipt(await move(under, id, 1));
+    fails = "written";
+    under.shard.requestCheckpoint();
+    await under.until(() => !under.shard.stats().isCheckpointing);
+    expect(under.shard.stats().checkpoints).toBe(0);
+    const failed = handed.slice();
+    expect(failed).toHaveLength(sagas.length);
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 5; i++) receipt(await move(under, `$saga/${round}/${i}`, 1));
+      await under.checkpoint();
+    }
+    for (const { value, bytes } of failed) expect(Buffer.compare(value, bytes)).toBe(0);
     checkEntities(under.partition, readLog(under).lives);
   });
 });

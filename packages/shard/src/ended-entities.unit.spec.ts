@@ -11,7 +11,8 @@ function ended(n: number, events = 1 + (n % shortHistoryMax)): Entity {
   const position = 2 ** 40 + 1_000 * n;
   const head = { seq: events, position, time: 1_700_000_000_000 + n, chain, baseSeq: 0 };
   const entity = new Entity(`$saga/s${n}` as EntityId, head);
-  for (let seq = 1; seq <= events; seq++) entity.newExtents.push(seq, 1, position - 100 * seq, 0xffff_0000 + n);
+  for (let seq = 1; seq <= events; seq++)
+    entity.newExtents.push(seq, 1, position - 100 * (events - seq), (0xffff_0000 + n) >>> 0);
   return entity;
 }
 

@@ -20,6 +20,7 @@ import {
   type IdHash,
   newIdHash,
   type OpenTransactions,
+  type PackedHeads,
   type Partition,
   type ScrubResult,
   type SessionRecord,
@@ -371,6 +372,10 @@ class MemoryCheckpoint implements CheckpointWriter {
       for (const snapshot of kept) rowsOf(tables.snapshots, entity).set(snapshot.aggregate, snapshot);
       tables.heads.set(entity, headKept);
     });
+  }
+
+  putPackedHead(heads: PackedHeads, row: number): void {
+    this.putEntity(heads.entityAt(row), heads.headAt(row), new Float64Array(), []);
   }
 
   takeAppendIds(ids: FreshIds): void {
