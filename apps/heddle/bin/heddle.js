@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // The launcher. Plain JavaScript without recent syntax, so that a Node that is too old says so in a sentence.
 import fs from "node:fs";
-import os from "node:os";
 
 const oldestMajor = 24;
 
@@ -12,13 +11,24 @@ if (Number(process.versions.node.split(".")[0]) < oldestMajor) {
   );
   process.exitCode = 3;
 } else {
-  // One pool of threads serves the syncs of every log and the commits of every partition. Its size is read from the
-  // environment when it is first used, so this stands before anything that uses it.
-  if (process.env.UV_THREADPOOL_SIZE === undefined) {
-    process.env.UV_THREADPOOL_SIZE = String(Math.max(16, 4 * os.availableParallelism()));
-  }
   // The repository runs its TypeScript as it is; a published package has JavaScript instead.
-  const source = new URL("../src/cli.ts", import.meta.url);
-  const compiled = new URL("../dist/cli.js", import.meta.url);
-  import((fs.existsSync(source) ? source : compiled).href).then(({ main }) => main(process.argv.slice(2)));
+  const isSource = fs.existsSync(new URL("../src/cli.ts", import.meta.url));
+  const load = (name) => import(new URL(isSource ? `../src/${name}.ts` : `../dist/${name}.js`, import.meta.url).href);
+  load("process-settings")
+    .then((settings) => {
+      prepare(settings);
+      return load("cli");
+    })
+    .then(({ main }) => main(process.argv.slice(2)));
+}
+
+// The pool's size is read when it is first used, so this stands before anything that uses it. The engine's helpers are there from the
+// start: with another number of them, this process begins anew as itself, with the same id.
+function prepare({ engineFlags, hasEngineFlags, threadPoolSize }) {
+  if (process.env.UV_THREADPOOL_SIZE === undefined) process.env.UV_THREADPOOL_SIZE = String(threadPoolSize());
+  const flags = hasEngineFlags(process.execArgv, process.env.NODE_OPTIONS) ? [] : engineFlags();
+  const canBeginAnew = process.platform !== "win32" && process.execve !== undefined;
+  if (process.argv[2] !== "serve" || flags.length === 0 || !canBeginAnew) return;
+  const args = [...flags, ...process.execArgv, ...process.argv.slice(1)];
+  process.execve(process.execPath, [process.execPath, ...args], process.env);
 }

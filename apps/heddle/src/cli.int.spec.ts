@@ -2,6 +2,7 @@
 // Method: every command runs as a process of its own. Its parsing and texts are tested in program.unit.spec.ts.
 import fs from "node:fs";
 import net from "node:net";
+import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -349,15 +350,17 @@ describe("heddle serve", () => {
     },
   );
 
-  it("gives its process as many threads for syncs as the environment says, or plenty", async () => {
-    const poolSize = (served: ServedNode) => {
+  it("gives its process as many threads for syncs as the environment says, or plenty; and no more helpers of the engine than fit", async () => {
+    const threads = (served: ServedNode, wanted: string) => {
       const tasks = `/proc/${served.running.child.pid}/task`;
       const names = fs.readdirSync(tasks).map((task) => fs.readFileSync(`${tasks}/${task}/comm`, "utf8").trim());
-      return names.filter((name) => name === "libuv-worker").length;
+      return names.filter((name) => name === wanted).length;
     };
-    expect(poolSize(node)).toBeGreaterThanOrEqual(16);
-    const small = await serve(folder(), [], { environment: { UV_THREADPOOL_SIZE: "3" } });
-    expect(poolSize(small)).toBe(3);
+    expect(threads(node, "libuv-worker")).toBeGreaterThanOrEqual(16);
+    expect(threads(node, "node-V8Worker")).toBe(Math.min(4, Math.max(1, os.availableParallelism() - 1)));
+    const environment = { UV_THREADPOOL_SIZE: "3", NODE_OPTIONS: "--v8-pool-size=2" };
+    const small = await serve(folder(), [], { environment });
+    expect([threads(small, "libuv-worker"), threads(small, "node-V8Worker")]).toEqual([3, 2]);
     await small.stop();
   });
 });

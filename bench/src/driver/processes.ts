@@ -2,9 +2,10 @@
 //
 // A child that ends before it has said what it owes rejects whoever waits for it, with its exit code. Children die with
 // the driver: they end when its channel closes.
-import { type ChildProcess, fork, type StdioOptions, spawn } from "node:child_process";
+import { type ChildProcess, type ForkOptions, fork, type StdioOptions, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { NodeOptions } from "@heddle/runtime";
+import { engineFlags, threadPoolSize } from "../../../apps/heddle/src/process-settings.ts";
 import type { AbandonOrder, CheckJob, ClientMessage, LoadJob, OpenLoopMeasurement } from "../load/job.ts";
 import type { Measurement } from "../load/meter.ts";
 import type { RefereeReport } from "../referee/main.ts";
@@ -27,20 +28,24 @@ export interface Server {
 }
 
 export function startFloor(kind: "binary" | "http", file: string, durability: string): Promise<Server> {
-  return startServer("../floor/main.ts", [kind, file, durability], []);
+  return startServer("../floor/main.ts", [kind, file, durability]);
 }
 
 /**
- * Without projections, unless the options name sinks: the other scenarios are about writing.
+ * Started as `heddle serve` starts itself. Without projections, unless the options name sinks: the other scenarios are about writing.
  * `profileFolder`: the node writes V8 CPU profiles of all its threads there when it is stopped.
  */
 export function startNodeProcess(options: NodeOptions, profileFolder?: string): Promise<Server> {
   const profile = profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`];
-  return startServer("../node/main.ts", [JSON.stringify({ sinks: [], ...options })], profile);
+  const env = { UV_THREADPOOL_SIZE: String(threadPoolSize()), ...process.env };
+  return startServer("../node/main.ts", [JSON.stringify({ sinks: [], ...options })], {
+    execArgv: [...engineFlags(), ...profile],
+    env,
+  });
 }
 
-async function startServer(module: string, args: string[], execArgv: string[]): Promise<Server> {
-  const child = fork(pathOf(module), args, { execArgv, stdio: quiet });
+async function startServer(module: string, args: string[], options: ForkOptions = {}): Promise<Server> {
+  const child = fork(pathOf(module), args, { execArgv: [], ...options, stdio: quiet });
   const messages = new Inbox<ServerMessage>(child, module);
   const ready = await messages.take("ready");
   const order = (what: ServerOrder) => child.send(what);
