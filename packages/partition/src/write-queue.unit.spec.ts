@@ -53,7 +53,7 @@ function queueUnderTest() {
 describe("write queue", () => {
   it("Q4 hands nothing over before it is worth a transaction, unless somebody waits for it", async () => {
     const { queue, issued, turn, commit, putUnits } = queueUnderTest();
-    putUnits(1_000);
+    putUnits(2_000);
     await turn();
     expect(issued()).toBe(0);
     let isSettled = false;
@@ -61,17 +61,17 @@ describe("write queue", () => {
       isSettled = true;
     });
     await turn();
-    expect([issued(), isSettled]).toEqual([1_000, false]);
+    expect([issued(), isSettled]).toEqual([2_000, false]);
     await commit();
     await settled;
   });
 
   it("Q1 hands over whole units, all that wait", async () => {
     const { issued, turn, putUnits } = queueUnderTest();
-    putUnits(350, 3);
+    putUnits(690, 3);
     await turn();
     // As many as were there when the unit began that came when there were enough.
-    expect([issued(), issued() % 3]).toEqual([1_026, 0]);
+    expect([issued(), issued() % 3]).toEqual([2_049, 0]);
   });
 
   it("Q3 tells whoever puts to wait while LMDB has its hands full, and no longer", async () => {
@@ -94,6 +94,17 @@ describe("write queue", () => {
     await turn();
     await drained;
     expect(issued()).toBeGreaterThan(before);
+  });
+
+  it("Q3 lets nobody wait for puts that nothing would hand over, however many they are", async () => {
+    for (const puts of [2_047, 2_048, 2_049, 4_095, 4_096]) {
+      const { queue, issued, turn, putUnits } = queueUnderTest();
+      putUnits(puts);
+      const drained = queue.drained();
+      await turn();
+      await drained;
+      expect(issued(), String(puts)).toBe(puts - (puts % 2_048));
+    }
   });
 
   it("P6 drops what a checkpoint left that never ended, as soon as it is to take something else", async () => {
