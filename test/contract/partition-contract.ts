@@ -1,7 +1,14 @@
 // What every Partition owes the shard. Each supplies only its making; what is special to LMDB (crashes of a process, damage,
 // bytes that are left, readers elsewhere) stands in the specs of packages/partition.
 import type { EntityHead, Partition, SnapshotRecord } from "@heddle/partition/internal";
-import { dumpPartition, erasedIdName, FreshIds, hashAppendId, newIdHash } from "@heddle/partition/internal";
+import {
+  dumpPartition,
+  erasedIdName,
+  FreshIds,
+  hashAppendId,
+  newIdHash,
+  PackedHeads,
+} from "@heddle/partition/internal";
 import { afterEach, beforeEach, expect, it } from "vitest";
 
 export interface PartitionsUnderTest {
@@ -104,6 +111,28 @@ export function partitionContract(make: () => PartitionsUnderTest): void {
     await commitAlice(700, 1, 7);
     expect(seqs(1, "forward")).toEqual([1, 2, 3, 4, 5, 6, 7]);
     expect(partition.head(alice)?.inlineExtents).toBeUndefined();
+  });
+
+  it("P5 takes packed heads as they stand, and reads them as others, also when the next ones stand in their room", async () => {
+    const heads = new PackedHeads();
+    const entities = Array.from({ length: 3_000 }, (_, i) => `account/${i}`);
+    const eventsOf = (i: number, round: number) => 1 + ((i + round) % 8);
+    for (const round of [1, 2]) {
+      const writer = partition.checkpoint(round);
+      for (const [i, entity] of entities.entries()) {
+        const events = eventsOf(i, round);
+        writer.putPackedHead(heads, heads.add(entity, headAt(events), extents(1, events)));
+      }
+      await writer.commit();
+      heads.clear();
+    }
+    await reopen();
+    for (const [i, entity] of entities.entries()) {
+      const events = eventsOf(i, 2);
+      expect(partition.head(entity)).toMatchObject(headAt(events));
+      const found = [...partition.extents(entity, 1, "forward")].map(({ firstSeq, position }) => [firstSeq, position]);
+      expect(found).toEqual(Array.from({ length: events }, (_, k) => [k + 1, 100 * (k + 1)]));
+    }
   });
 
   it("replaces a snapshot by aggregate and leaves those of others alone", async () => {

@@ -21,7 +21,7 @@ import {
   singleEvents,
   snapshotAt,
 } from "../test/partition-under-test.ts";
-import { destroyPartition, dumpPartition, PackedHeads, type Partition } from "./internal.ts";
+import { destroyPartition, dumpPartition, type Partition } from "./internal.ts";
 
 afterEach(cleanUp);
 
@@ -170,29 +170,6 @@ describe("partition: checkpoints", () => {
     expect(() => writer.putAppendId(alice, "late", 1)).toThrow(InvariantViolation);
     expect(() => partition.checkpoint(9)).toThrow(InvariantViolation);
     await partition.checkpoint(10).commit();
-  });
-
-  it("P5 take packed heads as they stand, which are read as any other then, also when the next ones stand in their room", async () => {
-    const folder = freshFolder();
-    const heads = new PackedHeads();
-    const entities = Array.from({ length: 3_000 }, (_, i) => `k/${String(i).padStart(4, "0")}`);
-    const partition = open(folder);
-    for (const round of [1, 2]) {
-      const writer = partition.checkpoint(round);
-      for (const [i, entity] of entities.entries()) {
-        const events = 1 + ((i + round) % 8);
-        writer.putPackedHead(heads, heads.add(entity, headAt(events), singleEvents(1, events)));
-      }
-      await writer.commit();
-      heads.clear();
-    }
-    await partition.close();
-    const again = open(folder);
-    for (const [i, entity] of entities.entries()) {
-      const events = 1 + ((i + 2) % 8);
-      expect(again.head(entity)).toMatchObject(headAt(events));
-      expect(seqs(again.extents(entity, 1, "forward"))).toEqual(Array.from({ length: events }, (_, k) => k + 1));
-    }
   });
 
   it("keep sessions until they are dropped", async () => {

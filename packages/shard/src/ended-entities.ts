@@ -18,10 +18,6 @@ export class EndedEntities {
   /** By id. */
   readonly #slots = new HashSlots();
 
-  get size(): number {
-    return this.heads.size - this.#gone.size;
-  }
-
   /** Memory that the rows take, as estimated. */
   get bytes(): number {
     return this.heads.bytes;

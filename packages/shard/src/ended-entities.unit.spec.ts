@@ -38,12 +38,16 @@ describe("ended entities", () => {
           known.set(again.id, again);
         }
       }
-      expect(rows.size).toBe(known.size);
-      expect([...rows.rows()].map((row) => rows.idAt(row)).sort()).toEqual([...known.keys()].sort());
+      expect(
+        rows
+          .rows()
+          .map((row) => rows.idAt(row))
+          .sort(),
+      ).toEqual([...known.keys()].sort());
       for (const [id, entity] of known) expect(rows.get(id)).toEqual(headOf(entity));
       expect([rows.has("$saga/s5"), rows.get("$saga/s5"), rows.has("$saga/other")]).toEqual([false, undefined, false]);
       rows.clear();
-      expect([rows.size, rows.bytes, rows.has("$saga/s1"), [...rows.rows()]]).toEqual([0, 0, false, []]);
+      expect([rows.bytes, rows.has("$saga/s1"), rows.rows()]).toEqual([0, false, []]);
     }
   });
 

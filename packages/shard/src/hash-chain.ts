@@ -49,8 +49,8 @@ export class HashChain {
   }
 }
 
-/** Writes a chain's bytes. A call into Node takes three times as long for so few. */
-export function writeChain(chain: string, into: Uint8Array, at: number): void {
+// A call into Node takes three times as long for so few bytes.
+function writeChain(chain: string, into: Uint8Array, at: number): void {
   for (let i = 0; i < chain.length; i++) into[at + i] = chain.charCodeAt(i);
 }
 
