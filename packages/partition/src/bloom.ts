@@ -2,7 +2,8 @@
 //
 // B1. An id that was added is always reported (no false "never seen"). The opposite error is allowed, in about one of
 //     a hundred questions, and costs one read: the table of ids decides.
-// B2. All bits of an id lie in one page, so that a checkpoint writes at most as many pages as it has new ids.
+// B2. All bits of an id lie in one block of 64 bytes: a look is one miss of the processor's cache for each layer, not one for each
+//     bit, and a checkpoint writes at most as many pages as it has new ids.
 // Not promised: to forget. Ids are kept for good.
 //
 // It grows by layers, each twice the size of the one before and stricter, so that the errors of all layers together
@@ -10,11 +11,13 @@
 import type { IdHash } from "./id-hash.ts";
 import type { VarintReader } from "./varint.ts";
 
-/** With its checksum a page fills one page of LMDB (4,096 bytes less a header of 24); 4,096 bytes would fill two. */
-export const filterPageBytes = 4_064;
+const blockBytes = 64;
+const blockBits = 8 * blockBytes;
+const blocksOfPage = 63;
+/** With its checksum a page fits into one page of LMDB (4,096 bytes less a header of 24). */
+export const filterPageBytes = blocksOfPage * blockBytes;
 
-const pageBits = filterPageBytes * 8;
-/** The first layer: 64 KiB, for 45,000 ids. */
+/** The first layer: 63 KiB, for 40,000 ids. */
 const firstLayerPages = 16;
 /** Rate of false answers of the first layer; the sum over all layers is at most 0.004 / (1 - 0.6), one percent. */
 const firstLayerErrorRate = 0.004;
@@ -22,7 +25,7 @@ const errorRateFactor = 0.6;
 
 export interface FilterLayer {
   readonly bytes: Uint8Array;
-  readonly pages: number;
+  readonly blocks: number;
   /** Bits set for one id. */
   readonly hashes: number;
   /** Ids that it holds at its rate of errors. */
@@ -50,11 +53,13 @@ export class BloomFilter {
     const number = this.#layers.length;
     const errorRate = firstLayerErrorRate * errorRateFactor ** number;
     const pages = firstLayerPages * 2 ** number;
+    const blocks = pages * blocksOfPage;
+    const hashes = Math.round(Math.log2(1 / errorRate));
     const layer = {
       bytes: new Uint8Array(pages * filterPageBytes),
-      pages,
-      hashes: Math.round(Math.log2(1 / errorRate)),
-      capacity: Math.floor((pages * pageBits * Math.LN2) / Math.log2(1 / errorRate)),
+      blocks,
+      hashes,
+      capacity: Math.floor(blocks * idsOfBlock(hashes, errorRate)),
       count,
       dirty: new Set<number>(),
     };
@@ -64,11 +69,9 @@ export class BloomFilter {
 
   /** False: this id was never added. True: it was, or this is one of the allowed errors. */
   mayContain(hash: IdHash): boolean {
-    const first = hash.first >>> 0;
-    const second = hash.second >>> 0;
     // The last layer holds about half of all ids.
     for (let i = this.#layers.length - 1; i >= 0; i--) {
-      if (probe(this.#layers[i]!, first, second)) return true;
+      if (probe(this.#layers[i]!, hash)) return true;
     }
     return false;
   }
@@ -76,21 +79,19 @@ export class BloomFilter {
   /** Returns whether it was certainly new. Adding an id again, as every replay does, changes nothing. */
   add(hash: IdHash): boolean {
     if (this.mayContain(hash)) return false;
-    const first = hash.first >>> 0;
-    const second = hash.second >>> 0;
     let layer = this.#layers.at(-1);
     if (layer === undefined || layer.count >= layer.capacity) layer = this.addLayer();
-    const page = pageOf(layer, first);
-    let bit = second % pageBits;
-    let step = stepOf(first, second);
-    for (let i = 0; i < layer.hashes; i++) {
-      const index = page * filterPageBytes + (bit >>> 3);
-      layer.bytes[index] = layer.bytes[index]! | (1 << (bit & 7));
-      bit = (bit + step) % pageBits;
-      step += i;
+    const { bytes, hashes } = layer;
+    const block = blockOf(layer, hash);
+    const step = stepOf(hash);
+    let mixed = hash.second;
+    for (let i = 0; i < hashes; i++) {
+      mixed = next(mixed, step);
+      const at = block * blockBytes + (mixed >>> 26);
+      bytes[at] = bytes[at]! | (1 << ((mixed >>> 23) & 7));
     }
     layer.count++;
-    layer.dirty.add(page);
+    layer.dirty.add(Math.floor(block / blocksOfPage));
     return true;
   }
 }
@@ -107,23 +108,50 @@ export function restorePage(layer: FilterLayer, page: number, stored: VarintRead
   return true;
 }
 
-function probe(layer: FilterLayer, first: number, second: number): boolean {
-  const start = pageOf(layer, first) * filterPageBytes;
-  let bit = second % pageBits;
-  let step = stepOf(first, second);
-  for (let i = 0; i < layer.hashes; i++) {
-    if ((layer.bytes[start + (bit >>> 3)]! & (1 << (bit & 7))) === 0) return false;
-    bit = (bit + step) % pageBits;
-    step += i;
+function probe(layer: FilterLayer, hash: IdHash): boolean {
+  const { bytes, hashes } = layer;
+  const start = blockOf(layer, hash) * blockBytes;
+  const step = stepOf(hash);
+  let mixed = hash.second;
+  for (let i = 0; i < hashes; i++) {
+    mixed = next(mixed, step);
+    if ((bytes[start + (mixed >>> 26)]! & (1 << ((mixed >>> 23) & 7))) === 0) return false;
   }
   return true;
 }
 
-function pageOf(layer: FilterLayer, first: number): number {
-  return first % layer.pages;
+// The nine highest bits of each number of a linear congruential sequence say which bit of the block: six the byte, three the bit in it.
+function next(mixed: number, step: number): number {
+  return (Math.imul(mixed, 0x2c9277b5) + step) | 0;
 }
 
-// Steps that grow (enhanced double hashing): with equal ones, a step that divides the page would hit few bits.
-function stepOf(first: number, second: number): number {
-  return 1 + ((Math.imul(first ^ (second >>> 15), 0x9e3779b1) >>> 0) % (pageBits - 1));
+function stepOf(hash: IdHash): number {
+  return hash.first | 1;
+}
+
+// The same share of all blocks as the hash is of all hashes: exact, for the product is below 2^53.
+function blockOf(layer: FilterLayer, hash: IdHash): number {
+  return Math.floor(((hash.first >>> 0) * layer.blocks) / 0x1_0000_0000);
+}
+
+/** Ids for each block, in the mean, with which a layer reaches a rate of false answers. */
+function idsOfBlock(hashes: number, errorRate: number): number {
+  let [low, high] = [0, blockBits];
+  for (let i = 0; i < 50; i++) {
+    const middle = (low + high) / 2;
+    if (errorRateOf(hashes, middle) < errorRate) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+// Ids fall on blocks by chance, so a block's number of them is Poisson's; a block with more than its share is wrong more often.
+function errorRateOf(hashes: number, idsMean: number): number {
+  let rate = 0;
+  let chance = Math.exp(-idsMean);
+  for (let ids = 0; ids <= blockBits; ids++) {
+    rate += chance * (1 - (1 - 1 / blockBits) ** (hashes * ids)) ** hashes;
+    chance *= idsMean / (ids + 1);
+  }
+  return rate;
 }

@@ -77,6 +77,17 @@ describe("Bloom filter", () => {
     }
   });
 
+  it("B2 has all bits of a key in one block of 64 bytes", () => {
+    for (let i = 0; i < 1_000; i++) {
+      const filter = new BloomFilter();
+      filter.add(seen(i));
+      const [layer] = filter.layers;
+      const blocks = [...layer!.bytes.entries()].filter(([, bits]) => bits !== 0).map(([at]) => at >> 6);
+      expect(new Set(blocks).size).toBe(1);
+      expect([...layer!.dirty]).toEqual([Math.floor((blocks[0]! * 64) / filterPageBytes)]);
+    }
+  });
+
   it("changes one page for one key, and none for a key that it knows", () => {
     const filter = new BloomFilter();
     filter.add(seen(1));

@@ -106,8 +106,8 @@ describe("damage: an environment that is not ours", () => {
     await editMeta(folder, (put) => {
       put("format", writeNumber(new ValueWriter(), Buffer.from("format"), 9));
     });
-    expect(damageOf(() => open(folder))).toBe("it has format version 9, this program knows 5");
-    expect(damageOf(() => openReader(folder))).toBe("it has format version 9, this program knows 5");
+    expect(damageOf(() => open(folder))).toBe("it has format version 9, this program knows 6");
+    expect(damageOf(() => openReader(folder))).toBe("it has format version 9, this program knows 6");
   });
 
   it("P5 without a format version is refused", async () => {

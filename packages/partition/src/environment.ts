@@ -17,7 +17,7 @@ import { dataFileProblem, treeProblem } from "./tree-check.ts";
 import { openValue, ValueWriter, writeNumber } from "./values.ts";
 
 /** Version of everything in the environment: tables, keys, values. */
-const formatVersion = 5;
+const formatVersion = 6;
 
 /** The environment's files may grow to this. Address space, not disk or memory: a process has room for 400 such maps. */
 export const defaultBytesMax = 256 * 2 ** 30;

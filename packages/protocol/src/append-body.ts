@@ -49,8 +49,13 @@ export interface AppendView {
   aggregate: string;
   /** -1 when the caller expects nothing. */
   expectedSeq: number;
-  /** Empty when the caller gave none. */
+  /** Empty when the caller gave none, or when `leavesId`. */
   id: string;
+  /** Where the id stands; from 0 to 0 when the caller gave none. */
+  idFrom: number;
+  idTo: number;
+  /** For who knows what the id must be, and compares bytes: no text is made of them, and nobody has looked whether they are UTF-8. */
+  readonly leavesId: boolean;
   newLife: boolean;
   /** Names by type index; only the first `typeCount` count. */
   types: string[];
@@ -66,12 +71,9 @@ export interface AppendView {
   end: number;
 }
 
-export function newAppendView(): AppendView {
+export function newAppendView(options?: { readonly leavesId: boolean }): AppendView {
   return {
-    entity: "",
-    aggregate: "",
-    expectedSeq: -1,
-    id: "",
+    ...newBodyStart(options),
     newLife: false,
     types: [],
     versionOffsets: [],
@@ -261,6 +263,16 @@ export function readAppendBody(bytes: Uint8Array, from: number, to: number, text
   if (cursor.at >= to) throw badFrame("an append holds no payloads");
 }
 
+/** What the bodies of appends and commands begin with. */
+export type BodyStart = Pick<
+  AppendView,
+  "entity" | "aggregate" | "expectedSeq" | "id" | "idFrom" | "idTo" | "leavesId"
+>;
+
+export function newBodyStart({ leavesId = false } = {}): BodyStart {
+  return { entity: "", aggregate: "", expectedSeq: -1, id: "", idFrom: 0, idTo: 0, leavesId };
+}
+
 /** What every body reader shares: bounds are checked before each read, so that a cut frame is only ever refused. */
 export class BodyCursor {
   #bytes: Uint8Array;
@@ -284,12 +296,15 @@ export class BodyCursor {
     return this;
   }
 
-  start(into: { entity: string; aggregate: string; expectedSeq: number; id: string }): number {
+  start(into: BodyStart): number {
     into.entity = this.entity(into.entity);
     into.aggregate = this.name(into.aggregate);
     const flags = this.u8();
     into.expectedSeq = flags & appendFlags.expectedSeq ? readU48(this.#bytes, this.skip(6)) : -1;
-    into.id = flags & appendFlags.id ? this.id() : "";
+    const hasId = (flags & appendFlags.id) !== 0;
+    into.idFrom = hasId ? this.#skipId() : 0;
+    into.idTo = hasId ? this.at : 0;
+    into.id = hasId && !into.leavesId ? this.#rareText(into.idFrom) : "";
     return flags;
   }
 
@@ -318,12 +333,16 @@ export class BodyCursor {
   }
 
   id(): string {
+    return this.#rareText(this.#skipId());
+  }
+
+  #skipId(): number {
     const idBytes = this.u8();
     const start = this.skip(idBytes);
     if (idBytes === 0 || idBytes > limits.appendIdBytesMax) {
       throw badFrame(`an id has 1 to ${limits.appendIdBytesMax} bytes, found ${idBytes}`);
     }
-    return this.#rareText(start);
+    return start;
   }
 
   /** `likely`: what the last body had in this place. */

@@ -120,9 +120,9 @@ export class TextCache {
   }
 }
 
-// Whether the bytes are this text and ASCII only. A byte from 0x80 on is never equal to a character of the same number.
+/** Whether the bytes are this text and ASCII only. A byte from 0x80 on is never equal to a character of the same number. */
 // Backwards: names that are not the same differ at their ends, most often.
-function holds(bytes: Uint8Array, from: number, to: number, text: string): boolean {
+export function holds(bytes: Uint8Array, from: number, to: number, text: string): boolean {
   if (text.length !== to - from) return false;
   for (let i = text.length - 1; i >= 0; i--) {
     const byte = bytes[from + i]!;

@@ -4,6 +4,7 @@ export {
   type AppendFields,
   type AppendView,
   appendFlags,
+  type BodyStart,
   newAppendView,
   readAppendBody,
   writeAppendBody,

@@ -5,6 +5,7 @@ import {
   type AppendView,
   appendFlags,
   BodyCursor,
+  newBodyStart,
   readAppendBody,
   writeAppendBody,
   writeBodyStart,
@@ -62,10 +63,11 @@ export interface RestoreView {
 
 export function readRestoreBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): RestoreView {
   const cursor = new BodyCursor(bytes, from, to, texts);
-  const start = { entity: "", aggregate: "", expectedSeq: -1, id: "" };
+  const start = newBodyStart();
   const flags = cursor.start(start);
   if ((flags & ~(appendFlags.expectedSeq | appendFlags.id)) !== 0) throw badFrame("a restore has flags of an append");
-  const view = { ...start, at: readMoment(cursor) };
+  const { entity, aggregate, expectedSeq, id } = start;
+  const view = { entity, aggregate, expectedSeq, id, at: readMoment(cursor) };
   checkEnd(cursor, to);
   return view;
 }

@@ -7,6 +7,7 @@ import {
   appendFlags,
   BodyCursor,
   newAppendView,
+  newBodyStart,
   readAppendBody,
   writeAppendBody,
   writeBodyStart,
@@ -203,7 +204,7 @@ export function writeRemindBody(fields: RemindFields, reserve: Reserve): number 
 /** The content is a copy. Errors: `BAD_FRAME`, `INVALID_REQUEST`; what the content says is not looked at. */
 export function readRemindBody(bytes: Uint8Array, from: number, to: number, texts: TextCache): RemindFields {
   const cursor = new BodyCursor(bytes, from, to, texts);
-  const start = { entity: "", aggregate: "", expectedSeq: -1, id: "" };
+  const start = newBodyStart();
   const flags = cursor.start(start);
   if ((flags & ~appendFlags.id) !== 0) throw badFrame("a reminder has flags of an append");
   const name = cursor.name();

@@ -1,6 +1,14 @@
 // The bodies of the other requests. Layouts stand above each writer; append has a file of its own.
 import { HeddleError, limits } from "@heddle/kernel";
-import { type AppendFields, appendFlags, BodyCursor, writeBodyStart, writeName } from "./append-body.ts";
+import {
+  type AppendFields,
+  appendFlags,
+  BodyCursor,
+  type BodyStart,
+  newBodyStart,
+  writeBodyStart,
+  writeName,
+} from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
 import { type TextCache, u48Max, writeText, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { frameOffset, requestKind } from "./frames.ts";
@@ -13,11 +21,7 @@ export interface ExecuteFields extends Omit<AppendFields, "events"> {
   readonly input: unknown;
 }
 
-export interface ExecuteView {
-  entity: string;
-  aggregate: string;
-  expectedSeq: number;
-  id: string;
+export interface ExecuteView extends BodyStart {
   newLife: boolean;
   command: string;
   metadataFrom: number;
@@ -47,12 +51,9 @@ export function writeExecuteBody(fields: ExecuteFields, reserve: Reserve): numbe
   return p + input.length - at;
 }
 
-export function newExecuteView(): ExecuteView {
+export function newExecuteView(options?: { readonly leavesId: boolean }): ExecuteView {
   return {
-    entity: "",
-    aggregate: "",
-    expectedSeq: -1,
-    id: "",
+    ...newBodyStart(options),
     newLife: false,
     command: "",
     metadataFrom: 0,

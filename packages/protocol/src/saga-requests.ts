@@ -17,6 +17,7 @@ import { BodyCursor, writeAppendBody } from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
 import {
   copyBytes,
+  holds,
   readText,
   readU16,
   readU32,
@@ -97,11 +98,29 @@ export function sagaStepId(saga: string, index: number, direction: "forward" | "
   return `${stepIdStart}${saga}${stepIdEnd(index, direction)}`;
 }
 
-/** Whether an id is that one. */
-export function isSagaStepId(id: string, saga: string, index: number, direction: "forward" | "back"): boolean {
+/** Whether `bytes[from, to)` are that id. */
+export function isSagaStepId(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  saga: string,
+  index: number,
+  direction: "forward" | "back",
+): boolean {
   const end = stepIdEnd(index, direction);
-  const isAsLong = id.length === stepIdStart.length + saga.length + end.length;
-  return isAsLong && id.startsWith(stepIdStart) && id.startsWith(saga, stepIdStart.length) && id.endsWith(end);
+  const sagaFrom = from + stepIdStart.length;
+  const sagaTo = to - end.length;
+  return (
+    sagaFrom < sagaTo &&
+    holds(bytes, sagaTo, to, end) &&
+    holds(bytes, from, sagaFrom, stepIdStart) &&
+    (holds(bytes, sagaFrom, sagaTo, saga) || (!isPrintableAscii(saga) && isText(bytes, sagaFrom, sagaTo, saga)))
+  );
+}
+
+function isText(bytes: Uint8Array, from: number, to: number, text: string): boolean {
+  const wanted = new TextEncoder().encode(text);
+  return wanted.length === to - from && wanted.every((byte, i) => byte === bytes[from + i]);
 }
 
 const stepIdStart = "saga:";

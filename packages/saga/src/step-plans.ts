@@ -10,18 +10,19 @@ import { describeThrown } from "@heddle/domain/internal";
 import { HeddleError, hashEntity, isSystemEntity, parseEntityId } from "@heddle/kernel";
 import { InvariantViolation } from "@heddle/kernel/internal";
 import {
-  type AppendView,
+  type BodyStart,
   decodeValue,
-  type ExecuteView,
   isSagaStepId,
   newAppendView,
   newExecuteView,
   readAppendBody,
   readExecuteBody,
   readSagaSteps,
+  readText,
   readU16,
   requestKind,
   type SagaStepRange,
+  sagaStepId,
   type TextCache,
   writeAppendBody,
   writeU16,
@@ -50,8 +51,8 @@ export class StepPlanner {
   readonly #domain: CompiledContext;
   readonly #texts: TextCache;
   // Reused from body to body.
-  readonly #append: AppendView = newAppendView();
-  readonly #execute: ExecuteView = newExecuteView();
+  readonly #append = newAppendView({ leavesId: true });
+  readonly #execute = newExecuteView({ leavesId: true });
 
   constructor(domain: CompiledContext, texts: TextCache) {
     this.#domain = domain;
@@ -103,8 +104,7 @@ export class StepPlanner {
   }
 
   /** Of the body that was read last. */
-  #last: { readonly entity: string; readonly aggregate: string; readonly id: string; readonly expectedSeq: number } =
-    this.#append;
+  #last: Readonly<BodyStart> = this.#append;
 
   #act(saga: string, bytes: Uint8Array, range: SagaStepRange, index: number, direction: "forward" | "back"): Act {
     const isForward = direction === "forward";
@@ -112,10 +112,11 @@ export class StepPlanner {
     const from = isForward ? range.forwardFrom : range.backFrom;
     const to = isForward ? range.forwardTo : range.backTo;
     this.#read(kind, bytes, from, to);
-    if (!isSagaStepId(this.#last.id, saga, index, direction)) {
-      throw badFrame(`step ${index} has the id ${JSON.stringify(this.#last.id)}, which is not that of its place`);
+    const { idFrom, idTo, expectedSeq } = this.#last;
+    if (!isSagaStepId(bytes, idFrom, idTo, saga, index, direction)) {
+      throw badFrame(`the id of step ${index} is not ${sagaStepId(saga, index, direction)}, that of its place`);
     }
-    if (this.#last.expectedSeq >= 0) {
+    if (expectedSeq >= 0) {
       throw invalid(`steps.${index}`, "a step cannot expect a sequence: it is written whenever its turn comes");
     }
     if (kind === requestKind.execute) this.#checkCommand(bytes, to, index, isForward);
@@ -228,7 +229,8 @@ export class StepPlanner {
   // The same events in their newest shape, in bytes of their own. `#append` has been read from the act.
   #upcast({ kind, bytes, to }: Act): Act {
     const view = this.#append;
-    const { entity, id } = view;
+    const { entity } = view;
+    const id = readText(bytes, view.idFrom, view.idTo);
     const aggregate = this.#aggregate(view.aggregate, () => this.#domain.aggregateOfEvent(view.types[0]!));
     const payloads = decoded(bytes, view.payloadsFrom, to);
     if (!Array.isArray(payloads) || payloads.length !== view.eventCount) throw badFrame("payloads that are no list");

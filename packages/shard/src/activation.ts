@@ -227,10 +227,7 @@ export class Activation {
   /** Moves an entity on by one log entry. */
   extend(entity: Entity, count: number, position: number, time: number): void {
     if (entity.queuedFor === 0) this.#markChanged(entity);
-    addExtent(entity, count, position);
-    entity.seq += count;
-    entity.position = position;
-    entity.time = time;
+    entity.extend(count, position, time);
   }
 
   /** The entry that an entity was just extended by is its tombstone: everything before it is gone. */
@@ -319,8 +316,7 @@ export class Activation {
       this.#ended.delete(id);
       this.#markChanged(entity);
     } else {
-      entity.flushingExtents = entity.newExtents;
-      entity.newExtents = [];
+      entity.flushNew();
       this.#unpacked.push(entity);
     }
     return entity;
@@ -507,17 +503,6 @@ function asEntity(id: string, { inlineExtents, ...head }: EntityHead): Entity {
 
 function encodedBytes(states: readonly unknown[]): number {
   return states.reduce<number>((sum, state) => sum + (encodeState(state)?.length ?? 0), 0);
-}
-
-// The first two are literals: an empty list that is added to makes room for twenty numbers, and most entities that wait for a
-// checkpoint have no more than two.
-function addExtent(entity: Entity, count: number, position: number): void {
-  const extents = entity.newExtents;
-  const firstSeq = entity.seq + 1;
-  if (extents.length === 0) entity.newExtents = [firstSeq, count, position, 0];
-  else if (extents.length === extentWidth) {
-    entity.newExtents = [extents[0]!, extents[1]!, extents[2]!, extents[3]!, firstSeq, count, position, 0];
-  } else extents.push(firstSeq, count, position, 0);
 }
 
 const none: readonly unknown[] = [];

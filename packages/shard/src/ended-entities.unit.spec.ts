@@ -12,7 +12,7 @@ function ended(n: number, events = 1 + (n % shortHistoryMax)): Entity {
   const head = { seq: events, position, time: 1_700_000_000_000 + n, chain, baseSeq: 0 };
   const entity = new Entity(`$saga/s${n}` as EntityId, head);
   for (let seq = 1; seq <= events; seq++)
-    entity.newExtents.push(seq, 1, position - 100 * (events - seq), (0xffff_0000 + n) >>> 0);
+    entity.newExtents = [...entity.newExtents, seq, 1, position - 100 * (events - seq), (0xffff_0000 + n) >>> 0];
   return entity;
 }
 

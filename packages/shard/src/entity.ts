@@ -38,8 +38,11 @@ export class Entity {
   states: unknown[] | undefined = undefined;
   /** What the entity weighs in memory's budget, in bytes. */
   weight = 0;
-  /** Entries that no checkpoint has taken over yet: quads of first sequence, count, position, check. */
-  newExtents: number[] = [];
+  /** Entries that no checkpoint has taken over yet, but for the last one, which its fields tell. */
+  #extents: number[] = noExtents;
+  /** Events of the last entry, as long as it is not among the extents; 0 where there is none. */
+  #lastCount = 0;
+  #lastCheck = 0;
   /** Number of the checkpoint that is to write this entity; 0 when none is. */
   queuedFor = 0;
   /** Place in the list of those that it is to write, while that is the next one. */
@@ -48,7 +51,7 @@ export class Entity {
    * Entries that the running checkpoint is writing, in the same form: not sure to be readable from the partition yet. The
    * shared `noExtents` when it writes nothing of this entity; another empty list for one without new entries.
    */
-  flushingExtents: number[] = noExtents;
+  flushingExtents: readonly number[] = noExtents;
   /**
    * Entries that the partition has in the entity's head, in the same form: to be written once more with the next that come.
    * Undefined for nearly all.
@@ -77,6 +80,43 @@ export class Entity {
     this.inlineExtents = head.inlineExtents;
   }
 
+  /** Entries that no checkpoint has taken over yet: quads of first sequence, count, position, check. Not to be changed. */
+  get newExtents(): readonly number[] {
+    if (this.#lastCount > 0) this.#keepLast();
+    return this.#extents;
+  }
+
+  /** Replaces them. */
+  set newExtents(quads: number[]) {
+    this.#extents = quads;
+    this.#lastCount = 0;
+  }
+
+  /** Moves on by one log entry. */
+  extend(count: number, position: number, time: number): void {
+    if (this.#lastCount > 0) this.#keepLast();
+    this.seq += count;
+    this.position = position;
+    this.time = time;
+    this.#lastCount = count;
+    this.#lastCheck = 0;
+  }
+
+  // Only when another entry follows, or somebody looks: the list of a busy entity is long and seldom in the processor's cache, its
+  // fields are. The first two are literals: an empty list that is added to makes room for twenty numbers, and most entities that wait for a
+  // checkpoint have no more than two.
+  #keepLast(): void {
+    const extents = this.#extents;
+    const count = this.#lastCount;
+    const firstSeq = this.seq - count + 1;
+    const check = this.#lastCheck;
+    this.#lastCount = 0;
+    if (extents.length === 0) this.#extents = [firstSeq, count, this.position, check];
+    else if (extents.length === extentWidth) {
+      this.#extents = [extents[0]!, extents[1]!, extents[2]!, extents[3]!, firstSeq, count, this.position, check];
+    } else extents.push(firstSeq, count, this.position, check);
+  }
+
   /** Erased, and nothing written since. */
   get isErased(): boolean {
     return this.baseSeq === this.seq && this.seq > 0;
@@ -96,34 +136,40 @@ export class Entity {
 
   /** Hands what is new to the running checkpoint, which writes the entity now. */
   handOver(): void {
-    this.flushingExtents = this.newExtents;
+    this.flushNew();
     if (this.inlineExtents !== undefined) {
-      this.flushingExtents = [...this.inlineExtents, ...this.newExtents];
+      this.flushingExtents = [...this.inlineExtents, ...this.flushingExtents];
       this.inlineExtents = undefined;
     }
-    this.newExtents = [];
     this.queuedFor = 0;
+  }
+
+  /** The running checkpoint has the new entries. */
+  flushNew(): void {
+    const { newExtents } = this;
+    this.flushingExtents = newExtents === noExtents ? [] : newExtents;
+    this.#extents = noExtents;
   }
 
   /** What lies before the last tombstone was erased long ago: it is left out of the extents that a checkpoint writes. */
   beginAtBase(): void {
     this.indexBase = this.baseSeq;
+    const { newExtents } = this;
     let at = 0;
-    while (at < this.newExtents.length && this.newExtents[at]! < this.baseSeq) at += extentWidth;
-    this.newExtents = this.newExtents.slice(at);
+    while (at < newExtents.length && newExtents[at]! < this.baseSeq) at += extentWidth;
+    this.newExtents = newExtents.slice(at);
     this.inlineExtents = undefined;
   }
 
   /** Fills in the check of the extent that begins at a sequence: most often the last one, but a group can hold thousands. */
   setCheck(firstSeq: number, check: number): void {
-    const extents = this.newExtents;
-    const last = extents.length - extentWidth;
-    if (extents[last] === firstSeq) {
-      extents[last + 3] = check;
+    if (this.#lastCount > 0 && this.seq - this.#lastCount + 1 === firstSeq) {
+      this.#lastCheck = check;
       return;
     }
+    const extents = this.#extents;
     let low = 0;
-    for (let high = last / extentWidth - 1; low <= high; ) {
+    for (let high = extents.length / extentWidth - 1; low <= high; ) {
       const middle = (low + high) >> 1;
       const found = extents[middle * extentWidth]!;
       if (found === firstSeq) {
