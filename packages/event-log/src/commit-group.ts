@@ -1,4 +1,4 @@
-// CommitGroup: one record being filled. Two of them take turns: one fills while the other is being made durable.
+// CommitGroup: one record being filled, or on its way to the disk, or read by whoever wants its bytes before they are used again.
 import { invariant } from "@heddle/kernel/internal";
 import { type EntryHeader, entryHeaderBytes, recordHeaderBytes, sealRecord, writeEntryHeader } from "./layout.ts";
 

@@ -57,10 +57,11 @@ export interface DurableGroup {
   readonly bytes: number;
   /**
    * The group's bytes as they stand on the disk: record header, then `entries` entries from `recordHeaderBytes` on, each
-   * with its length 4 bytes after its start, then padding. Lent until `onDurable` returns. `onDurable` may call `flush`
-   * for the next group; it must not take room for entries after that, because they would be written over these bytes.
+   * with its length 4 bytes after its start, then padding. Lent until it is given back (`EventLog.giveBack`); one that never is
+   * costs new memory, nothing else.
    */
   readonly record: Uint8Array;
+  readonly memory: CommitGroup;
   /** Microseconds from the write to the return of the sync. */
   readonly tookUs: number;
 }
@@ -86,7 +87,8 @@ export class EventLog {
   #failsNext: unknown;
   #file: DiskFile | undefined;
   #filling = new CommitGroup();
-  #spare = new CommitGroup();
+  /** Memory for groups to come: what was given back. */
+  readonly #spares: CommitGroup[] = [];
   #inFlight = false;
   #closed = false;
   #durableEnd: number;
@@ -182,8 +184,7 @@ export class EventLog {
   flush(): void {
     if (this.#inFlight || this.#filling.entries === 0 || this.#failure !== undefined || this.#closed) return;
     const group = this.#filling;
-    this.#filling = this.#spare;
-    this.#spare = group;
+    this.#filling = this.#spares.pop() ?? new CommitGroup();
     this.#inFlight = true;
     const startedAt = this.#options.clock.monotonic();
     try {
@@ -206,8 +207,13 @@ export class EventLog {
       this.#fail(cause);
       return;
     }
-    this.#filling.clear();
     this.#filling.position = this.#nextGroupAt;
+  }
+
+  /** Nobody reads the bytes of a durable group any more. */
+  giveBack({ memory }: DurableGroup): void {
+    memory.clear();
+    this.#spares.push(memory);
   }
 
   /**
@@ -272,6 +278,7 @@ export class EventLog {
       events: group.events,
       bytes: group.length,
       record: group.bytes.subarray(0, group.length),
+      memory: group,
       tookUs: (this.#options.clock.monotonic() - startedAt) * 1000,
     });
   }

@@ -4,6 +4,7 @@
 import { InvariantViolation } from "@heddle/kernel/internal";
 import { SimulatedDisk } from "@heddle/testkit";
 import { describe, expect, it } from "vitest";
+import type { DurableGroup } from "./event-log.ts";
 import { recordHeaderBytes, segmentHeaderBytes } from "./layout.ts";
 import {
   add,
@@ -37,7 +38,9 @@ describe("P2, L1: acknowledged means durable", () => {
     disk.returnNextSync();
     const bytes = disk.readFile(first).length - segmentHeaderBytes;
     const record = disk.readFile(first).subarray(segmentHeaderBytes);
-    expect(durable).toEqual([{ end: segmentHeaderBytes + bytes, entries: 2, events: 3, bytes, record, tookUs: 0 }]);
+    const { memory } = durable[0]!;
+    const end = segmentHeaderBytes + bytes;
+    expect(durable).toEqual([{ end, entries: 2, events: 3, bytes, record, memory, tookUs: 0 }]);
     expect([log.durableEnd, log.inFlight]).toEqual([segmentHeaderBytes + bytes, false]);
   });
 
@@ -57,6 +60,26 @@ describe("P2, L1: acknowledged means durable", () => {
     }
     expect(lent.length).toBe(10);
     expect(Buffer.concat(lent)).toEqual(Buffer.from(disk.readFile(first).subarray(segmentHeaderBytes)));
+  });
+
+  it("leaves the bytes of a durable group alone until it is given back, and then uses their memory again", () => {
+    const { disk, log } = openHeld();
+    const lent: DurableGroup[] = [];
+    log.onDurable = (group) => lent.push(group);
+    const go = (n: number) => {
+      add(log, n, 100 + n);
+      log.flush();
+      disk.returnNextSync();
+    };
+    for (let n = 0; n < 5; n++) go(n);
+    const written = Buffer.from(disk.readFile(first).subarray(segmentHeaderBytes));
+    expect(Buffer.concat(lent.map(({ record }) => record))).toEqual(written);
+    const memories = new Set(lent.map(({ memory }) => memory));
+    expect(memories.size).toBe(5);
+    for (const group of lent.splice(0)) log.giveBack(group);
+    for (let n = 5; n < 9; n++) go(n);
+    // One had been taken for the group to come before any was given back.
+    expect(lent.filter(({ memory }) => memories.has(memory)).length).toBe(3);
   });
 
   it("reports nothing however long the sync is held, and what is not reported may vanish", async () => {

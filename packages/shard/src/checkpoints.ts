@@ -170,7 +170,9 @@ export class Checkpoints {
   // Begins in this very turn. Errors: what `done` rejects with; `CLOSED` when the partition was closed under the shard.
   async #run(): Promise<void> {
     const { shard, partition, domain, durability, schedule, crashPoint } = this.#options.shard;
-    const { log, activation, alarms, appendIds, sessions, types, erasures, transactions } = this.#options.memory();
+    const { log, groups, activation, alarms, appendIds, sessions, types, erasures, transactions } =
+      this.#options.memory();
+    groups.chainAll();
     this.#running = new Checkpoint({
       shard,
       partition,

@@ -2,13 +2,29 @@
 // when it is durable (P2), and the entities whose hash chains go on with it.
 //
 // G1. At most one group is on its way; what is added meanwhile belongs to the next.
-import { type EventLog, entryLengthAt, newEntryView, readEntry, recordHeaderBytes } from "@heddle/event-log/internal";
+// G2. Chains go on group by group, in the order of the log, when the thread has nothing more pressing. Whoever reads one has them
+//     brought up to date first (`chainAll`).
+import {
+  type DurableGroup,
+  type EventLog,
+  entryLengthAt,
+  newEntryView,
+  readEntry,
+  recordHeaderBytes,
+} from "@heddle/event-log/internal";
 import type { Activation } from "./activation.ts";
 import { sized } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
 import type { Frame } from "./frame.ts";
 import type { HashChain } from "./hash-chain.ts";
 import { type ReplySink, WaitingReplies } from "./waiting-replies.ts";
+
+/** So many groups may wait for their chains, and so many bytes of them: their memory is not used again meanwhile. */
+const unchainedMax = 4;
+const unchainedBytesMax = 512 << 10;
+
+/** The entity of each entry in a group, in order; undefined for one that belongs to no history. */
+type EntitiesOfGroup = (Entity | undefined)[];
 
 export class OpenGroups {
   readonly #log: EventLog;
@@ -18,10 +34,15 @@ export class OpenGroups {
   readonly #entry = newEntryView();
   /** Replies that wait for the group that fills. */
   filling = new WaitingReplies();
-  /** The entity of each entry in the group that fills, in order; undefined for one that belongs to no history. */
-  entities: (Entity | undefined)[] = [];
+  /** Of the group that fills. */
+  entities: EntitiesOfGroup = [];
   #inFlight = new WaitingReplies();
-  #entitiesInFlight: (Entity | undefined)[] = [];
+  #entitiesInFlight: EntitiesOfGroup = [];
+  /** Durable groups whose chains are still to go on, oldest first. */
+  readonly #unchained: { readonly group: DurableGroup; readonly entities: EntitiesOfGroup }[] = [];
+  #unchainedBytes = 0;
+  /** Lists that are used again. */
+  readonly #spareLists: EntitiesOfGroup[] = [];
 
   constructor(log: EventLog, chain: HashChain, activation: Activation, replies: ReplySink) {
     this.#log = log;
@@ -74,21 +95,46 @@ export class OpenGroups {
     const filled = this.filling;
     this.filling = this.#inFlight;
     this.#inFlight = filled;
-    // The other list is empty, or `link` empties it before anything is added.
-    const entities = this.entities;
-    this.entities = this.#entitiesInFlight;
-    this.#entitiesInFlight = entities;
+    this.#entitiesInFlight = this.entities;
+    this.entities = this.#spareLists.pop() ?? [];
     this.#log.flush();
   }
 
-  /** The group that was on its way is durable. To be followed by `link`, before anything is added to a group. */
-  release(shard: number): (Entity | undefined)[] {
+  /** The group that was on its way is durable. To be followed by `chainLater` with what this gives. */
+  release(shard: number): EntitiesOfGroup {
     this.#inFlight.release(shard, this.#replies);
     return this.#entitiesInFlight;
   }
 
-  /** Moves the chains of a durable group's entities on. `record` is the group, `entities` what `release` gave. */
-  link(record: Uint8Array, entities: (Entity | undefined)[]): void {
+  /** Takes a durable group whose chains are to go on. Some of those that wait go on at once when there are too many. */
+  chainLater(group: DurableGroup, entities: EntitiesOfGroup): void {
+    this.#unchained.push({ group, entities });
+    this.#unchainedBytes += group.bytes;
+    while (this.#unchained.length > unchainedMax || this.#unchainedBytes > unchainedBytesMax) this.chainNext();
+  }
+
+  get isChained(): boolean {
+    return this.#unchained.length === 0;
+  }
+
+  /** Everything that is durable is chained then. */
+  chainAll(): void {
+    while (!this.isChained) this.chainNext();
+  }
+
+  /** Moves the chains of the oldest group's entities on, if one waits. */
+  chainNext(): void {
+    const next = this.#unchained.shift();
+    if (next === undefined) return;
+    const { group, entities } = next;
+    this.#unchainedBytes -= group.bytes;
+    this.#link(group.record, entities);
+    entities.length = 0;
+    this.#spareLists.push(entities);
+    this.#log.giveBack(group);
+  }
+
+  #link(record: Uint8Array, entities: EntitiesOfGroup): void {
     let at = recordHeaderBytes;
     for (const entity of entities) {
       if (entity !== undefined) {
@@ -101,7 +147,6 @@ export class OpenGroups {
       }
       at += entryLengthAt(record, at);
     }
-    entities.length = 0;
   }
 
   /** Answers everything with a failure: neither group will become durable. */

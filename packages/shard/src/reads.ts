@@ -148,6 +148,7 @@ export class Reads {
     const fields = readListBody(frame.bytes, bodyOf(frame), frame.to, this.#parts.texts);
     const page = new ListPage(fields);
     this.#parts.overTurns(frame, ({ call }) => {
+      this.#groups.chainAll();
       if (!page.read(this.#parts.options.partition, this.#activation, this.#log)) return undefined;
       return encodeReply(replyKind.value, call, page.listed);
     });

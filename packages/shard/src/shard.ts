@@ -91,6 +91,8 @@ export class Shard implements OwnShard {
   #resumed: Waiter[] = [];
   /** A turn of the shard's own is about to come. */
   #turnComes = false;
+  /** So is one in which a group is chained. */
+  #chainComes = false;
   /** The call at hand. */
   readonly #frame = newFrame();
   /** The call at hand that is answered early, perhaps within another. */
@@ -662,16 +664,29 @@ export class Shard implements OwnShard {
     const entities = groups.release(this.#options.shard);
     this.#options.crashPoint?.("shard:after-reply");
     this.#checkpoints.onDurable();
-    // Neither the replies nor the next group's write wait for the chain; what comes next into this group's memory does.
     this.#options.replies.flush();
     this.#flush();
     if (this.#watches.size > 0) this.#watches.durable(entities);
-    groups.link(group.record, entities);
+    // Nothing waits for the chains: neither replies, nor the next group's write, nor what the replies lead to on this thread.
+    groups.chainLater(group, entities);
+    this.#chainSoon();
     if (this.#state !== "open") return;
     this.#checkpoints.beginIfWanted();
     if (erasures.count > 0 && !this.#isClosing) erasures.start();
     if (this.#afterGroup.length > 0) this.#goOnAfterGroup();
     this.#wake();
+  }
+
+  // One group for each turn, behind all else that the turn has heard.
+  #chainSoon(): void {
+    if (this.#chainComes || this.#memory.groups.isChained) return;
+    this.#chainComes = true;
+    this.#options.schedule(() => {
+      this.#chainComes = false;
+      if (this.#state !== "open") return;
+      this.#guardedWork(() => this.#memory.groups.chainNext());
+      this.#chainSoon();
+    }, 0);
   }
 
   // ——— failure
