@@ -103,15 +103,11 @@ export class SagaRunner implements SagaHost {
       aggregate: sagaAggregate.name,
       alarmOf: (state) => alarmOfSaga(state as SagaFacts),
       timed: false,
-      onOpen: (entity) => this.resume(entity),
+      onOpen: (entity, due) => {
+        if (due === alarmNever) this.isStuck(entity);
+        else this.#resume(entity);
+      },
     };
-  }
-
-  /** A saga that may not have ended. To be called when its shard has opened. */
-  resume(entity: string): void {
-    if (this.#stopped !== undefined || this.#active.has(entity)) return;
-    this.#toResume.push(entity);
-    this.#resumeMore();
   }
 
   /** No more steps are asked, and nobody is answered but with `SHARD_STOPPED`. To be called before the shard closes. */
@@ -399,6 +395,13 @@ export class SagaRunner implements SagaHost {
     this.weigh(saga, bytes);
     this.#active.set(entity, saga);
     return saga;
+  }
+
+  // One that may not have ended.
+  #resume(entity: string): void {
+    if (this.#stopped !== undefined || this.#active.has(entity)) return;
+    this.#toResume.push(entity);
+    this.#resumeMore();
   }
 
   #resumeMore(): void {

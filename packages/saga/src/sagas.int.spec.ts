@@ -2,6 +2,7 @@
 // patience.int.spec.ts.
 import { HeddleError } from "@heddle/kernel";
 import { encodeSagaSteps, encodeValue, requestKind, type SagaStepFields, sagaEntity } from "@heddle/protocol/internal";
+import { alarmNever } from "@heddle/shard/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { alice, bank, bob, carol, credit, freeze, give, take, thaw } from "./bank.spec-support.ts";
 import {
@@ -368,6 +369,12 @@ describe("saga: the operator", () => {
     await running.result();
     expect((await under.operate("t1").error()).code).toBe("SAGA_NOT_STUCK");
     await expect(under.show("t0")).rejects.toThrow("no saga was begun");
+  });
+
+  it("what the shard names as stuck when it opens is counted so at once, before anything is read", async () => {
+    const under = await openBank();
+    under.runner(0).alarmSource.onOpen!(sagaEntity("t1"), alarmNever);
+    expect(under.runner(0).stats()).toMatchObject({ stuck: 1, running: 0, compensating: 0 });
   });
 
   it("stuck sagas are still stuck after a restart, and can be mended then", async () => {

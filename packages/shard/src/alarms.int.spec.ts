@@ -39,7 +39,7 @@ interface Rung {
 
 function openWithAlarms(options: ShardUnderTestOptions = {}, room?: () => number) {
   const rung: Rung[] = [];
-  const opened: string[] = [];
+  const opened: { readonly entity: string; readonly due: number }[] = [];
   const alarmOf = (state: unknown) => ((state as { due: number }).due < 0 ? undefined : (state as { due: number }).due);
   const under = openShard(bank, {
     ...options,
@@ -59,7 +59,7 @@ function openWithAlarms(options: ShardUnderTestOptions = {}, room?: () => number
             ...(room === undefined ? {} : { room }),
           },
         ],
-        ["$saga", { aggregate: "$saga", alarmOf, timed: false, onOpen: (entity) => opened.push(entity) }],
+        ["$saga", { aggregate: "$saga", alarmOf, timed: false, onOpen: (entity, due) => opened.push({ entity, due }) }],
       ]),
     }),
   });
@@ -212,7 +212,7 @@ describe("alarms: after a start", () => {
     expect(rung).toEqual([{ entity: ofAlice, due: start + 1_000, at: start + 86_400_000 }]);
   });
 
-  it("names every entity of a kind that is not timed, those in the index and those in the log's tail, and no others", async () => {
+  it("names every entity of a kind that is not timed with its alarm, those in the index and those in the log's tail, and no others", async () => {
     const { under, opened } = openWithAlarms();
     receipt(await move(under, "$saga/a", 5));
     receipt(await move(under, "$saga/b", alarmNever));
@@ -227,7 +227,11 @@ describe("alarms: after a start", () => {
     under.start();
     expect(opened, "not before it is open").toEqual([]);
     await under.turns(20);
-    expect(opened.sort()).toEqual(["$saga/a", "$saga/b", "$saga/c"]);
+    expect(opened.sort((a, b) => (a.entity < b.entity ? -1 : 1))).toEqual([
+      { entity: "$saga/a", due: 5 },
+      { entity: "$saga/b", due: alarmNever },
+      { entity: "$saga/c", due: 7 },
+    ]);
   });
 
   it("a thousand entities with a memory for ten ring, each once", async () => {

@@ -30,9 +30,9 @@ export interface AlarmSource {
   readonly timed: boolean;
   /**
    * Kinds that are not timed: called for every entity with an alarm that is there when the shard opens, in slices over turns.
-   * May be called for one that began since.
+   * May be called for one that began since. `due` is its alarm.
    */
-  onOpen?(entity: string): void;
+  onOpen?(entity: string, due: number): void;
   /**
    * Timed kinds: called when an alarm has come, in a turn in which the shard is at nothing else; again only after the entity
    * has been written to, the alarm was put back, or the shard was opened again. `state` is that of the aggregate.
@@ -274,7 +274,7 @@ export class Alarms implements ShardAlarms {
         if (entity === undefined) return;
         const due = this.#alarmNow(entity, kind);
         if (kind.timed !== undefined) kind.timed.changed(id, due, entity.storedAlarm);
-        else if (due !== undefined) kind.source.onOpen?.(id);
+        else if (due !== undefined) kind.source.onOpen?.(id, due);
       });
     }
     if (end < tail.length) {
@@ -296,10 +296,10 @@ export class Alarms implements ShardAlarms {
       return;
     }
     const page = this.#shard.partition.alarms({ kind: kind.name, after, limit: sliceEntities });
-    for (const { entity } of page) {
+    for (const { entity, due } of page) {
       // It was among the tail's, or has begun or gone on since.
       if (this.#activation.isChanged(entity)) continue;
-      this.#attempt(entity, (id, { source }) => source.onOpen?.(id));
+      this.#attempt(entity, (id, { source }) => source.onOpen?.(id, due));
     }
     const isLast = page.length < sliceEntities;
     const next = isLast ? others : [kind, ...others];
