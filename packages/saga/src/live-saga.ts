@@ -46,6 +46,7 @@ import {
 import type { SagaFacts } from "./saga-aggregate.ts";
 import type { SagaHost } from "./saga-host.ts";
 import { type Act, bytesOfPlans, type StepPlan } from "./step-plans.ts";
+import { stuckFacts, stuckWarning } from "./stuck-warning.ts";
 
 interface Waiter {
   readonly connection: number;
@@ -508,7 +509,7 @@ export class LiveSaga implements Doer {
   }
 
   #endAs(facts: SagaFacts, state: (typeof sagaEnds)[number]): void {
-    if (state === "STUCK") this.#host.isStuck(this.entity);
+    if (state === "STUCK") this.#host.isStuck(this.entity, facts.endedAt);
     this.#answer(sagaEnds.indexOf(state), facts.entities, facts.outcomes);
   }
 
@@ -558,20 +559,10 @@ export class LiveSaga implements Doer {
   }
 
   #sayStuck(): void {
-    this.#host.isStuck(this.entity);
-    const { shard, report } = this.#host.options;
-    const steps = this.#progress!.steps;
-    const at = steps.findIndex(({ state }) => state === "stuck" || state === "unknown");
-    const saga = sagaOfEntity(this.entity);
-    report("warn", "a saga is stuck and waits for an operator", {
-      shard,
-      saga,
-      step: at + 1,
-      entity: this.#plans[at]?.entity,
-      state: steps[at]?.state,
-      code: steps[at]?.problem?.code,
-      advice: `heddle sagas show ${saga} tells what it did; then heddle sagas retry or resolve`,
-    });
+    const { clock, report, shard } = this.#host.options;
+    this.#host.isStuck(this.entity, clock.now());
+    const entities = this.#plans.map(({ entity }) => entity);
+    report("warn", stuckWarning, { shard, ...stuckFacts(this.entity, entities, this.outcomes) });
   }
 
   // ——— time

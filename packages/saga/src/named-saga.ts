@@ -5,8 +5,9 @@ import { encodeSagaSteps } from "@heddle/protocol/internal";
 import { asDomain, decoded } from "./step-plans.ts";
 
 /**
- * Errors: `UNKNOWN_SAGA`; `BAD_FRAME`; `INVALID_PAYLOAD` for an input that the schema refuses; `DOMAIN_FAILED` when the module
- * throws, or gives steps that cannot be a saga.
+ * Errors: `UNKNOWN_SAGA`; `BAD_FRAME`; `INVALID_PAYLOAD` for an input that the schema refuses; `INVALID_REQUEST` for one of which
+ * the module makes steps that cannot be a saga (two on one entity, an id that is none); `DOMAIN_FAILED` when the module throws, or
+ * gives something else than steps.
  */
 export function stepsOfNamed(domain: CompiledContext, saga: string, name: string, input: Uint8Array): Uint8Array {
   const definition = domain.sagas.get(name);
@@ -22,7 +23,11 @@ export function stepsOfNamed(domain: CompiledContext, saga: string, name: string
   try {
     return encodeSagaSteps(saga, stages);
   } catch (cause) {
-    // The caller's input was good: that it makes no saga is the module's fault.
+    // An input like "from alice to alice": nobody knows better than the caller, although the module's schema could have said so.
+    if (cause instanceof HeddleError) {
+      const problem = `saga ${name} makes steps of it that cannot be a saga: ${cause.message}`;
+      throw new HeddleError("INVALID_REQUEST", { path: "input", problem }, { cause });
+    }
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new HeddleError("DOMAIN_FAILED", { where, message }, { cause });
   }

@@ -58,6 +58,7 @@ export interface SagaHost {
   /** It is under way no more. */
   finish(saga: LiveSaga): void;
   countEnd(state: (typeof sagaEnds)[number]): void;
-  isStuck(entity: string): void;
+  /** `since`: milliseconds since 1970. */
+  isStuck(entity: string, since: number): void;
   notStuck(entity: string): void;
 }

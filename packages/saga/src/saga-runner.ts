@@ -46,15 +46,18 @@ import { type SagaFacts, type Started, sagaAggregate } from "./saga-aggregate.ts
 import { type SagaEvents, sagaEventsOf } from "./saga-events.ts";
 import type { SagaCounters, SagaHost, SagaRunnerOptions } from "./saga-host.ts";
 import { sagaRecord } from "./saga-record.ts";
-import { type Act, StepPlanner } from "./step-plans.ts";
+import { type Act, type StepPlan, StepPlanner } from "./step-plans.ts";
+import { stuckFacts, stuckWarning } from "./stuck-warning.ts";
 
 export interface SagaStats extends Readonly<SagaCounters> {
   readonly running: number;
   /** Learning what has happened, or undoing it. */
   readonly compensating: number;
   readonly stuck: number;
-  /** Since the oldest saga began that is under way; 0 when there is none. */
-  readonly oldestUnfinishedMs: number;
+  /** Since the oldest saga of its state began, or became stuck; 0 when there is none. */
+  readonly oldestRunningMs: number;
+  readonly oldestCompensatingMs: number;
+  readonly oldestStuckMs: number;
 }
 
 /** Kept as long as one saga is whose steps stand in it. So much may be alive for one saga that does not end. */
@@ -81,7 +84,8 @@ export class SagaRunner implements SagaHost {
   /** Of an earlier life, in the order in which the shard named them. */
   #toResume: string[] = [];
   #resuming = 0;
-  readonly #stuck = new Set<string>();
+  /** Since when, in milliseconds since 1970; 0 until its record is read. */
+  readonly #stuck = new Map<string, number>();
   #wakeAt = Number.POSITIVE_INFINITY;
   #stopped: HeddleError | undefined;
   /** The act that `#writeAct` is to write: `ShardCalls.call` asks for it at once. */
@@ -104,7 +108,7 @@ export class SagaRunner implements SagaHost {
       alarmOf: (state) => alarmOfSaga(state as SagaFacts),
       timed: false,
       onOpen: (entity, due) => {
-        if (due === alarmNever) this.isStuck(entity);
+        if (due === alarmNever) this.#tellStuck(entity);
         else this.#resume(entity);
       },
     };
@@ -121,19 +125,27 @@ export class SagaRunner implements SagaHost {
   }
 
   stats(): SagaStats {
-    let compensating = 0;
     const now = this.options.clock.now();
-    let oldest = now;
-    for (const saga of this.#active.values()) {
-      if (saga.state === "COMPENSATING") compensating++;
-      if (saga.startedAt > 0 && saga.startedAt < oldest) oldest = saga.startedAt;
+    let compensating = 0;
+    let oldestRunning = now;
+    let oldestCompensating = now;
+    let oldestStuck = now;
+    for (const { state, startedAt } of this.#active.values()) {
+      const began = startedAt === 0 ? now : startedAt;
+      if (state === "COMPENSATING") {
+        compensating++;
+        oldestCompensating = Math.min(oldestCompensating, began);
+      } else oldestRunning = Math.min(oldestRunning, began);
     }
+    for (const since of this.#stuck.values()) if (since > 0) oldestStuck = Math.min(oldestStuck, since);
     return {
       ...this.counters,
       running: this.#active.size - compensating + this.#toResume.length,
       compensating,
       stuck: this.#stuck.size,
-      oldestUnfinishedMs: now - oldest,
+      oldestRunningMs: now - oldestRunning,
+      oldestCompensatingMs: now - oldestCompensating,
+      oldestStuckMs: now - oldestStuck,
     };
   }
 
@@ -150,21 +162,49 @@ export class SagaRunner implements SagaHost {
     const fingerprint = crc32(bytes, contentFrom, to, crcOfName(name));
     const active = this.#active.get(entity);
     if (active !== undefined) {
-      if (active.fingerprint !== undefined && active.fingerprint !== fingerprint) {
-        throw new HeddleError("ID_REUSED", { entity, id: saga });
-      }
-      active.wait(frame, fingerprint, true);
+      this.#join(active, frame, fingerprint);
       return;
     }
     this.#checkRoom(to - contentFrom);
     const content = this.#keep(bytes, contentFrom, to);
-    const steps = name === "" ? content : stepsOfNamed(this.options.domain, saga, name, content);
-    const plans = this.planner.plan(saga, steps);
+    let steps: Uint8Array;
+    let plans: StepPlan[];
+    try {
+      steps = name === "" ? content : stepsOfNamed(this.options.domain, saga, name, content);
+      plans = this.planner.plan(saga, steps);
+    } catch (thrown) {
+      if (!(thrown instanceof HeddleError)) throw thrown;
+      this.#findOrRefuse(frame, entity, fingerprint, thrown);
+      return;
+    }
     const live = this.#add(entity, steps.length);
     live.wait(frame, fingerprint, false);
     const timeoutMs = view.timeoutMs || this.limits.timeoutMs;
     const stepTimeoutMs = view.stepTimeoutMs || this.limits.stepTimeoutMs;
     live.begin({ fingerprint, name, timeoutMs, stepTimeoutMs, steps, plans });
+  }
+
+  // One that could not begin today may have begun when the domain was another: then its result is the one on record.
+  #findOrRefuse(frame: Frame, entity: string, fingerprint: number, refusal: HeddleError): void {
+    const waiting = { ...frame };
+    this.#read(entity, this.#replyTo(frame), (facts) => {
+      if (facts.state === "NONE") throw refusal;
+      let live = this.#active.get(entity);
+      if (live === undefined) {
+        this.#checkServing();
+        live = this.#add(entity, 0);
+        live.resume();
+      }
+      this.#join(live, waiting, fingerprint);
+    });
+  }
+
+  #join(active: LiveSaga, frame: Frame, fingerprint: number): void {
+    if (active.fingerprint !== undefined && active.fingerprint !== fingerprint) {
+      const { entity } = active;
+      throw new HeddleError("ID_REUSED", { entity, id: sagaOfEntity(entity) });
+    }
+    active.wait(frame, fingerprint, true);
   }
 
   #operate(frame: Frame): void {
@@ -404,6 +444,20 @@ export class SagaRunner implements SagaHost {
     this.#resumeMore();
   }
 
+  // One that waits for an operator since an earlier life.
+  #tellStuck(entity: string): void {
+    const { report, shard } = this.options;
+    this.isStuck(entity, 0);
+    const sayError: Answer = (error) => {
+      if (this.#stopped === undefined) report("warn", "a stuck saga cannot be read", { shard, entity, error });
+    };
+    this.#read(entity, sayError, ({ state, endedAt, entities, outcomes }) => {
+      if (state !== "STUCK" || !this.#stuck.has(entity)) return;
+      this.isStuck(entity, endedAt);
+      report("warn", stuckWarning, { shard, ...stuckFacts(entity, entities, outcomes) });
+    });
+  }
+
   #resumeMore(): void {
     const { activeSagasMax, resumedAtOnceMax } = this.limits;
     while (this.#toResume.length > 0 && this.#resuming < resumedAtOnceMax && this.#active.size < activeSagasMax) {
@@ -500,8 +554,8 @@ export class SagaRunner implements SagaHost {
     else this.counters.becameStuck++;
   }
 
-  isStuck(entity: string): void {
-    this.#stuck.add(entity);
+  isStuck(entity: string, since: number): void {
+    this.#stuck.set(entity, since);
   }
 
   notStuck(entity: string): void {

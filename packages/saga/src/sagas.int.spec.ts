@@ -1,10 +1,12 @@
 // Goal: a saga takes effect once, ends as it should, and its record tells. Crashes are in crash.int.spec.ts, times and errors in
 // patience.int.spec.ts.
+import { defineAggregate, defineContext, event } from "@heddle/domain";
 import { HeddleError } from "@heddle/kernel";
 import { encodeSagaSteps, encodeValue, requestKind, type SagaStepFields, sagaEntity } from "@heddle/protocol/internal";
 import { alarmNever } from "@heddle/shard/internal";
 import { afterEach, describe, expect, it } from "vitest";
-import { alice, bank, bob, carol, credit, freeze, give, take, thaw } from "./bank.spec-support.ts";
+import { z } from "zod";
+import { alice, bank, bob, carol, credit, freeze, give, Notes, take, thaw } from "./bank.spec-support.ts";
 import {
   closeAll,
   openSagas,
@@ -198,6 +200,40 @@ describe("saga: once", () => {
     ]);
   });
 
+  it("a saga is answered as it was also by a domain that could not begin it any more", async () => {
+    const under = await openBank();
+    const input = { from: "alice", to: "bob", amount: 20 };
+    const named = { named: { name: "transfer", input } };
+    const first = await under.begin("n1", named).result();
+    const second = await under.saga("t1", oneToTheOther).result();
+    await under.append(freeze(bob)).answer();
+    const third = await under.saga("t2", oneToTheOther).result();
+    expect([first, second, third].map(({ resultType }) => resultType)).toEqual([
+      "COMMITTED",
+      "COMMITTED",
+      "COMPENSATED",
+    ]);
+    const cents = z.object({ cents: z.number() });
+    const Other = defineAggregate("Account", {
+      version: 2,
+      initial: () => 0,
+      events: {
+        Debited: event(cents, (s) => s),
+        Credited: event(cents, (s) => s),
+        Frozen: event(z.object({}), (s) => s),
+      },
+    });
+    await under.restart(defineContext("bank", { aggregates: [Other, Notes] }));
+    expect(await under.begin("n1", named).result()).toEqual({ ...first, duplicate: true });
+    expect(await under.saga("t1", oneToTheOther).result()).toEqual({ ...second, duplicate: true });
+    expect(await under.saga("t2", oneToTheOther).result()).toEqual({ ...third, duplicate: true });
+    const other = under.begin("n1", { named: { name: "transfer", input: { ...input, amount: 21 } } });
+    expect((await other.error()).code).toBe("ID_REUSED");
+    expect((await under.begin("n2", named).error()).code).toBe("UNKNOWN_SAGA");
+    expect((await under.saga("t3", oneToTheOther).error()).code).toBe("INVALID_PAYLOAD");
+    expect(await under.list()).toHaveLength(3);
+  });
+
   it("the state of a saga that has ended holds no bodies", async () => {
     const under = await openBank();
     await under.saga("t1", oneToTheOther).result();
@@ -231,7 +267,11 @@ describe("saga: by name", () => {
   it.each([
     ["an unknown name", { name: "transmit", input }, "UNKNOWN_SAGA"],
     ["an input that its schema refuses", { name: "transfer", input: { ...input, amount: -1 } }, "INVALID_PAYLOAD"],
-    ["steps that cannot be a saga", { name: "transfer", input: { ...input, to: "alice" } }, "DOMAIN_FAILED"],
+    [
+      "an input of which no saga can be made",
+      { name: "transfer", input: { ...input, to: "alice" } },
+      "INVALID_REQUEST",
+    ],
   ])("refuses %s, and nothing is written", async (_, named, code) => {
     const under = await openBank();
     expect((await under.begin("n1", { named }).error()).code).toBe(code);
@@ -381,7 +421,21 @@ describe("saga: the operator", () => {
     const under = await stuckBank();
     await under.checkpoint();
     await under.restart();
-    await under.until(() => under.runner(under.shardOf(sagaEntity("t1"))).stats().stuck === 1);
+    const warnings = () =>
+      under.reports.filter(({ message }) => message === "a saga is stuck and waits for an operator");
+    await under.until(() => warnings().length === 2);
+    expect(warnings()[1]).toEqual(warnings()[0]);
+    expect(warnings()[1]!.facts).toMatchObject({
+      saga: "t1",
+      step: 1,
+      entity: bob,
+      state: "stuck",
+      code: "COMMAND_REJECTED",
+    });
+    await under.pass(60_000);
+    const stats = under.runner(under.shardOf(sagaEntity("t1"))).stats();
+    expect(stats).toMatchObject({ stuck: 1, running: 0, oldestRunningMs: 0 });
+    expect(stats.oldestStuckMs).toBeGreaterThanOrEqual(60_000);
     expect(await under.list({ only: "stuck" })).toHaveLength(1);
     await under.append(thaw(bob)).answer();
     expect((await under.operate("t1").result()).resultType).toBe("COMPENSATED");

@@ -12,8 +12,10 @@ export interface SagaFigures {
   readonly running: number;
   readonly compensating: number;
   readonly stuck: number;
-  /** Since the oldest was begun that is not stuck; 0 when there is none. */
-  readonly oldestUnfinishedMs: number;
+  /** Since the oldest of its state was begun, or became stuck; 0 when there is none. */
+  readonly oldestRunningMs: number;
+  readonly oldestCompensatingMs: number;
+  readonly oldestStuckMs: number;
   readonly started: number;
   readonly committed: number;
   readonly compensated: number;
@@ -71,8 +73,10 @@ export function writeAcross(page: MetricsPage, shards: readonly Shard[]): void {
   page.add(
     "heddle_saga_oldest_seconds",
     "gauge",
-    "Since the oldest saga was begun that is under way; 0 when there is none.",
-    each((f) => f.sagas.oldestUnfinishedMs / 1e3),
+    "Since the oldest saga of its state was begun, or became stuck; 0 when there is none.",
+    by("state", ({ sagas: { oldestRunningMs, oldestCompensatingMs, oldestStuckMs } }) => {
+      return { running: oldestRunningMs / 1e3, compensating: oldestCompensatingMs / 1e3, stuck: oldestStuckMs / 1e3 };
+    }),
   );
   page.add(
     "heddle_sagas_started_total",
