@@ -111,6 +111,21 @@ describe("heddle reminders", () => {
     ]);
   });
 
+  it("what a rule says no to is on record, which everybody may read and only Heddle writes", async () => {
+    const set = ["reminders", "set", "account/carol", "rent", "--at", "2001-01-01", "--command", "Withdraw"];
+    committed(await db.entity("account/carol").append("Credited", { amount: 1 }));
+    expect((await typed(...set, "--input", '{"amount":900}')).code).toBe(0);
+    const record = db.entity("$reminders/account/carol");
+    while ((await record.history()).length < 2);
+    expect(JSON.parse((await typed("history", record.id, "--json")).out)).toMatchObject([
+      { type: "Set", payload: { name: "rent" } },
+      { type: "Delivered", payload: { items: [{ name: "rent", outcome: "refused", code: "COMMAND_REJECTED" }] } },
+    ]);
+    await expect(record.append("Delivered", { items: [] } as never)).rejects.toThrow("only Heddle writes to");
+    const deleted = await typed("delete", record.id, "--yes");
+    expect([deleted.code, deleted.said]).toEqual([1, expect.stringContaining("only Heddle writes to")]);
+  });
+
   it("draw a table that fits the screen, and that no name can steer", () => {
     const content = { aggregate: "Account", command: "Bill", input: { note: "x".repeat(100) } };
     const last = { due: 5, outcome: "refused", code: "COMMAND_REJECTED" } as const;

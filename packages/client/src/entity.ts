@@ -10,7 +10,7 @@ import type {
   PayloadInput,
   State,
 } from "@heddle/domain";
-import { type EntityId, hashEntity, parseEntityId } from "@heddle/kernel";
+import { type EntityId, hashEntity, parseAnyEntityId } from "@heddle/kernel";
 import type { AppendResult, ErasureReceipt, ReminderReceipt, ReminderRecord } from "@heddle/protocol";
 import {
   copyHistory,
@@ -59,7 +59,8 @@ export interface DeleteOptions extends CallOptions {
 }
 
 /**
- * One entity. Made by `Heddle.entity`; costs nothing on the node and may be kept or made anew for each call.
+ * One entity. Made by `Heddle.entity`; costs nothing on the node and may be kept or made anew for each call. Heddle's own
+ * entities (`$reminders/account/alice`, `$saga/transfer-001`) have a history, too; only Heddle writes to them.
  *
  * Every method rejects with a `HeddleError` when the call failed, or with the reason of its `signal`. What the rules say
  * no to is no error: `append`, `execute` and `restore` resolve to a rejection, a value with `ok: false`.
@@ -73,7 +74,7 @@ export class Entity<C extends AnyContext = AnyContext> {
 
   /** Errors: throws `INVALID_ENTITY_ID`. */
   constructor(id: string, sessions: Sessions) {
-    this.id = parseEntityId(id);
+    this.id = parseAnyEntityId(id);
     this.#hash = hashEntity(this.id);
     this.#session = sessions.of(this.#hash);
     this.#sessions = sessions;

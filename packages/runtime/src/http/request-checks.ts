@@ -9,7 +9,7 @@
 //   surrogate pair (has no UTF-8 form), nesting beyond the bound. A key such as `constructor` is only data.
 //
 // Written by hand, as one loop over the fields that are there: `append-many` runs it for each of a thousand items.
-import { type EntityId, entityIdProblem, HeddleError, limits, parseEntityId } from "@heddle/kernel";
+import { type EntityId, entityIdProblem, HeddleError, limits, parseAnyEntityId } from "@heddle/kernel";
 import type { Moment } from "@heddle/protocol";
 import type { AppendFields, ExecuteFields, RestoreFields } from "@heddle/protocol/internal";
 import {
@@ -112,9 +112,9 @@ export function readIdempotencyKey(header: string | string[] | undefined): strin
   return readText(id, -1, "Idempotency-Key", limits.appendIdBytesMax);
 }
 
-/** The kind and name of a path, decoded, as an entity id. */
+/** The kind and name of a path, decoded, as an entity id; also one of Heddle's own, which only readers may name. */
 export function readEntity(kind: string, name: string): EntityId {
-  return parseEntityId(`${kind}/${name}`);
+  return parseAnyEntityId(`${kind}/${name}`);
 }
 
 // `index` is the item's in a call of many, or -1; `given` is the entity when the path has named it.
