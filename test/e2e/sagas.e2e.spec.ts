@@ -6,6 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { committed, Heddle, type SagaResult } from "@heddle/client";
+import { type EntityId, shardOf } from "@heddle/kernel";
 import { auditFolder } from "@heddle/runtime/internal";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
@@ -117,6 +118,24 @@ describe("sagas: their ends", () => {
     ]);
     await node.close();
     expect(await audited(node.data)).toMatchObject({ entities: 3, sagas: { ended: 5, unfinished: 0, stuck: 0 } });
+  });
+
+  it("steps happen wherever their entities live: on two threads, beside a record on either", async () => {
+    const logged: { msg?: string; shard?: number; thread?: number }[] = [];
+    const logger = pino({ level: "info" }, { write: (line) => logged.push(JSON.parse(line)) });
+    await using node = await start({ logger });
+    await using db = new Heddle<typeof bank>({ port: node.port });
+    const opened = logged.filter(({ msg }) => msg === "shard is open");
+    const threadOf = new Map(opened.map(({ shard, thread }) => [shard, thread]));
+    expect(new Set(threadOf.values())).toEqual(new Set([0, 1]));
+    await open(db, Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`account/${i}`, 100])));
+    const seen = new Set<string>();
+    for (let i = 0; i < 64; i++) {
+      const { steps } = await pay(db, `t${i}`, `account/${i % 8}`, `account/${(i + 1 + ((i >> 3) % 7)) % 8}`, 1);
+      const threads = steps.map(({ receipt }) => threadOf.get(receipt!.shard));
+      seen.add([threadOf.get(shardOf(`$saga/t${i}` as EntityId, 4)), ...threads].join(" "));
+    }
+    for (const ways of ["0 0 1", "0 1 0", "1 0 1", "1 1 0"]) expect(seen).toContain(ways);
   });
 
   it("COMPENSATED: what was done is undone, and the result says which step said no", async () => {
