@@ -186,7 +186,7 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
    * Runs a saga that the domain module defines, by its name: `runSaga("transfer", "transfer-002", { … })`. As `commit`
    * otherwise.
    *
-   * Errors: `UNKNOWN_SAGA`; `INVALID_PAYLOAD` for an input that its schema refuses; `DOMAIN_FAILED`.
+   * Errors: `UNKNOWN_SAGA`; `INVALID_PAYLOAD` for an input that its schema refuses; `INVALID_REQUEST` for one of which no saga can be made; `DOMAIN_FAILED`.
    */
   runSaga<N extends SagaName<C>>(
     name: N,
