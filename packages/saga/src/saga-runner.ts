@@ -10,7 +10,7 @@
 // P8. Sagas under way and their bytes are bounded; beyond the bound new ones get OVERLOADED, and those of an earlier life wait.
 //     The ids of sagas that are stuck, or wait to go on, are kept: some hundred bytes each.
 // Not promised: isolation. Others see a saga's entities between its steps.
-import { HeddleError, systemKinds } from "@heddle/kernel";
+import { HeddleError, isHeddleError, systemKinds } from "@heddle/kernel";
 import { crc32, invariant, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
 import type { ListedSaga, SagaRecord } from "@heddle/protocol";
 import {
@@ -46,7 +46,7 @@ import { type SagaFacts, type Started, sagaAggregate } from "./saga-aggregate.ts
 import { type SagaEvents, sagaEventsOf } from "./saga-events.ts";
 import type { SagaCounters, SagaHost, SagaRunnerOptions } from "./saga-host.ts";
 import { sagaRecord } from "./saga-record.ts";
-import { type Act, StepPlanner } from "./step-plans.ts";
+import { type Act, type StepPlan, StepPlanner } from "./step-plans.ts";
 
 export interface SagaStats extends Readonly<SagaCounters> {
   readonly running: number;
@@ -148,23 +148,48 @@ export class SagaRunner implements SagaHost {
     this.#checkServing();
     // The name belongs to it: the same input makes other steps by another name.
     const fingerprint = crc32(bytes, contentFrom, to, crcOfName(name));
-    const active = this.#active.get(entity);
-    if (active !== undefined) {
-      if (active.fingerprint !== undefined && active.fingerprint !== fingerprint) {
-        throw new HeddleError("ID_REUSED", { entity, id: saga });
-      }
-      active.wait(frame, fingerprint, true);
-      return;
-    }
+    if (this.#joins(frame, entity, fingerprint)) return;
     this.#checkRoom(to - contentFrom);
     const content = this.#keep(bytes, contentFrom, to);
     const steps = name === "" ? content : stepsOfNamed(this.options.domain, saga, name, content);
-    const plans = this.planner.plan(saga, steps);
+    let plans: StepPlan[];
+    try {
+      plans = this.planner.plan(saga, steps);
+    } catch (thrown) {
+      if (!isHeddleError(thrown, "UNKNOWN_KIND")) throw thrown;
+      this.#refuseUnlessBegun(frame, entity, fingerprint, thrown);
+      return;
+    }
     const live = this.#add(entity, steps.length);
     live.wait(frame, fingerprint, false);
     const timeoutMs = view.timeoutMs || this.limits.timeoutMs;
     const stepTimeoutMs = view.stepTimeoutMs || this.limits.stepTimeoutMs;
     live.begin({ fingerprint, name, timeoutMs, stepTimeoutMs, steps, plans });
+  }
+
+  // Whether one of this id is under way: then the call waits for its end. Errors: `ID_REUSED`.
+  #joins(frame: Frame, entity: string, fingerprint: number): boolean {
+    const active = this.#active.get(entity);
+    if (active === undefined) return false;
+    if (active.fingerprint !== undefined && active.fingerprint !== fingerprint) {
+      throw new HeddleError("ID_REUSED", { entity, id: sagaOfEntity(entity) });
+    }
+    active.wait(frame, fingerprint, true);
+    return true;
+  }
+
+  // Kinds are taken from the domain module while entities of them exist: one that was begun before gives what it gave (P4).
+  #refuseUnlessBegun(frame: Frame, entity: string, fingerprint: number, refusal: HeddleError): void {
+    const own = { ...frame };
+    this.#read(entity, this.#replyTo(frame), ({ state }) => {
+      if (state === "NONE") throw refusal;
+      this.#checkServing();
+      if (this.#joins(own, entity, fingerprint)) return;
+      this.#checkRoom(0);
+      const live = this.#add(entity, 0);
+      live.wait(own, fingerprint, true);
+      live.resume();
+    });
   }
 
   #operate(frame: Frame): void {
