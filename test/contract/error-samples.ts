@@ -15,6 +15,7 @@ export const errorSamples: { readonly [C in ErrorCode]: ErrorFacts[C] } = {
     ],
   },
   UNKNOWN_AGGREGATE: { aggregate: "Acount", known: ["Account", "Order"] },
+  UNKNOWN_KIND: { entity: "acount/alice", kind: "acount", known: ["account", "card"] },
   UNKNOWN_EVENT_TYPE: { aggregate: "Account", type: "Credit", index: 1, known: ["Credited", "Debited"] },
   UNKNOWN_COMMAND: { aggregate: "Account", command: "Widraw", known: ["Withdraw"] },
   UNKNOWN_ROUTE: { method: "GET", path: "/entitys" },

@@ -48,6 +48,53 @@ describe("node: one port", () => {
       expect(await db.entity(`account/${i}`).get()).toEqual({ state: { balance: i + 1 }, seq: 1 });
   });
 
+  it("P7: an entity of a kind that is not declared cannot begin, by whatever way in, and nothing is written", async () => {
+    await using node = await startTestNode({ shards: 3, threads: 2 });
+    await using db = new Heddle<typeof bank>({ port: node.port });
+    const slip = "acount/alice";
+    const facts = { entity: slip, kind: "acount", known: ["account", "fees"] };
+    const credited = { type: "Credited", payload: { amount: 1 } } as const;
+    const right = { entity: "account/bob", ...credited };
+    const wrong = { entity: slip, ...credited };
+    const steps = [
+      { entity: "account/bob", forward: credited, back: { type: "Debited", payload: { amount: 1 } } },
+      { entity: slip, forward: credited, back: null },
+    ];
+    const reminder = { at: Date.now() + 3_600_000, ...credited };
+    for (const [method, route, body] of [
+      ["POST", `/v1/entities/${slip}/append`, credited],
+      ["POST", `/v1/entities/${slip}/execute`, { command: "Deposit", input: { amount: 1 } }],
+      ["POST", "/v1/transactions", { operations: [right, wrong] }],
+      ["POST", "/v1/sagas/pay", { steps }],
+      ["PUT", `/v1/entities/${slip}/reminders/bonus`, reminder],
+    ] as const) {
+      const headers = { "content-type": "application/json" };
+      const answer = await fetch(`${node.http}${route}`, { method, headers, body: JSON.stringify(body) });
+      const said = await answer.json();
+      expect([answer.status, said], route).toMatchObject([404, { ok: false, code: "UNKNOWN_KIND", retryable: false }]);
+      expect(said, route).toMatchObject({ facts });
+    }
+    const refused = { code: "UNKNOWN_KIND", facts };
+    await expect(db.entity(slip).append("Credited", { amount: 1 })).rejects.toMatchObject(refused);
+    await expect(db.transaction((tx) => void tx.append(slip, "Credited", { amount: 1 }))).rejects.toMatchObject(
+      refused,
+    );
+    await expect(db.entity(slip).remind("bonus", { at: Date.now() + 1e6, ...credited })).rejects.toMatchObject(refused);
+    const pay = db
+      .saga("pay-2")
+      .step("account/bob", credited, { type: "Debited", payload: { amount: 1 } })
+      .step(slip, credited, null);
+    await expect(pay.commit()).rejects.toMatchObject(refused);
+    expect(await db.entity(slip).get()).toEqual({ state: { balance: 0 }, seq: 0 });
+    expect(await db.entitiesPage()).toHaveLength(0);
+
+    const results = await db.appendMany([right, wrong]);
+    expect(results).toMatchObject([
+      { ok: true, seq: 1 },
+      { ok: false, error: refused },
+    ]);
+  });
+
   it("P1: appends of many callers to one entity get sequences without a gap, and none is lost", async () => {
     await using node = await startTestNode({ shards: 2, threads: 2 });
     const clients = Array.from({ length: 4 }, () => new Heddle<typeof bank>({ port: node.port }));

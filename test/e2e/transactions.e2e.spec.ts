@@ -158,6 +158,7 @@ describe("transactions: all or nothing", () => {
         ["UNKNOWN_COMMAND", (tx) => tx.execute(bad, "Widraw", {})],
         ["UNKNOWN_EVENT_TYPE", (tx) => tx.append(bad, "Credit", {}, { aggregate: "Account" })],
         ["UNKNOWN_AGGREGATE", (tx) => tx.execute(bad, "Withdraw", {}, { aggregate: "Acount" })],
+        ["UNKNOWN_KIND", (tx) => tx.append(bad.replace("account/", "acount/"), "Credited", { amount: 5 })],
         ["INVALID_PAYLOAD", (tx) => tx.append(bad, "Credited", { amount: "5" })],
         ["INVALID_PAYLOAD", (tx) => tx.execute(bad, "Deposit", { amount: -5 })],
       ] as [string, (tx: Parameters<Parameters<typeof db.transaction>[0]>[0]) => void][]) {
@@ -279,7 +280,7 @@ describe("transactions: isolation", () => {
     await using db = new Heddle<typeof bank>({ port: node.port });
     for (const tag of ["acme", "a/b", "é", "7"]) {
       const done = await db.transaction((tx) => {
-        for (const entity of [`account/{${tag}}`, `order/2026/{${tag}}/17`, `user/x{${tag}}{y}`]) {
+        for (const entity of [`account/{${tag}}`, `account/2026/{${tag}}/17`, `fees/x{${tag}}{y}`]) {
           tx.append(entity, "Credited", { amount: 1 });
         }
       });

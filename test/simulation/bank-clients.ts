@@ -278,6 +278,7 @@ const neverRight: ReadonlySet<string> = new Set([
   "LOG_DAMAGED",
   "PARTITION_DAMAGED",
   "UNKNOWN_AGGREGATE",
+  "UNKNOWN_KIND",
   "UNKNOWN_EVENT_TYPE",
   "INTERNAL",
 ]);

@@ -55,4 +55,5 @@ export const accounts = defineProjection("accounts", {
 });
 // #endregion accounts
 
-export default defineContext("bank", { aggregates: [Account], projections: [accounts] });
+/** What is taken from accounts goes to entities of its own: `fees/all`. */
+export default defineContext("bank", { aggregates: [Account], projections: [accounts], kinds: ["account", "fees"] });

@@ -120,7 +120,12 @@ export const departures = defineProjection("departures", {
 });
 // #endregion departures
 
-const flights = defineContext("flights", { aggregates: [Airport], sagas: [flightSaga], projections: [departures] });
+const flights = defineContext("flights", {
+  aggregates: [Airport],
+  sagas: [flightSaga],
+  projections: [departures],
+  kinds: ["airport"],
+});
 export default flights;
 
 /** What is known about one airport. */

@@ -77,6 +77,17 @@ describe("heddle append, execute, get, history", () => {
     expect(JSON.parse(newest.out)).toMatchObject([{ entity: "account/alice", seq: 2, type: "Debited" }]);
   });
 
+  it("P7: an entity of a kind that the domain module does not declare cannot begin, and the kinds are named", async () => {
+    expect(await node.heddle(["append", "acount/alice", "Credited", '{"amount":5000}'])).toMatchObject({
+      code: 1,
+      out: "",
+      said:
+        'heddle: acount/alice does not exist, and the domain module declares no kind "acount"; known: account, fees\n' +
+        "  Name an entity of one of the known kinds, or add the kind to the domain module's kinds.\n" +
+        "  UNKNOWN_KIND\n",
+    });
+  });
+
   it("take the payload from standard input, and an id makes it take effect once (P4)", async () => {
     const append = () =>
       node.heddle(["append", "account/carol", "Credited", "-", "--id", "salary-11"], { input: '{"amount":7}' });
@@ -188,17 +199,19 @@ describe("heddle import of lines", () => {
         JSON.stringify({ entity: "account/erin", type: "Vanished", payload: {} }),
         credited("account/erin", 1, { amount: 2 }),
         credited("account/erin", 11),
+        credited("acount/erin", 12),
       ].join("\n"),
     );
     const { code, out, said } = await node.heddle(["import", name]);
     expect(code).toBe(1);
-    expect(out).toMatch(/^2 events imported, 5 lines refused in /);
+    expect(out).toMatch(/^2 events imported, 6 lines refused in /);
     expect(said).toBe(
       "line 2: it is not JSON: Unexpected token 'o', \"nope\" is not valid JSON (BAD_LINE)\n" +
         "line 4: payload of Account.Credited (number 0 of the call) does not fit its schema: amount: Too small: expected number to be >0 (INVALID_PAYLOAD)\n" +
         'line 5: event 0 would break the rule "balance is never negative" of Account (INVARIANT_VIOLATED)\n' +
         'line 6: Account has no event "Vanished"; known: Credited, Debited (UNKNOWN_EVENT_TYPE)\n' +
-        "line 7: amount: there is no such field; known are entity, aggregate, type, payload, id, metadata (BAD_LINE)\n",
+        "line 7: amount: there is no such field; known are entity, aggregate, type, payload, id, metadata (BAD_LINE)\n" +
+        'line 9: acount/erin does not exist, and the domain module declares no kind "acount"; known: account, fees (UNKNOWN_KIND)\n',
     );
     expect(json(await node.heddle(["get", "account/erin", "--json"]))).toMatchObject({
       state: { balance: 111 },

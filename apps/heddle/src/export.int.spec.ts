@@ -40,7 +40,7 @@ beforeAll(async () => {
   // More than is held in memory at once.
   const long = Array.from({ length: 5_000 }, () => ({ type: "Credited", payload: { amount: 1 } }));
   await db.entity("account/long").append(long, { aggregate: "Account" });
-  await db.entity("other/one").append("Credited", { amount: 5 });
+  await db.entity("fees/one").append("Credited", { amount: 5 });
 });
 afterAll(async () => {
   await Promise.all(nodes.map((one) => one.stop()));
@@ -93,11 +93,11 @@ describe("heddle export, import", () => {
     const printed = await heddle("export", "--all");
     expect(content(printed.out)).toBe(content(read("all.ndjson")));
     expect(printed.said).toContain("42 entities with 5,121 events exported in ");
-    const kind = await heddle("export", "--kind", "other", "--out", file("other.ndjson"));
+    const kind = await heddle("export", "--kind", "fees", "--out", file("other.ndjson"));
     expect(kind.said).toMatch(/1 entity with 1 event exported in /);
-    const named = linesOf(await heddle("export", "other/one", "account/never", "account/00"));
+    const named = linesOf(await heddle("export", "fees/one", "account/never", "account/00"));
     expect(named.filter((line) => "heddle" in line).map(({ entity, seq }) => [entity, seq])).toEqual([
-      ["other/one", 1],
+      ["fees/one", 1],
       ["account/never", 0],
       ["account/00", 3],
     ]);

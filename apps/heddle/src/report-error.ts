@@ -64,6 +64,7 @@ const inputCodes: ReadonlySet<string> = new Set<ErrorCode>([
   "INVALID_REQUEST",
   "INVALID_PAYLOAD",
   "UNKNOWN_AGGREGATE",
+  "UNKNOWN_KIND",
   "UNKNOWN_EVENT_TYPE",
   "UNKNOWN_COMMAND",
   "OUT_OF_RANGE",

@@ -155,21 +155,21 @@ describe("heddle fork", () => {
 
 describe("heddle entities", () => {
   it("lists them in order, page by page, and says how to go on", async () => {
-    for (const name of ["c", "a", "b"]) await account(`list/${name}`, [1]);
-    const first = await heddle("entities", "--kind", "list", "--limit", "2");
+    for (const name of ["c", "a", "b"]) await account(`fees/${name}`, [1]);
+    const first = await heddle("entities", "--kind", "fees", "--limit", "2");
     expect(first.out.replaceAll(/\d{4}-\d\d-\d\d \S+/g, "then")).toBe(
-      "       seq  last event (UTC)         entity\n" + "         1  then  list/a\n" + "         1  then  list/b\n",
+      "       seq  last event (UTC)         entity\n" + "         1  then  fees/a\n" + "         1  then  fees/b\n",
     );
-    const more = /^more: heddle (entities --kind list --limit 2 --cursor \w+)\n$/.exec(first.said)!;
+    const more = /^more: heddle (entities --kind fees --limit 2 --cursor \w+)\n$/.exec(first.said)!;
     const second = await heddle(...more[1]!.split(" "));
-    expect(second.out).toContain("list/c");
+    expect(second.out).toContain("fees/c");
     expect(second.said).toBe("");
-    expect(linesOf(await heddle("entities", "--kind", "list", "--all", "--json"))).toEqual([
-      ...["a", "b", "c"].map((name) => expect.objectContaining({ entity: `list/${name}`, seq: 1, erased: false })),
+    expect(linesOf(await heddle("entities", "--kind", "fees", "--all", "--json"))).toEqual([
+      ...["a", "b", "c"].map((name) => expect.objectContaining({ entity: `fees/${name}`, seq: 1, erased: false })),
       { cursor: null },
     ]);
-    const page = linesOf(await heddle("entities", "--prefix", "list/", "--limit", "1", "--json"));
-    expect(page).toEqual([expect.objectContaining({ entity: "list/a" }), { cursor: expect.any(String) }]);
+    const page = linesOf(await heddle("entities", "--prefix", "fees/", "--limit", "1", "--json"));
+    expect(page).toEqual([expect.objectContaining({ entity: "fees/a" }), { cursor: expect.any(String) }]);
   });
 
   it("P7: says that there are none, and refuses a cursor and a kind that are none", async () => {

@@ -47,6 +47,7 @@ const refusals: ReadonlySet<string> = new Set([
   "INVALID_REQUEST",
   "INVALID_PAYLOAD",
   "UNKNOWN_AGGREGATE",
+  "UNKNOWN_KIND",
   "UNKNOWN_EVENT_TYPE",
   "UNKNOWN_ROUTE",
   "UNSUPPORTED_MEDIA_TYPE",

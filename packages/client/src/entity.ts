@@ -274,7 +274,7 @@ export class Entity<C extends AnyContext = AnyContext> {
    * due at once. Erasing the entity erases its reminders; `fork`, `export` and `restore` leave them where they are.
    *
    * Errors: `INVALID_REQUEST` for a schedule that nobody can follow, an entity without events, or one with 1,000 reminders;
-   * `INVALID_PAYLOAD`, `UNKNOWN_COMMAND` and the like, as if it were delivered now; `ERASED`.
+   * `UNKNOWN_KIND` for one without events of a kind that the domain module does not declare; `INVALID_PAYLOAD`, `UNKNOWN_COMMAND` and the like, as if it were delivered now; `ERASED`.
    */
   remind<A extends AggregateName<C>>(
     name: string,

@@ -136,8 +136,8 @@ export class SagaBuilder<C extends AnyContext = AnyContext> {
    * with the same steps again, at the same time, after a crash or after years, gives the same result with `duplicate: true`.
    *
    * Errors: `INVALID_REQUEST` naming the step, `FRAME_TOO_LARGE`, before anything is sent; `ID_REUSED` for an id that began
-   * with other steps; `UNKNOWN_AGGREGATE`, `UNKNOWN_EVENT_TYPE`, `UNKNOWN_COMMAND`, and `INVALID_PAYLOAD` for a compensation
-   * that could never be written: nothing has happened then. `TIMEOUT` as an append: the saga goes on.
+   * with other steps; `UNKNOWN_KIND`, `UNKNOWN_AGGREGATE`, `UNKNOWN_EVENT_TYPE`, `UNKNOWN_COMMAND`, and `INVALID_PAYLOAD` for
+   * a compensation that could never be written: nothing has happened then. `TIMEOUT` as an append: the saga goes on.
    */
   commit(): Promise<SagaResult> {
     const { entity, options } = this.#head;

@@ -3,14 +3,15 @@
 // Owns the checking of a domain module's shape: whatever comes out of compileContext is whole, so the hot path asks
 // nothing again. A module in plain JavaScript, or from another copy of this package, gets the same checks.
 //
-// C1. Every name is unique where it must be, within its bound, and not one of Heddle's own (those begin with `$`).
+// C1. Every name is unique where it must be, within its bound, and not one of Heddle's own (those begin with `$`); so are kinds.
 // C2. Errors that user code throws in a schema, fold, rule, command or upcaster pass through untouched; the shard turns
 //     them into DOMAIN_FAILED (`describeThrown`). Answers of the wrong shape are DOMAIN_FAILED here.
 // C3. Nothing here allocates per event beyond what the schema and the fold allocate.
 // C4. Every event can be read at every version from 1 to its newest: a missing upcaster is found here, not at the
 //     thousandth event (upcasters.ts).
 // Not promised: that folds are pure or states plain. The testkit's given/when/then looks for that.
-import { HeddleError, limits } from "@heddle/kernel";
+import { type EntityId, HeddleError, isSystemEntity, kindOf, limits } from "@heddle/kernel";
+import { isKind } from "@heddle/kernel/internal";
 import { type Branded, isBranded } from "./brand.ts";
 import { type CompiledProjection, compileProjections } from "./compile-projection.ts";
 import { type CompiledSaga, RunnableSaga } from "./compile-saga.ts";
@@ -32,6 +33,13 @@ export interface CompiledContext {
   readonly sagas: ReadonlyMap<string, CompiledSaga>;
   /** Projections by name, in the order of the definition. */
   readonly projections: ReadonlyMap<string, CompiledProjection>;
+  /** Kinds of entities that may begin, in the order of the definition; undefined where any may. */
+  readonly kinds: readonly string[] | undefined;
+  /**
+   * To be asked where an entity would begin, and of no other: see `defineContext`. Heddle's own entities are of no declared
+   * kind, and may. Errors: `UNKNOWN_KIND`.
+   */
+  checkKind(entity: string): void;
   /** The one aggregate that declares this event type; `undefined` when none or several do. */
   aggregateOfEvent(type: string): CompiledAggregate | undefined;
   /** The one aggregate that declares this command; `undefined` when none or several do. */
@@ -134,7 +142,23 @@ export function compileContext(
     aggregates,
     sagas,
     compileProjections(context.projections, aggregates, refuse),
+    checkKinds(context.kinds, refuse),
   );
+}
+
+function checkKinds(kinds: unknown, refuse: Refuse): readonly string[] | undefined {
+  if (kinds === undefined) return undefined;
+  if (!Array.isArray(kinds) || kinds.length === 0) {
+    refuse(`kinds must be a list of at least one, found ${whatIs(kinds)}; leave it out to have any kind`);
+  }
+  const checked: string[] = [];
+  for (const [index, kind] of (kinds as readonly unknown[]).entries()) {
+    checkName(`kinds[${index}]`, kind, refuse);
+    if (!isKind(kind)) refuse(`kinds[${index}] must be a lower-case word such as account, found ${shown(kind)}`);
+    if (checked.includes(kind)) refuse(`kinds names ${kind} twice`);
+    checked.push(kind);
+  }
+  return checked;
 }
 
 function compileSagas(definitions: unknown, refuse: Refuse): ReadonlyMap<string, CompiledSaga> {
@@ -281,6 +305,8 @@ class RunnableContext implements CompiledContext {
   readonly aggregateNames: readonly string[];
   readonly sagas: ReadonlyMap<string, CompiledSaga>;
   readonly projections: ReadonlyMap<string, CompiledProjection>;
+  readonly kinds: readonly string[] | undefined;
+  readonly #beginnings: readonly string[] | undefined;
   readonly #byEvent: ReadonlyMap<string, CompiledAggregate | undefined>;
   readonly #byCommand: ReadonlyMap<string, CompiledAggregate | undefined>;
 
@@ -289,11 +315,14 @@ class RunnableContext implements CompiledContext {
     aggregates: ReadonlyMap<string, CompiledAggregate>,
     sagas: ReadonlyMap<string, CompiledSaga>,
     projections: ReadonlyMap<string, CompiledProjection>,
+    kinds: readonly string[] | undefined,
   ) {
     this.name = name;
     this.aggregates = aggregates;
     this.sagas = sagas;
     this.projections = projections;
+    this.kinds = kinds;
+    this.#beginnings = kinds?.map((kind) => `${kind}/`);
     const own = [...aggregates.values()].filter((aggregate) => !aggregate.system);
     this.aggregateNames = own.map((aggregate) => aggregate.name);
     this.#byEvent = byUniqueName(own, (aggregate) => aggregate.events.keys());
@@ -306,6 +335,13 @@ class RunnableContext implements CompiledContext {
 
   aggregateOfCommand(name: string): CompiledAggregate | undefined {
     return this.#byCommand.get(name);
+  }
+
+  checkKind(entity: string): void {
+    const beginnings = this.#beginnings;
+    if (beginnings === undefined || isSystemEntity(entity)) return;
+    for (let i = 0; i < beginnings.length; i++) if (entity.startsWith(beginnings[i]!)) return;
+    throw new HeddleError("UNKNOWN_KIND", { entity, kind: kindOf(entity as EntityId), known: this.kinds! });
   }
 
   unreadable(stored: Iterable<StoredType>): string[] {

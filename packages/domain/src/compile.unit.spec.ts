@@ -124,6 +124,39 @@ describe("compile: a whole context", () => {
   });
 });
 
+describe("compile: kinds", () => {
+  const kinds = ["account", "a-b_2"];
+  const declared = compileContext(defineContext("bank", { aggregates: [Account], kinds }));
+
+  it("a module that declares them lets no entity of another kind begin", () => {
+    expect(declared.kinds).toEqual(kinds);
+    for (const entity of ["account/alice", "account/a/b", "account/{tag}", "a-b_2/x"]) declared.checkKind(entity);
+    for (const entity of ["acount/alice", "accounts/alice", "a/account/x", "x/{account}/a-b_2"]) {
+      const kind = entity.split("/")[0];
+      expect(() => declared.checkKind(entity)).toThrow(
+        expect.objectContaining({ code: "UNKNOWN_KIND", facts: { entity, kind, known: kinds } }),
+      );
+    }
+  });
+
+  it("one that declares none lets any begin, and entities of Heddle's own are nobody's to declare", () => {
+    const open = compileContext(defineContext("bank", { aggregates: [Account] }));
+    expect(open.kinds).toBeUndefined();
+    open.checkKind("acount/alice");
+    for (const own of ["$saga/transfer-1", "$reminders/card/7"]) declared.checkKind(own);
+  });
+
+  it("what is done to the list later changes nothing", () => {
+    const list = ["account"];
+    const compiled = compileContext(defineContext("bank", { aggregates: [Account], kinds: list }));
+    list[0] = "card";
+    list.push("fees");
+    compiled.checkKind("account/alice");
+    expect(() => compiled.checkKind("fees/all")).toThrow(expect.objectContaining({ code: "UNKNOWN_KIND" }));
+    expect(compiled.kinds).toEqual(["account"]);
+  });
+});
+
 describe("compile: user code that throws", () => {
   const broken = compileAggregate(
     defineAggregate("Broken", {
@@ -269,6 +302,11 @@ describe("compile: malformed modules", () => {
   const contextOf = (aggregates: unknown, name: unknown = "bank"): AnyContext =>
     (defineContext as (name: unknown, definition: unknown) => AnyContext)(name, { aggregates });
   const only = (definition: unknown, name?: unknown): AnyContext => contextOf([aggregate(definition, name)]);
+  const ofKinds = (kinds: unknown): AnyContext =>
+    (defineContext as (name: unknown, definition: unknown) => AnyContext)("bank", {
+      aggregates: [aggregate(whole)],
+      kinds,
+    });
   const tooLong = "ä".repeat(limits.nameBytesMax / 2 + 1);
   const thrower = () => {
     throw new RangeError("empty");
@@ -290,6 +328,22 @@ describe("compile: malformed modules", () => {
       "aggregates[1]: wanted what defineAggregate returns, found an event",
     ],
     ["two aggregates of one name", contextOf([aggregate(whole), aggregate(whole)]), "two aggregates are named Account"],
+    ["an empty list of kinds", ofKinds([]), "kinds must be a list of at least one, found an empty list"],
+    ["kinds as text", ofKinds("account"), "kinds must be a list of at least one, found a string"],
+    ["kinds that are null", ofKinds(null), "kinds must be a list of at least one, found null"],
+    ["a kind that is no text", ofKinds(["account", 7]), "kinds[1] must be a string, found a number"],
+    ["a gap among the kinds", ofKinds(["account", undefined, "card"]), "kinds[1] must be a string, found nothing"],
+    ["a kind without a letter", ofKinds([""]), "kinds[0] is empty"],
+    ["a kind in capitals", ofKinds(["Account"]), 'kinds[0] must be a lower-case word such as account, found "Account"'],
+    [
+      "an id as a kind",
+      ofKinds(["account/alice"]),
+      'kinds[0] must be a lower-case word such as account, found "account/',
+    ],
+    ["a kind with its slash", ofKinds(["account/"]), 'found "account/"'],
+    ["a kind of Heddle's own", ofKinds(["$saga"]), 'kinds[0] must be a lower-case word such as account, found "$saga"'],
+    ["a kind that is too long", ofKinds(["k".repeat(129)]), "kinds[0] has 129 bytes, at most 128 are allowed"],
+    ["a kind that is named twice", ofKinds(["account", "card", "account"]), "kinds names account twice"],
     ["an aggregate without a name", only(whole, ""), "the name of aggregates[0] is empty"],
     [
       "an aggregate whose name is no text",

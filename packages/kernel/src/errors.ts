@@ -11,6 +11,7 @@ export interface ErrorFacts {
   INVALID_REQUEST: { problem: string; path?: string };
   INVALID_PAYLOAD: { aggregate: string; type: string; index: number; issues: readonly PayloadIssue[] };
   UNKNOWN_AGGREGATE: { aggregate: string; known: readonly string[] };
+  UNKNOWN_KIND: { entity: string; kind: string; known: readonly string[] };
   UNKNOWN_EVENT_TYPE: { aggregate: string; type: string; index: number; known: readonly string[] };
   UNKNOWN_COMMAND: { aggregate: string; command: string; known: readonly string[] };
   UNKNOWN_ROUTE: { method: string; path: string };
@@ -120,6 +121,14 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
         ? `no aggregate was named and it cannot be told from the event type; known: ${f.known.join(", ")}`
         : `there is no aggregate ${JSON.stringify(f.aggregate)}; known: ${f.known.join(", ")}`,
     advice: "Name one of the known aggregates, or add it to the domain module.",
+  },
+  UNKNOWN_KIND: {
+    retryable: false,
+    status: 404,
+    describe: (f) =>
+      `${f.entity} does not exist, and the domain module declares no kind ${JSON.stringify(f.kind)}; ` +
+      `known: ${f.known.join(", ")}`,
+    advice: "Name an entity of one of the known kinds, or add the kind to the domain module's kinds.",
   },
   UNKNOWN_EVENT_TYPE: {
     retryable: false,

@@ -70,6 +70,11 @@ export function kindOf(entity: EntityId): string {
   return entity.slice(0, entity.indexOf("/"));
 }
 
+/** Whether a text can be the kind of an entity. */
+export function isKind(text: string): boolean {
+  return kindPattern.test(text);
+}
+
 /** Bytes that a string takes as UTF-8. */
 export function utf8Length(text: string): number {
   let bytes = 0;

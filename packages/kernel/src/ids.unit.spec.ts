@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HeddleError } from "./errors.ts";
-import { entityIdProblem, isSystemEntity, kindOf, parseAnyEntityId, parseEntityId, utf8Length } from "./ids.ts";
+import { entityIdProblem, isKind, isSystemEntity, kindOf, parseAnyEntityId, parseEntityId, utf8Length } from "./ids.ts";
 import { limits } from "./limits.ts";
 
 const kinds = fc.stringMatching(/^[a-z][a-z0-9_-]{0,20}$/);
@@ -34,6 +34,13 @@ describe("entity id: accepted", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  it("is told from what can be no kind without a name to it", () => {
+    fc.assert(fc.property(kinds, (kind) => isKind(kind)));
+    for (const text of ["", "Account", "account/", "account/alice", "1a", "a b", "$saga", "é"]) {
+      expect(isKind(text), text).toBe(false);
+    }
   });
 
   it("has a kind: what stands before the first slash", () => {

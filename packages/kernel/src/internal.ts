@@ -4,7 +4,7 @@ export { crc32, crc32Polynomial } from "./crc32.ts";
 export { fromWireError, toWireError, type WireError } from "./errors.ts";
 export { shardOfHash } from "./hash.ts";
 export { HashSlots } from "./hash-slots.ts";
-export { utf8Length } from "./ids.ts";
+export { isKind, utf8Length } from "./ids.ts";
 export * from "./index.ts";
 export { InvariantViolation, invariant } from "./invariant.ts";
 export { finalised, secretHash, secretSeed } from "./secret-hash.ts";

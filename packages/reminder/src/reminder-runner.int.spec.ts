@@ -170,6 +170,8 @@ describe("reminders: bad input (P7)", () => {
   it("refuses an entity without events, one of Heddle's own, and an erased one", async () => {
     const under = await withBell();
     expect(codeOf(await under.remind("bell/none", "r", {}))).toBe("INVALID_REQUEST");
+    expect(codeOf(await under.remind("bel/none", "r", {}))).toBe("UNKNOWN_KIND");
+    expect(under.partition.head("$reminders/bel/none")).toBeUndefined();
     expect(codeOf(await under.remind(`$reminders/${bell}`, "r", {}))).toBe("INVALID_ENTITY_ID");
     await under.delete(bell);
     expect(codeOf(await under.remind(bell, "r", {}))).toBe("ERASED");

@@ -60,7 +60,7 @@ export const Bell = defineAggregate("Bell", {
   },
 });
 
-export const bells = defineContext("bells", { aggregates: [Bell] });
+export const bells = defineContext("bells", { aggregates: [Bell], kinds: ["bell"] });
 const system = [remindersAggregate];
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-reminder-"));

@@ -18,5 +18,6 @@ export function describeContext(context: CompiledContext): CompiledContextInfo {
         invariants: aggregate.invariantNames,
       })),
     sagas: [...context.sagas.keys()].map((name) => ({ name })),
+    ...(context.kinds === undefined ? {} : { kinds: context.kinds }),
   };
 }

@@ -36,4 +36,7 @@ it("the version of a fold and the newest schema version of an event are told apa
       },
     ],
   });
+  expect(
+    describeContext(compileContext(defineContext("bank", { aggregates: [Account], kinds: ["account", "card"] }))),
+  ).toMatchObject({ kinds: ["account", "card"] });
 });

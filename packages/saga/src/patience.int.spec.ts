@@ -3,7 +3,7 @@ import { defineAggregate, defineContext, event } from "@heddle/domain";
 import { requestKind, sagaEntity, writeProbeBody } from "@heddle/protocol/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { alice, bank, bob, carol, credit, freeze, give, take } from "./bank.spec-support.ts";
+import { Account, alice, bank, bob, carol, credit, freeze, give, take } from "./bank.spec-support.ts";
 import { closeAll, openSagas, type SagasUnderTest } from "./sagas-under-test.spec-support.ts";
 
 afterEach(closeAll);
@@ -275,6 +275,40 @@ describe("patience: entities that are erased, and code that changes", () => {
       under.inner(0, requestKind.probe, alice, (reserve) => writeProbeBody({ entity: alice, id }, reserve));
     expect(await probe("saga:t1:0:f")).toMatchObject({ kind: "error", error: { code: "ERASED" } });
     expect(await probe("saga:t1:0:c")).toMatchObject({ kind: "value", value: null });
+  });
+
+  it("one that is under way when the kind of a step to come is declared no more goes back, once", async () => {
+    const of = (...kinds: string[]) => defineContext("bank", { aggregates: [Account], kinds });
+    const under = openSagas(of("account", "card"));
+    const cards = Array.from({ length: 50 }, (_, i) => `card/${i}`);
+    const card = cards.find((entity) => under.shardOf(entity) === under.shardOf(bob))!;
+    for (const entity of [alice, bob]) await under.append(credit(entity, 100)).answer();
+    const ids = Array.from({ length: 100 }, (_, i) => `t${i}`);
+    const [one, two, later] = ids.filter((id) => under.shardOf(sagaEntity(id)) === under.shardOf(alice));
+    under.held = under.shardOf(bob);
+    const asked = [
+      under.saga(one!, [[take(alice, 30)], [give(card, 30)]]),
+      under.saga(two!, [[take(alice, 5)], [give(bob, 5)]]),
+    ];
+    await under.pass(10);
+    const restarted = under.restart(of("account"));
+    for (const call of asked) await call.error();
+    await restarted;
+    under.held = undefined;
+    const ended = () => under.runner(under.shardOf(alice)).stats();
+    await under.until(() => ended().committed + ended().compensated === 2);
+    expect(await under.show(one!)).toMatchObject({
+      state: "COMPENSATED",
+      steps: [{ state: "compensated" }, { state: "refused", problem: { code: "UNKNOWN_KIND" } }],
+    });
+    expect((await under.show(two!)).state).toBe("COMMITTED");
+    // P4: whoever asks again is told the same, however long ago the kind was declared.
+    const again = under.saga(one!, [[take(alice, 30)], [give(card, 30)]]);
+    expect(await again.result()).toMatchObject({ resultType: "COMPENSATED", duplicate: true });
+    expect((await under.saga(one!, [[take(alice, 31)], [give(card, 31)]]).error()).code).toBe("ID_REUSED");
+    expect(await Promise.all([alice, bob, card].map((entity) => balanceOf(under, entity)))).toEqual([95, 105, 0]);
+    // Of a new one the door asks the declaration alone.
+    expect((await under.saga(later!, [[give(card, 1)]]).error()).code).toBe("UNKNOWN_KIND");
   });
 
   it("a saga that is under way when the domain module changes is brought to the newest shape", async () => {

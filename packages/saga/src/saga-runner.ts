@@ -160,11 +160,7 @@ export class SagaRunner implements SagaHost {
     this.#checkServing();
     // The name belongs to it: the same input makes other steps by another name.
     const fingerprint = crc32(bytes, contentFrom, to, crcOfName(name));
-    const active = this.#active.get(entity);
-    if (active !== undefined) {
-      this.#join(active, frame, fingerprint);
-      return;
-    }
+    if (this.#joins(frame, entity, fingerprint)) return;
     this.#checkRoom(to - contentFrom);
     const content = this.#keep(bytes, contentFrom, to);
     let steps: Uint8Array;
@@ -174,7 +170,7 @@ export class SagaRunner implements SagaHost {
       plans = this.planner.plan(saga, steps);
     } catch (thrown) {
       if (!(thrown instanceof HeddleError)) throw thrown;
-      this.#findOrRefuse(frame, entity, fingerprint, thrown);
+      this.#refuseUnlessBegun(frame, entity, fingerprint, thrown);
       return;
     }
     const live = this.#add(entity, steps.length);
@@ -184,27 +180,29 @@ export class SagaRunner implements SagaHost {
     live.begin({ fingerprint, name, timeoutMs, stepTimeoutMs, steps, plans });
   }
 
-  // One that could not begin today may have begun when the domain was another: then its result is the one on record.
-  #findOrRefuse(frame: Frame, entity: string, fingerprint: number, refusal: HeddleError): void {
-    const waiting = { ...frame };
-    this.#read(entity, this.#replyTo(frame), (facts) => {
-      if (facts.state === "NONE") throw refusal;
-      let live = this.#active.get(entity);
-      if (live === undefined) {
-        this.#checkServing();
-        live = this.#add(entity, 0);
-        live.resume();
-      }
-      this.#join(live, waiting, fingerprint);
-    });
-  }
-
-  #join(active: LiveSaga, frame: Frame, fingerprint: number): void {
+  // Whether one of this id is under way: then the call waits for its end. Errors: `ID_REUSED`.
+  #joins(frame: Frame, entity: string, fingerprint: number): boolean {
+    const active = this.#active.get(entity);
+    if (active === undefined) return false;
     if (active.fingerprint !== undefined && active.fingerprint !== fingerprint) {
-      const { entity } = active;
       throw new HeddleError("ID_REUSED", { entity, id: sagaOfEntity(entity) });
     }
     active.wait(frame, fingerprint, true);
+    return true;
+  }
+
+  // One that could not begin today may have begun when the domain module was another: then it gives what it gave (P4).
+  #refuseUnlessBegun(frame: Frame, entity: string, fingerprint: number, refusal: HeddleError): void {
+    const own = { ...frame };
+    this.#read(entity, this.#replyTo(frame), ({ state }) => {
+      if (state === "NONE") throw refusal;
+      this.#checkServing();
+      if (this.#joins(own, entity, fingerprint)) return;
+      this.#checkRoom(0);
+      const live = this.#add(entity, 0);
+      live.wait(own, fingerprint, true);
+      live.resume();
+    });
   }
 
   #operate(frame: Frame): void {

@@ -1,12 +1,12 @@
 // Goal: a saga takes effect once, ends as it should, and its record tells. Crashes are in crash.int.spec.ts, times and errors in
 // patience.int.spec.ts.
-import { defineAggregate, defineContext, event } from "@heddle/domain";
+import { defineAggregate, defineContext, defineSaga, event, step } from "@heddle/domain";
 import { HeddleError } from "@heddle/kernel";
 import { encodeSagaSteps, encodeValue, requestKind, type SagaStepFields, sagaEntity } from "@heddle/protocol/internal";
 import { alarmNever } from "@heddle/shard/internal";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { alice, bank, bob, carol, credit, freeze, give, Notes, take, thaw } from "./bank.spec-support.ts";
+import { Account, alice, bank, bob, carol, credit, freeze, give, Notes, take, thaw } from "./bank.spec-support.ts";
 import {
   closeAll,
   openSagas,
@@ -35,6 +35,20 @@ function elsewhere(under: SagasUnderTest, entity: string): string[] {
   const ids = Array.from({ length: 20 }, (_, i) => `${(i * 7) % 20}`);
   return ids.filter((id) => under.shardOf(sagaEntity(id)) !== under.shardOf(entity));
 }
+
+/** Between whatever it is given. */
+const anyTransfer = defineSaga("any-transfer", {
+  input: z.object({ from: z.string(), to: z.string() }),
+  steps: ({ from, to }) => [
+    step(
+      from,
+      { type: "Debited", payload: { amount: 1 } },
+      { type: "Credited", payload: { amount: 1 } },
+      { aggregate: Account },
+    ),
+    step(to, { type: "Credited", payload: { amount: 1 } }, null, { aggregate: Account }),
+  ],
+});
 
 const oneToTheOther = [[take(alice, 30)], [give(bob, 30)]];
 
@@ -296,6 +310,26 @@ describe("saga: bad input", () => {
     expect((await under.saga("t1", stages).error()).code).toBe(code);
     expect(await under.list()).toEqual([]);
     expect(await balances(under)).toEqual([100, 100, 100]);
+  });
+
+  it("a step on an entity of an unknown kind refuses the saga before it begins, whatever its place and whoever named it", async () => {
+    const under = openSagas(defineContext("bank", { aggregates: [Account], sagas: [anyTransfer], kinds: ["account"] }));
+    await under.append(credit(alice, 100)).answer();
+    const slip = "acount/bob";
+    const unknown = { code: "UNKNOWN_KIND", facts: { entity: slip, kind: "acount", known: ["account"] } };
+    const ends = [take(alice, 30), give(slip, 30)];
+    for (const [id, stages] of [
+      ["last", [[ends[0]!], [ends[1]!]]],
+      ["first", [[ends[1]!], [ends[0]!]]],
+      ["beside", [ends]],
+    ] as const) {
+      expect(await under.saga(id, stages).error(), id).toMatchObject(unknown);
+    }
+    const named = { name: "any-transfer", input: { from: alice, to: slip } };
+    expect(await under.begin("named", { named }).error()).toMatchObject(unknown);
+    expect(await under.list()).toEqual([]);
+    expect(await under.events(alice)).toHaveLength(1);
+    expect((await under.saga("right", oneToTheOther).result()).resultType).toBe("COMMITTED");
   });
 
   it("a payload that its schema refuses is a step that is refused", async () => {

@@ -2,7 +2,8 @@
 //
 // P7. What a step or its compensation could never do (an unknown aggregate, event or command, a payload of a compensation
 //     that its schema refuses) refuses the saga before it begins. Payloads of steps are for their entities to judge: those
-//     say no before anything has happened.
+//     say no before anything has happened. So does an entity of a kind that the domain module does not declare, whether it
+//     exists or not: that is another shard's to know, and a slip is to cost nothing.
 // S1. Events carry the schema version of their payloads from the door on, so that a saga that is still under way when the
 //     domain module changes is brought to the newest shape like any stored event.
 import type { CompiledAggregate, CompiledContext } from "@heddle/domain/internal";
@@ -61,8 +62,8 @@ export class StepPlanner {
 
   /**
    * The plans of a new saga. `bytes` are the saga's own, and get the versions of its events written into them.
-   * Errors: `BAD_FRAME`; `INVALID_REQUEST`, `INVALID_ENTITY_ID`, `UNKNOWN_AGGREGATE`, `UNKNOWN_EVENT_TYPE`,
-   * `UNKNOWN_COMMAND`, `INVALID_PAYLOAD` (of a compensation), `DOMAIN_FAILED`.
+   * Errors: `BAD_FRAME`; `INVALID_REQUEST`, `INVALID_ENTITY_ID`, `UNKNOWN_KIND`, `UNKNOWN_AGGREGATE`,
+   * `UNKNOWN_EVENT_TYPE`, `UNKNOWN_COMMAND`, `INVALID_PAYLOAD` (of a compensation), `DOMAIN_FAILED`.
    */
   plan(saga: string, bytes: Uint8Array): StepPlan[] {
     const ranges = readSagaSteps(bytes, 0, bytes.length);
@@ -75,6 +76,7 @@ export class StepPlanner {
         throw invalid(`steps.${index}.entity`, `only Heddle writes to ${entity}`);
       }
       parseEntityId(entity);
+      this.#domain.checkKind(entity);
       for (let i = 0; i < index; i++) {
         if (plans[i]!.entity === entity) throw invalid(`steps.${index}.entity`, `two steps on ${entity}`);
       }

@@ -165,7 +165,7 @@ export class Writes {
       this.#waitFor(entity, frame);
       return;
     }
-    if (!this.#mayWrite(frame, entity, view)) return;
+    if (!this.#mayWrite(frame, entity, view, origin !== undefined)) return;
     checkBodyBytes(to - body);
     if (origin !== undefined) {
       this.#checkTime(entity, origin.time);
@@ -207,7 +207,7 @@ export class Writes {
       this.#waitFor(entity, frame);
       return;
     }
-    if (!this.#mayWrite(frame, entity, view)) return;
+    if (!this.#mayWrite(frame, entity, view, false)) return;
     const aggregate = aggregateOfCommand(this.#domain, view.entity, view.aggregate, view.command);
     const input = decodeInput(bytes, view.inputFrom, to);
     const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
@@ -248,11 +248,13 @@ export class Writes {
   }
 
   // Whether a call may go on to be decided; if not, it has been answered. Errors: why nothing can be written; `ID_EXPIRED`;
-  // `OVERLOADED` while the life before is still being erased, which the SDK waits for.
+  // `OVERLOADED` while the life before is still being erased, which the SDK waits for; `UNKNOWN_KIND` for an entity that would
+  // begin here. One that is imported has begun elsewhere.
   #mayWrite(
     frame: Frame,
     entity: Entity,
     { id, newLife, expectedSeq }: { readonly id: string; readonly newLife: boolean; readonly expectedSeq: number },
+    isImport: boolean,
   ): boolean {
     if (isSystemEntity(entity.id) && !isInner(frame.connection)) {
       throw new HeddleError("INVALID_REQUEST", { path: "entity", problem: `only Heddle writes to ${entity.id}` });
@@ -270,6 +272,7 @@ export class Writes {
         throw new HeddleError("OVERLOADED", { queue: `the erasure of ${entity.id}`, depth: 1, depthMax: 1 });
       }
     }
+    if (entity.seq === entity.baseSeq && !isImport) this.#domain.checkKind(entity.id);
     if (expectedSeq < 0 || expectedSeq === entity.seq) return true;
     saySequenceConflict(this.#parts, this.#groups, frame, entity, expectedSeq);
     return false;
@@ -286,11 +289,14 @@ export class Writes {
   }
 
   // Reminders are erased with the entity that they are for: without it there can be none. If there is none, it has been said.
+  // Errors: `UNKNOWN_KIND`, `INVALID_REQUEST` for an entity without events.
   #ownerLives(frame: Frame, { id }: Entity): boolean {
     if (!id.startsWith(remindersPrefix)) return true;
     const owner = this.#owner;
     if (owner === undefined || owner.seq === 0) {
-      const problem = `${id.slice(remindersPrefix.length)} has no events yet: reminders are set for entities that exist`;
+      const named = id.slice(remindersPrefix.length);
+      this.#domain.checkKind(named);
+      const problem = `${named} has no events yet: reminders are set for entities that exist`;
       throw new HeddleError("INVALID_REQUEST", { path: "entity", problem });
     }
     if (owner.isErased) sayErased(this.#parts, this.#groups, frame, owner);

@@ -32,5 +32,5 @@ export const accounts = defineProjection("accounts", {
   },
 });
 
-export default defineContext("bank", { aggregates: [Account], projections: [accounts] });
+export default defineContext("bank", { aggregates: [Account], projections: [accounts], kinds: ["account"] });
 // #endregion domain

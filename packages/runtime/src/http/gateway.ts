@@ -118,6 +118,8 @@ export interface CompiledContextInfo {
   readonly name: string;
   readonly aggregates: readonly AggregateInfo[];
   readonly sagas: readonly { readonly name: string }[];
+  /** Left out where the domain module declares none. */
+  readonly kinds?: readonly string[];
 }
 
 export interface AggregateInfo {

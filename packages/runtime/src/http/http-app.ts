@@ -113,9 +113,10 @@ function addNodeRoutes(app: FastifyInstance, { facts, readiness, metricsText }: 
       see: { routes: "/openapi.json", context: "/v1/context", ready: "/readyz", metrics: "/metrics" },
     }),
   );
-  app.get("/v1/context", (_request, reply) =>
-    sendValue(reply, { ...about, context: context.name, aggregates: context.aggregates, sagas: context.sagas }),
-  );
+  app.get("/v1/context", (_request, reply) => {
+    const { name, ...declared } = context;
+    return sendValue(reply, { ...about, context: name, ...declared });
+  });
   app.get("/openapi.json", (_request, reply) => send(reply, { status: 200, text: document }));
   app.get("/livez", (_request, reply) => sendValue(reply, { live: true }));
   app.get("/readyz", async (_request, reply) => {

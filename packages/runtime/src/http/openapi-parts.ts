@@ -28,6 +28,7 @@ export const entityWrite: readonly ErrorCode[] = [
   ...entityCall,
   ...anyWrite,
   "INVALID_PAYLOAD",
+  "UNKNOWN_KIND",
   "UNKNOWN_EVENT_TYPE",
   "ERASED",
   "ID_REUSED",

@@ -78,6 +78,7 @@ export function reminderPaths(): Json {
             ...entityCall,
             ...anyWrite,
             "INVALID_PAYLOAD",
+            "UNKNOWN_KIND",
             "UNKNOWN_EVENT_TYPE",
             "UNKNOWN_COMMAND",
             "ERASED",
@@ -92,7 +93,7 @@ export function reminderPaths(): Json {
         summary: "Cancel a reminder.",
         responses: {
           200: answer("It is cancelled.", closed({ ok: { const: true }, entity: text, name: text })),
-          ...errors([...entityCall, ...anyWrite, "NO_SUCH_REMINDER", "DISK_FULL"]),
+          ...errors([...entityCall, ...anyWrite, "UNKNOWN_KIND", "NO_SUCH_REMINDER", "DISK_FULL"]),
         },
       },
     },

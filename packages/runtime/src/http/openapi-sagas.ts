@@ -92,6 +92,7 @@ export function sagaPaths(): Json {
             ...entityCall,
             ...anyWrite,
             "INVALID_PAYLOAD",
+            "UNKNOWN_KIND",
             "UNKNOWN_EVENT_TYPE",
             "UNKNOWN_COMMAND",
             "UNKNOWN_SAGA",

@@ -95,6 +95,11 @@ function nodePaths(): Json {
   });
   const object = (required: Json): Json => ({ type: "object", properties: required, required: Object.keys(required) });
   const about = { node: text, version: text, context: text, durability: text, shardCount: count };
+  const declared = {
+    ...about,
+    aggregates: { type: "array", items: schema("Aggregate") },
+    sagas: { type: "array", items: object({ name: text }) },
+  };
   const readiness = schema("Readiness");
   return {
     "/": get("about", "What this is and where to go.", {
@@ -102,14 +107,14 @@ function nodePaths(): Json {
       ...errors(anyCall),
     }),
     "/v1/context": get("context", "The context: its aggregates, events, commands and invariants, and its sagas.", {
-      200: answer(
-        "The context.",
-        object({
-          ...about,
-          aggregates: { type: "array", items: schema("Aggregate") },
-          sagas: { type: "array", items: object({ name: text }) },
-        }),
-      ),
+      200: answer("The context.", {
+        type: "object",
+        properties: {
+          ...declared,
+          kinds: { type: "array", items: text, description: "Left out where an entity of any kind may begin." },
+        },
+        required: Object.keys(declared),
+      }),
       ...errors(anyCall),
     }),
     "/openapi.json": get("openapi", "This document.", {

@@ -321,6 +321,7 @@ export class Planner {
         throw new HeddleError("OVERLOADED", { queue: `the erasure of ${entity.id}`, depth: 1, depthMax: 1 });
       }
     }
+    if (shadow.seq === entity.baseSeq) this.#domain.checkKind(entity.id);
     return expectedSeq < 0 || expectedSeq === shadow.seq ? undefined : conflictOf(expectedSeq, shadow.seq);
   }
 
