@@ -1,39 +1,15 @@
-// Goal: the example of docs/explanation/across-entities.md: what a saga has promised and not yet confirmed cannot be spent.
-import { command, defineAggregate, event, reject } from "@heddle/domain";
+// Goal: the wallet of docs/explanation/across-entities.md: what is promised and not yet kept cannot be spent. The saga that
+// promises, and what follows it: promised-credit.e2e.spec.ts.
 import { given, command as told } from "@heddle/testkit";
 import { describe, it } from "vitest";
-import { z } from "zod";
-
-const money = z.object({ amount: z.int().positive() });
-
-// #region promise
-const Wallet = defineAggregate("Wallet", {
-  version: 1,
-  initial: () => ({ balance: 0, promised: 0 }),
-  events: {
-    Debited: event(money, (s, e) => ({ ...s, balance: s.balance - e.amount })),
-    CreditPromised: event(money, (s, e) => ({ ...s, promised: s.promised + e.amount })),
-    PromiseKept: event(money, (s, e) => ({ balance: s.balance + e.amount, promised: s.promised - e.amount })),
-    PromiseDropped: event(money, (s, e) => ({ ...s, promised: s.promised - e.amount })),
-  },
-  invariants: {
-    "nothing is spent that is only promised": (s) => s.balance >= 0,
-    "only promises are kept or dropped": (s) => s.promised >= 0,
-  },
-  commands: {
-    Spend: command(money, (s, { amount }) =>
-      s.balance < amount ? reject("INSUFFICIENT", { balance: s.balance }) : { type: "Debited", payload: { amount } },
-    ),
-  },
-});
-// #endregion promise
+import { Wallet } from "./promised-credit.ts";
 
 const promised = { type: "CreditPromised", payload: { amount: 5 } } as const;
 const kept = { type: "PromiseKept", payload: { amount: 5 } } as const;
-const dropped = { type: "PromiseDropped", payload: { amount: 5 } } as const;
+const broken = { type: "PromiseBroken", payload: { amount: 5 } } as const;
 
 describe("promised credit", () => {
-  it("cannot be spent before it is confirmed", () => {
+  it("cannot be spent before the promise is kept", () => {
     given(Wallet, [promised])
       .when(told("Spend", { amount: 1 }))
       .thenRejected("INSUFFICIENT", { balance: 0 });
@@ -45,9 +21,9 @@ describe("promised credit", () => {
       .thenEvents([{ type: "Debited", payload: { amount: 5 } }]);
   });
 
-  it("can always be taken back until then, and is confirmed once", () => {
-    given(Wallet, [promised]).when(dropped).thenState({ balance: 0, promised: 0 });
-    given(Wallet, [promised, kept]).when(kept).thenRejected("only promises are kept or dropped");
-    given(Wallet, [promised, kept]).when(dropped).thenRejected("only promises are kept or dropped");
+  it("can always be taken back until then, and is kept once", () => {
+    given(Wallet, [promised]).when(broken).thenState({ balance: 0, promised: 0 });
+    given(Wallet, [promised, kept]).when(kept).thenRejected("only promises are kept or broken");
+    given(Wallet, [promised, kept]).when(broken).thenRejected("only promises are kept or broken");
   });
 });

@@ -152,8 +152,12 @@ describe("transactions: all or nothing", () => {
     await using node = await startTestNode(nodeOptions);
     await using db = new Heddle({ port: node.port });
     const [near, far] = [accountsOn(0, 1, "near")[0]!, accountsOn(3, 1, "far")[0]!];
-    for (const bad of [near, far]) {
-      const good = bad === near ? far : near;
+    const beside = accountsOn(0, 1, "beside")[0]!;
+    for (const [good, bad] of [
+      [far, near],
+      [near, far],
+      [beside, near],
+    ] as const) {
       for (const [code, operation] of [
         ["UNKNOWN_COMMAND", (tx) => tx.execute(bad, "Widraw", {})],
         ["UNKNOWN_EVENT_TYPE", (tx) => tx.append(bad, "Credit", {}, { aggregate: "Account" })],
@@ -162,11 +166,16 @@ describe("transactions: all or nothing", () => {
         ["INVALID_PAYLOAD", (tx) => tx.append(bad, "Credited", { amount: "5" })],
         ["INVALID_PAYLOAD", (tx) => tx.execute(bad, "Deposit", { amount: -5 })],
       ] as [string, (tx: Parameters<Parameters<typeof db.transaction>[0]>[0]) => void][]) {
-        const call = db.transaction((tx) => {
-          tx.append(good, "Credited", { amount: 5 });
-          operation(tx);
-        });
-        await expect(call, `${code} on ${bad}`).rejects.toMatchObject({ code });
+        const call = (reads: boolean) =>
+          db.transaction(async (tx) => {
+            if (reads) await tx.get(good);
+            tx.append(good, "Credited", { amount: 5 });
+            operation(tx);
+          });
+        for (const reads of [false, true]) {
+          const place = { code, facts: { operation: 1, entity: bad } };
+          await expect(call(reads), `${code} on ${bad}`).rejects.toMatchObject(place);
+        }
       }
     }
     expect(await db.entitiesPage()).toEqual(Object.assign([], { cursor: undefined }));

@@ -11,12 +11,13 @@ export interface NodeOptionValues {
   readonly json?: boolean;
 }
 
-export function withNodeOptions(command: Command): Command {
+/** `timeout`: what `--timeout` bounds, and what it is by itself. */
+export function withNodeOptions(command: Command, timeout = "how long the call may take (default: 30000)"): Command {
   return command
     .addOption(
       new Option("--url <url>", "node to talk to: heddle://host:port/context").default(defaultUrl).env("HEDDLE_URL"),
     )
-    .option("--timeout <ms>", "how long the call may take (default: 30000)", wholeNumber(1, 600_000))
+    .option("--timeout <ms>", timeout, wholeNumber(1, 600_000))
     .option("--json", "print the result as JSON");
 }
 

@@ -19,11 +19,12 @@ This page is made from the commands: \`node apps/heddle/src/reference.ts\` print
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | the answer is no: a rejection, what was sent was refused, faults or leftovers that an audit, a doctor or a proof found |
+| 1 | the answer is no: a rejection, what was sent was refused, a saga that was undone or is stuck, faults or leftovers that an audit, a doctor or a proof found |
 | 2 | the command line makes no sense; nothing was done |
 | 3 | it could not be done: no connection, a folder in use, a full disk; also when a second signal cuts \`serve\` off |
 | 4 | of \`rehearse\`: nothing is broken, but states would differ |
 
+What an end of a saga means for \`sagas run\`, \`sagas retry\` and \`sagas resolve\`: [errors](errors.md#ends-of-sagas).
 \`bench\` has exit codes of its own, which \`heddle bench -- --help\` lists.
 
 ## What an import reads

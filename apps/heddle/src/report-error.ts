@@ -20,6 +20,20 @@ export class UsageError extends Error {
   }
 }
 
+/** What a node said to one line of the input. */
+export class LineError extends Error {
+  override readonly name = "LineError";
+  /** From 1. */
+  readonly line: number;
+  readonly error: HeddleError;
+
+  constructor(line: number, error: HeddleError) {
+    super(`line ${line}: ${error.message}`, { cause: error });
+    this.line = line;
+    this.error = error;
+  }
+}
+
 /** Runs what reads addresses from the command line: one that is none is wrong usage, and nothing was done yet. */
 export async function withAddresses<T>(run: () => Promise<T>): Promise<T> {
   try {
@@ -40,7 +54,7 @@ export function reportError(error: unknown, terminal: Terminal, asJson: boolean)
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   const { code, message, advice, exitCode } = describe(error);
   if (asJson) {
-    const { retryable, facts } = error instanceof HeddleError ? error : { retryable: false, facts: {} };
+    const { retryable, facts } = factsOf(error);
     terminal.out(toJson({ ok: false, error: { code, message, advice, retryable, facts } }));
     return exitCode;
   }
@@ -49,6 +63,13 @@ export function reportError(error: unknown, terminal: Terminal, asJson: boolean)
   if (advice !== "") terminal.say(`  ${advice}`);
   if (code !== "") terminal.say(`  ${dim(code)}`);
   return exitCode;
+}
+
+function factsOf(error: unknown): { readonly retryable: boolean; readonly facts: object } {
+  if (error instanceof LineError) {
+    return { retryable: error.error.retryable, facts: { ...error.error.facts, line: error.line } };
+  }
+  return error instanceof HeddleError ? error : { retryable: false, facts: {} };
 }
 
 interface Description {
@@ -93,6 +114,10 @@ export function isRefusal(error: unknown): error is HeddleError {
 function describe(error: unknown): Description {
   if (error instanceof UsageError) {
     return { code: "", message: error.message, advice: error.advice, exitCode: exitCodes.usage };
+  }
+  if (error instanceof LineError) {
+    const said = describe(error.error);
+    return { ...said, message: `line ${error.line}, ${said.message}` };
   }
   if (error instanceof HeddleError) {
     const { code, advice } = error;

@@ -1,8 +1,10 @@
 // Goal: heddle sagas prints, pages, asks and ends with the exit codes that the reference names, against a real node.
 // How sagas come to their ends, and the how-to page: test/e2e/sagas.e2e.spec.ts. The picture: saga-picture.unit.spec.ts.
 import fs from "node:fs";
+import net from "node:net";
 import path from "node:path";
 import { committed, Heddle } from "@heddle/client";
+import { encodeReply, protocolVersion, replyKind } from "@heddle/protocol/internal";
 import { startNode } from "@heddle/runtime";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { linesOf, type Typed, typedAt } from "./captured-terminal.spec-support.ts";
@@ -19,7 +21,7 @@ beforeAll(async () => {
   node = await startNode({ domain, data: path.join(folder, "data"), port: 0, shards: 2 });
   typed = typedAt(node.url);
   await using db = new Heddle(node.url);
-  for (const [entity, amount] of Object.entries({ alice: 500, bob: 500, carol: 500, full: 10_000 })) {
+  for (const [entity, amount] of Object.entries({ alice: 500, bob: 500, carol: 500, frank: 500, full: 10_000 })) {
     committed(await db.entity(`account/${entity}`).append("Credited", { amount }));
   }
 });
@@ -27,6 +29,25 @@ afterAll(async () => {
   await node.close();
   fs.rmSync(folder, { recursive: true, force: true });
 });
+
+/** Greets whoever connects, and answers nothing. */
+async function silentNode() {
+  const welcome = { version: protocolVersion, node: "n1", context: "bank", shardCount: 1, durability: "fsync" };
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.once("data", () => socket.write(encodeReply(replyKind.welcome, 0, welcome)));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
 
 describe("heddle sagas", () => {
   it("run: 0 for COMMITTED, 1 for the other ends, with what said no", async () => {
@@ -93,6 +114,35 @@ describe("heddle sagas", () => {
         },
         { cursor: null },
       ]);
+    }
+  });
+
+  it("retry: 1 when it is stuck again, as run says it; 0 when it has ended, whichever end it is", async () => {
+    await run("close-account", "t-4", "account/frank", "account/full");
+    const retry = ["sagas", "retry", "t-4", "--reason", "perhaps it was a passing thing"];
+    expect(await typed(...retry)).toMatchObject({ code: 1, out: expect.stringMatching(/^t-4 is STUCK/), said: "" });
+    expect(linesOf(await typed(...retry, "--json"))).toMatchObject([{ state: "STUCK" }]);
+    await using db = new Heddle(node.url);
+    committed(await db.entity("account/frank").append("Reopened", {}));
+    expect(await typed(...retry)).toMatchObject({ code: 0, out: expect.stringMatching(/^t-4 is COMPENSATED/) });
+  });
+
+  it("--timeout bounds the wait, not the saga: exit code 3, and how to look after it", async () => {
+    await using silent = await silentNode();
+    const at = typedAt(`heddle://127.0.0.1:${silent.port}`);
+    for (const command of [
+      ["sagas", "run", "transfer", "t-7"],
+      ["sagas", "retry", "t-7", "--reason", "again"],
+      ["sagas", "resolve", "t-7", "--as", "committed", "--reason", "by hand", "--yes"],
+    ]) {
+      expect(await at(...command, "--timeout", "150"), command[1]).toEqual({
+        code: 3,
+        out: "",
+        said:
+          'heddle: no answer within 150 ms; the saga "t-7" goes on if it has begun\n' +
+          "  heddle sagas show, or db.showSaga, tells how far it is; the same call again waits for the same end.\n" +
+          "  TIMEOUT\n",
+      });
     }
   });
 

@@ -2,8 +2,9 @@
 //
 // Reads come first, whatever their place: they give states as they were before the transaction's own writes.
 import type { Receipt, Snapshot, Transaction, TransactionRejection } from "@heddle/client";
-import { entityIdProblem } from "@heddle/kernel";
-import { UsageError } from "./report-error.ts";
+import { entityIdProblem, HeddleError } from "@heddle/kernel";
+import { ofOperation, operationOf } from "@heddle/kernel/internal";
+import { LineError, UsageError } from "./report-error.ts";
 
 export interface TransactLine {
   /** From 1. */
@@ -101,7 +102,11 @@ export async function doLines(
 ): Promise<Map<number, Snapshot<unknown>>> {
   const reads = lines.filter(({ does }) => does.kind === "read");
   const states = await Promise.all(
-    reads.map(async ({ line, entity, aggregate }) => [line, await tx.get(entity, aggregate)] as const),
+    reads.map(async (one) => {
+      const { line, entity, aggregate } = one;
+      const state = await tx.get(entity, aggregate).catch((error) => Promise.reject(ofLine(error, one)));
+      return [line, state] as const;
+    }),
   );
   for (const one of inOrderOfCalls(lines)) {
     const { entity, aggregate, expectedSeq, metadata, newLife, does } = one;
@@ -122,6 +127,18 @@ function inOrderOfCalls(lines: readonly TransactLine[]): TransactLine[] {
 /** The line that a rejection speaks of. */
 export function lineOf({ facts }: TransactionRejection, lines: readonly TransactLine[]): TransactLine {
   return inOrderOfCalls(lines)[facts.operation]!;
+}
+
+/** An error that speaks of an operation, as the error of its line. */
+export function atLine(error: unknown, lines: readonly TransactLine[]): unknown {
+  const operation = error instanceof HeddleError ? operationOf(error) : undefined;
+  const line = operation === undefined ? undefined : inOrderOfCalls(lines)[operation];
+  return line === undefined ? error : ofLine(error, line);
+}
+
+// Its lines are what the reader counts.
+function ofLine(error: unknown, { line, entity }: TransactLine): unknown {
+  return error instanceof HeddleError ? new LineError(line, ofOperation(error, undefined, entity)) : error;
 }
 
 /** What each line came to, in their order. */

@@ -84,6 +84,22 @@ describe("heddle transact", () => {
     expect(await transact("{")).toMatchObject({ code: 2, said: expect.stringContaining("line 1: it is not JSON") });
     const unknown = await transact(lines({ entity: "account/alice", command: "Widraw", input: {} }));
     expect(unknown).toMatchObject({ code: 1, said: expect.stringContaining("UNKNOWN_COMMAND") });
+    const inner = [credit("alice", 1), { ...credit("bob", 1), aggregate: "Acount" }];
+    const named = await transact(lines({ entity: "account/erin", read: true }, ...inner));
+    expect(named).toMatchObject({
+      code: 1,
+      said: expect.stringMatching(/^heddle: line 3, account\/bob: there is no aggregate "Acount"; known: .*\n/),
+    });
+    const wrong = await transact(lines(credit("alice", 1), credit("bob", -1)), "--json");
+    expect(json(wrong)).toMatchObject({
+      ok: false,
+      error: { code: "INVALID_PAYLOAD", facts: { line: 2, entity: "account/bob" } },
+    });
+    const unread = await transact(lines(credit("alice", 1), { entity: "account/bob", aggregate: "X", read: true }));
+    expect(unread).toMatchObject({
+      code: 1,
+      said: expect.stringMatching(/^heddle: line 2, account\/bob: there is no/),
+    });
     const away = await heddle(["transact", "--url", "heddle://127.0.0.1:1", "--timeout", "200"], {
       input: lines(credit("alice", 1)),
     });

@@ -5,7 +5,7 @@
 //     its calls, which keep it alive until the last of them is answered.
 // F2. A frame that fails to encode leaves no trace.
 import { HeddleError, limits } from "@heddle/kernel";
-import { frameOffset, writeRequestHeader, writeU32 } from "@heddle/protocol/internal";
+import { endlessValue, frameOffset, writeRequestHeader, writeU32 } from "@heddle/protocol/internal";
 
 export type WriteBody<F> = (fields: F, reserve: (bytes: number) => { bytes: Uint8Array; at: number }) => number;
 
@@ -59,7 +59,9 @@ function encode<F>(body: WriteBody<F>, fields: F, reserve: Parameters<WriteBody<
     return body(fields, reserve);
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
-    // Cycles, symbols, integers beyond 64 bits, events that are no objects: whatever has no form as msgpack.
+    const endless = endlessValue(cause, fields);
+    if (endless !== cause) throw endless;
+    // Symbols, integers beyond 64 bits, events that are no objects: whatever has no form as msgpack.
     const problem = `the call cannot be encoded: ${cause instanceof Error ? cause.message : String(cause)}`;
     throw new HeddleError("INVALID_REQUEST", { problem }, { cause });
   }

@@ -227,7 +227,7 @@ export class Heddle<C extends AnyContext = AnyContext> implements AsyncDisposabl
     options: SagaInterventionOptions & { readonly as: "COMMITTED" | "COMPENSATED" },
   ): Promise<SagaResult> {
     // Left out by who has no compiler, it must not become a retry.
-    return operateSaga(this.#sessions, id, options.as ?? ("" as "COMMITTED"), options);
+    return operateSaga(this.#sessions, id, options?.as ?? ("" as "COMMITTED"), options);
   }
 
   /**

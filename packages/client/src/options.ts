@@ -23,7 +23,7 @@ export interface HeddleOptions {
   /**
    * How long a call may take, retries and reconnects included, where the call itself says nothing else. Default 30,000,
    * at most 600,000: a node forgets a session that was silent for longer. Errors: `TIMEOUT`, or the last refusal
-   * (`OVERLOADED`, …) where the node gave one. A time-out may come up to 5 ms late.
+   * (`OVERLOADED`, …) where the node gave one. A time-out may come up to 5 ms late. Sagas have times of their own: `SagaOptions`.
    */
   readonly timeoutMs?: number;
   /**

@@ -1,9 +1,11 @@
 // Reminders: turns what callers say into requests, and replies into what callers see.
 import type { AggregateName, AnyContext, CommandInput, CommandName, EventInputOf, Immutable } from "@heddle/domain";
+import { HeddleError } from "@heddle/kernel";
 import type { MissedPolicy, ReminderPage, ReminderQuery, ReminderReceipt, ReminderRecord } from "@heddle/protocol";
 import {
   packContent,
   type ReminderContent,
+  type ReminderSchedule,
   type RemindFields,
   reminderPage,
   requestKind,
@@ -70,31 +72,53 @@ interface Target {
   readonly session: Session;
 }
 
+/** A reminder as it may come without a compiler. */
+interface ReminderFields {
+  readonly at?: Time | undefined;
+  readonly cron?: string | undefined;
+  readonly timeZone?: string | undefined;
+  readonly missed?: MissedPolicy | undefined;
+}
+
 export function remind(
   { id: entity, hash, session }: Target,
   name: string,
-  reminder: ReminderWhen & { readonly missed?: MissedPolicy | undefined },
+  reminder: ReminderFields,
   options: (RemindOptions & { readonly aggregate?: string | undefined }) | undefined,
 ): Promise<ReminderReceipt> {
-  const { missed = "latest", at, cron } = reminder;
-  const schedule =
-    cron === undefined ? { at: millisecondsOf(at as Time) } : { cron, timeZone: reminder.timeZone ?? "UTC" };
   // Whatever is wrong with it rejects the call, as for any other.
-  const write: typeof writeRemindBody = (fields, reserve) =>
-    writeRemindBody({ ...fields, content: packContent(reminder as unknown as ReminderContent) }, reserve);
-  const fields: RemindFields = {
-    entity,
-    aggregate: options?.aggregate ?? "",
-    name,
-    schedule,
-    missed,
-    content: noContent,
-    id: options?.id,
+  const write = (_: typeof given, reserve: Parameters<typeof writeRemindBody>[1]) => {
+    const content = packContent(reminder as unknown as ReminderContent);
+    const { missed = "latest" } = reminder;
+    const fields: RemindFields = {
+      entity,
+      aggregate: options?.aggregate ?? "",
+      name,
+      schedule: scheduleOf(reminder),
+      missed,
+      content,
+      id: options?.id,
+    };
+    return writeRemindBody(fields, reserve);
   };
-  return session.request(requestKind.remind, hash, write, fields, options, (value) => value as ReminderReceipt);
+  const given = { reminder };
+  return session.request(requestKind.remind, hash, write, given, options, (value) => value as ReminderReceipt);
 }
 
-const noContent = new Uint8Array();
+/** What the types forbid is refused, as over HTTP: nobody should think that both of two times hold. */
+function scheduleOf({ at, cron, timeZone }: ReminderFields): ReminderSchedule {
+  if (cron === undefined) {
+    if (timeZone !== undefined) throw invalid("timeZone", "it goes with cron; at is one moment everywhere");
+    if (at === undefined) throw invalid("at", "missing; wanted at, or cron");
+    return { at: millisecondsOf(at) };
+  }
+  if (at !== undefined) throw invalid("cron", "wanted either at or cron, found both");
+  return { cron, timeZone: timeZone ?? "UTC" };
+}
+
+function invalid(path: string, problem: string): HeddleError {
+  return new HeddleError("INVALID_REQUEST", { path, problem });
+}
 
 export function cancelReminder(
   { id: entity, hash, session }: Target,

@@ -1,6 +1,6 @@
 // SagaBuilder: puts a saga together and has it run. What is wrong with its shape is refused before it leaves (P7).
 import type { AggregateName, AnyContext, SagaActIn } from "@heddle/domain";
-import { type EntityId, hashEntity } from "@heddle/kernel";
+import { type EntityId, HeddleError, hashEntity, isHeddleError } from "@heddle/kernel";
 import type { SagaPage, SagaQuery, SagaRecord, SagaResult } from "@heddle/protocol";
 import {
   readSagaList,
@@ -13,25 +13,31 @@ import {
   type SagaStepFields,
   sagaEntity,
   sagaPage,
+  sagaTimeoutMsMax,
   writeSagaBody,
   writeSagaListBody,
   writeSagaOperateBody,
   writeSagaShowBody,
 } from "@heddle/protocol/internal";
 import type { OptionsFor } from "./call-types.ts";
-import { timeoutMsMax } from "./options.ts";
+import { timeoutMsMax, whole } from "./options.ts";
 import type { CallOptions } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 
 /** What a saga can be given. */
 export interface SagaOptions {
   /**
-   * How long the saga may take to commit, in ms, up to a day; then it goes back. Default 30,000. Going back takes its own time:
-   * the call waits for that, too, 600,000 ms at most. A call that timed out is made again with the same id and the same steps.
+   * How long the saga may take to commit, in ms, up to a day; then it goes back. Default 30,000, whatever the client's `timeoutMs`.
+   * Going back takes its own time: the call waits for that, too, as `waitMs` says.
    */
   readonly timeoutMs?: number | undefined;
   /** How long each of its steps may take that says nothing itself, in ms; then the saga goes back. Default 10,000. */
   readonly stepTimeoutMs?: number | undefined;
+  /**
+   * How long the call waits for the saga's end, in ms, 1 to 600,000; the saga goes on without it. Default: its time to commit and
+   * 90,000 for going back, 600,000 at most. Errors: `TIMEOUT` with the saga's id.
+   */
+  readonly waitMs?: number | undefined;
   /** Gives the call up. The saga goes on on the node. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -121,9 +127,15 @@ export class SagaBuilder<C extends AnyContext = AnyContext> {
     return this.#with([stepFields(entity, forward, back, options)]);
   }
 
-  /** Adds a stage of steps that run side by side: `parallel((side) => side.step(…).step(…))`. */
+  /**
+   * Adds a stage of steps that run side by side: `parallel((side) => side.step(…).step(…))`.
+   * Errors: throws `INVALID_REQUEST` for what is no function that gives the side with its steps.
+   */
   parallel(build: (side: SagaSide<C>) => SagaSide<C>): SagaBuilder<C> {
-    return this.#with(build(new SagaSide<C>()).steps);
+    const side: unknown = typeof build === "function" ? build(new SagaSide<C>()) : undefined;
+    if (side instanceof SagaSide) return this.#with(side.steps);
+    const found = typeof build === "function" ? `a function that gives ${typeof side}` : typeof build;
+    throw invalid("parallel", `wanted (side) => side.step(…).step(…), found ${found}`);
   }
 
   #with(stage: readonly SagaStepFields[]): SagaBuilder<C> {
@@ -137,7 +149,8 @@ export class SagaBuilder<C extends AnyContext = AnyContext> {
    *
    * Errors: `INVALID_REQUEST` naming the step, `FRAME_TOO_LARGE`, before anything is sent; `ID_REUSED` for an id that began
    * with other steps; `UNKNOWN_KIND`, `UNKNOWN_AGGREGATE`, `UNKNOWN_EVENT_TYPE`, `UNKNOWN_COMMAND`, and `INVALID_PAYLOAD` for
-   * a compensation that could never be written: nothing has happened then. `TIMEOUT` as an append: the saga goes on.
+   * a compensation that could never be written: nothing has happened then. `TIMEOUT` after `waitMs`: the saga goes on, and the
+   * same call again waits for the same end.
    */
   commit(): Promise<SagaResult> {
     const { entity, options } = this.#head;
@@ -177,9 +190,25 @@ export async function runNamedSaga(
 function run({ id, entity, sessions, options }: SagaHead, fields: SagaFields): Promise<SagaResult> {
   const { timeoutMs = defaultTimeoutMs, signal } = options;
   const hash = hashEntity(entity);
-  const call = { signal, timeoutMs: Math.min(timeoutMsMax, timeoutMs + goingBackMs) };
-  const decode = (value: unknown) => readSagaResult(value, id);
-  return sessions.of(hash).request(requestKind.saga, hash, writeSagaBody, fields, call, decode);
+  try {
+    // Looked at here, too: what is no number at all would be refused as the time of the call.
+    whole("timeoutMs", timeoutMs, defaultTimeoutMs, 1, sagaTimeoutMsMax);
+    const longest = Math.min(timeoutMsMax, timeoutMs + goingBackMs);
+    const call = { signal, timeoutMs: whole("waitMs", options.waitMs, longest, 1, timeoutMsMax) };
+    const decode = (value: unknown) => readSagaResult(value, id);
+    return sessions
+      .of(hash)
+      .request<SagaResult, SagaFields>(requestKind.saga, hash, writeSagaBody, fields, call, decode)
+      .catch((error) => Promise.reject(ofSaga(error, id)));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** Of a call that was given up, says that the saga was not. */
+function ofSaga(error: unknown, saga: string): unknown {
+  if (!isHeddleError(error, "TIMEOUT")) return error;
+  return new HeddleError("TIMEOUT", { ...error.facts, saga }, { cause: error.cause });
 }
 
 /** One page. */
@@ -205,14 +234,19 @@ export async function operateSaga(
   sessions: Sessions,
   id: string,
   as: SagaOperateFields["as"],
-  { reason, by = "", signal, timeoutMs }: SagaInterventionOptions,
+  options: SagaInterventionOptions,
 ): Promise<SagaResult> {
   const entity = sagaEntity(id);
+  // Left out by who has no compiler, it is a reason that is none.
+  const { reason, by = "", signal, timeoutMs } = options ?? {};
   const hash = hashEntity(entity);
   const call = { signal, timeoutMs: timeoutMs ?? defaultTimeoutMs + goingBackMs };
   const decode = (value: unknown) => readSagaResult(value, id);
   const fields = { entity, as, reason, by };
-  return sessions.of(hash).request(requestKind.sagaOperate, hash, writeSagaOperateBody, fields, call, decode);
+  return sessions
+    .of(hash)
+    .request<SagaResult, SagaOperateFields>(requestKind.sagaOperate, hash, writeSagaOperateBody, fields, call, decode)
+    .catch((error) => Promise.reject(ofSaga(error, id)));
 }
 
 type AnyStepOptions = SagaStepCallOptions & { readonly aggregate?: string | undefined };
@@ -222,10 +256,13 @@ const defaultTimeoutMs = 30_000;
 /** What a saga may take beyond its time to commit: learning outcomes, and undoing. */
 const goingBackMs = 90_000;
 
-// What is wrong with a step is said by `writeSagaBody`.
+// What is wrong with a step is said by `writeSagaBody`; so options that there are not go with it.
 function stepFields(entity: string, forward: unknown, back: unknown, options: AnyStepOptions = {}): SagaStepFields {
+  if (typeof options !== "object" || options === null) {
+    throw invalid("options", `wanted options of a step, such as { aggregate }, found ${String(options)}`);
+  }
   const { aggregate, timeoutMs, schemaVsn } = options;
-  return {
+  const fields: SagaStepFields = {
     entity,
     aggregate,
     forward: forward as SagaStepFields["forward"],
@@ -233,4 +270,10 @@ function stepFields(entity: string, forward: unknown, back: unknown, options: An
     timeoutMs,
     schemaVsn,
   };
+  for (const key in options) if (!(key in fields)) return { ...fields, [key]: "given as an option" };
+  return fields;
+}
+
+function invalid(path: string, problem: string): HeddleError {
+  return new HeddleError("INVALID_REQUEST", { path, problem });
 }

@@ -31,6 +31,11 @@ function sagaOf({ body }: Arrived) {
   return { ...view, entities };
 }
 
+/** As it is without a compiler. */
+type Loose<Names extends string> = { readonly [N in Names]: (...args: unknown[]) => Loose<Names> & Promise<unknown> };
+
+const refusalOf = (path: string) => ({ code: "INVALID_REQUEST", facts: expect.objectContaining({ path }) });
+
 describe("saga", () => {
   it("becomes one request to the shard of its own entity, stages in the order of their making", async () => {
     const { node, db, run } = await answering((request) => value(request.call, committed));
@@ -104,6 +109,69 @@ describe("saga", () => {
     await expect(db.retrySaga("t", { reason: "" })).rejects.toMatchObject({ facts: { path: "reason" } });
     await expect(db.sagas({ limit: 0 })).rejects.toMatchObject({ code: "INVALID_REQUEST" });
     expect(node.arrived).toEqual([]);
+  });
+
+  it("P7 without a compiler, too: every mistake is typed and says where it is", async () => {
+    const { node, db } = await answering((request) => value(request.call, committed));
+    const saga = db.saga("t") as unknown as Loose<"step" | "parallel" | "commit">;
+    const loose = db as unknown as Loose<"retrySaga" | "resolveSaga">;
+    for (const build of [5, undefined, () => undefined, () => 5]) {
+      expect(() => saga.parallel(build), String(build)).toThrow(expect.objectContaining(refusalOf("parallel")));
+    }
+    expect(() => saga.step("account/alice", debit, credit, "Account")).toThrow(
+      expect.objectContaining(refusalOf("options")),
+    );
+    const withOption = (options: object) => saga.step("account/alice", debit, credit, options).commit();
+    await expect(withOption({ agregate: "Account" })).rejects.toMatchObject(refusalOf("steps.0.agregate"));
+    await expect(withOption({ expectedSeq: 3 })).rejects.toMatchObject(refusalOf("steps.0.expectedSeq"));
+    await expect(loose.retrySaga("t")).rejects.toMatchObject(refusalOf("reason"));
+    await expect(loose.resolveSaga("t")).rejects.toMatchObject(refusalOf("reason"));
+    const circle: Record<string, unknown> = { amount: 5 };
+    circle["of"] = { circle };
+    const endless = saga.step("account/alice", { type: "Debited", payload: circle }, credit);
+    await expect(endless.commit()).rejects.toMatchObject({
+      code: "INVALID_REQUEST",
+      facts: { path: "steps.0.forward.payload.of.circle", problem: "it refers to itself" },
+    });
+    expect(node.arrived).toEqual([]);
+  });
+
+  it("P7 a time that a saga cannot have is told from its bounds, whatever it is", async () => {
+    const { node, db } = await answering((request) => value(request.call, committed));
+    for (const timeoutMs of [Number.NaN, -1, 0, 86_400_001, "5" as never]) {
+      const saga = db.saga("t", { timeoutMs }).step("account/alice", debit, credit);
+      await expect(saga.commit(), String(timeoutMs)).rejects.toMatchObject({
+        code: "INVALID_REQUEST",
+        facts: { path: "timeoutMs", problem: expect.stringContaining("from 1 to 86400000") },
+      });
+    }
+    const saga = db.saga("t", { waitMs: 600_001 }).step("account/alice", debit, credit);
+    await expect(saga.commit()).rejects.toMatchObject({ facts: { path: "waitMs" } });
+    expect(node.arrived).toEqual([]);
+  });
+
+  it("is waited for as long as its time and its way back take, or as long as the call says; then it goes on without it", async () => {
+    const { node, db } = await answering(() => undefined);
+    const ended: string[] = [];
+    const wait = (name: string, promise: Promise<unknown>) =>
+      promise.catch((error) => {
+        expect(error).toMatchObject({ code: "TIMEOUT", facts: { saga: "t-1" } });
+        expect(error.message).toContain('the saga "t-1" goes on');
+        ended.push(`${name} ${error.facts.afterMs}`);
+      });
+    const step = (options: object) => db.saga("t-1", options).step("account/alice", debit, credit).commit();
+    const all = [
+      wait("by itself", step({})),
+      wait("longer", step({ timeoutMs: 60_000 })),
+      wait("short", step({ timeoutMs: 60_000, waitMs: 1_500 })),
+      wait("by name", db.runSaga("transfer", "t-1", {}, { waitMs: 2_500 })),
+      wait("retry", db.retrySaga("t-1", { reason: "again", timeoutMs: 3_500 })),
+    ];
+    await node.world.pass(3_600);
+    expect(ended).toEqual(["short 1500", "by name 2500", "retry 3500"]);
+    await node.world.pass(150_000);
+    await Promise.all(all);
+    expect(ended.slice(3)).toEqual(["by itself 120000", "longer 150000"]);
   });
 
   it("a reply of another shape is an error, not a wrong result", async () => {

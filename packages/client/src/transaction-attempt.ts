@@ -4,6 +4,7 @@
 // A2. An outcome that rests upon several entities is given out only if they were so at one moment: what was read is checked
 //     with the commit, or by itself where nothing is committed.
 import { type EntityId, HeddleError, hashEntity, parseEntityId } from "@heddle/kernel";
+import { ofOperation, operationOf } from "@heddle/kernel/internal";
 import type { Receipt, TransactionRejection } from "@heddle/protocol";
 import {
   receiptOfOperation,
@@ -16,7 +17,7 @@ import {
 } from "@heddle/protocol/internal";
 import { badReply } from "./link.ts";
 import type { Sessions } from "./sessions.ts";
-import { type Budget, outcomeOf, send } from "./transact-call.ts";
+import { type Budget, outcomeOf, send, type TransactReply } from "./transact-call.ts";
 import type { RejectedTransaction, Transaction, TransactionWriteOptions } from "./transaction.ts";
 import type { Lane } from "./turns.ts";
 import { readSnapshot, type Snapshot } from "./wire-values.ts";
@@ -78,7 +79,13 @@ export class Attempt implements Transaction {
     if (conditions.length + operations.length === 0) {
       throw new HeddleError("INVALID_REQUEST", { problem: "the transaction read nothing and wrote nothing" });
     }
-    const outcome = outcomeOf(await send(this.#sessions, this.#budget, { conditions, operations, id }));
+    let reply: TransactReply;
+    try {
+      reply = await send(this.#sessions, this.#budget, { conditions, operations, id });
+    } catch (error) {
+      throw ofCaller(error, operations, conditions.length);
+    }
+    const outcome = outcomeOf(reply);
     if ("results" in outcome) {
       return { kind: "committed", value, receipts: this.#receiptsOf(outcome), duplicate: outcome.duplicate };
     }
@@ -234,6 +241,14 @@ export class Attempt implements Transaction {
     if (!this.#isOver) return parseEntityId(text);
     throw new HeddleError("INVALID_REQUEST", { problem: "the transaction's function has ended: await what it does" });
   }
+}
+
+/** With its place as the caller counts operations: the conditions are ours. */
+function ofCaller(error: unknown, operations: readonly TransactOperation[], conditionCount: number): unknown {
+  const place = error instanceof HeddleError ? operationOf(error) : undefined;
+  const operation = place === undefined ? undefined : operations[place - conditionCount];
+  if (place === undefined || operation === undefined) return error;
+  return ofOperation(error as HeddleError, place - conditionCount, operation.entity);
 }
 
 type AnyWriteOptions = TransactionWriteOptions & { readonly aggregate?: string | undefined };

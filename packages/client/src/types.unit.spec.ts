@@ -270,6 +270,12 @@ it("steps of a saga are known by aggregate, and named sagas by their inputs", ()
   const withdraw = { command: "Withdraw", input: { sum: 1 } } as const;
   // @ts-expect-error a command of another aggregate, as the compensation
   check(() => db().saga("s").step("limit/a", limit, withdraw, { aggregate: "Limit" }));
+  check(() =>
+    db().saga("s").step("account/a", credit, null, {
+      // @ts-expect-error a misspelt aggregate: the error stands at its name
+      aggregate: "Acount",
+    }),
+  );
   // @ts-expect-error this context has no sagas
   check(() => db().runSaga("transfer", "s", {}));
   check(() => new Heddle().runSaga("any", "s", { any: "thing" }));

@@ -52,8 +52,13 @@ export type CommandInput<C extends AnyContext, A extends AggregateName<C>, N ext
   Commands<C, A>[N]
 >;
 
-/** What a step of a saga can do to an entity with this aggregate. */
-export type SagaActIn<C extends AnyContext, A extends AggregateName<C>> = SagaActOf<Events<C, A>, Commands<C, A>>;
+/**
+ * What a step of a saga can do to an entity with this aggregate. Of several names each for itself: where a name is misspelt the
+ * compiler takes all of them, and the error then stands at the name and not at what the step does.
+ */
+export type SagaActIn<C extends AnyContext, A extends AggregateName<C>> = A extends unknown
+  ? SagaActOf<Events<C, A>, Commands<C, A>>
+  : never;
 
 /** The sagas of a context by name. As with aggregates a look-up, so that an untyped context has any. */
 type SagasByName<C extends AnyContext> = { [G in C["sagas"][number] as G["name"]]: G };

@@ -3,23 +3,37 @@
 // A class and its fields die on the way to another thread or process, so errors cross as data (`WireError`) and are
 // rebuilt from their code. The table below is the one place that knows the codes; docs/reference/errors.md is held
 // against it by a test. Rejections of commands are not errors: see protocol's `Rejection`.
+import { systemKinds } from "./ids.ts";
+
+/** Of what stands in a transaction: which of its operations is meant, from 0, and its entity. */
+interface OfOperation {
+  operation?: number;
+  entity?: string;
+}
 
 /** The facts that each error carries. Adding a code here fails to compile until `errorTable` has it too. */
 export interface ErrorFacts {
   // Bad input: nothing changed, and the same call can never succeed.
   INVALID_ENTITY_ID: { found: string; problem: string };
   INVALID_REQUEST: { problem: string; path?: string };
-  INVALID_PAYLOAD: { aggregate: string; type: string; index: number; issues: readonly PayloadIssue[] };
-  UNKNOWN_AGGREGATE: { aggregate: string; known: readonly string[] };
+  /** Of the input of a saga, `aggregate` is `$saga` and `type` the saga's name. */
+  INVALID_PAYLOAD: OfOperation & {
+    aggregate: string;
+    type: string;
+    index: number;
+    issues: readonly PayloadIssue[];
+  };
+  UNKNOWN_AGGREGATE: OfOperation & { aggregate: string; known: readonly string[] };
   UNKNOWN_KIND: { entity: string; kind: string; known: readonly string[] };
-  UNKNOWN_EVENT_TYPE: { aggregate: string; type: string; index: number; known: readonly string[] };
-  UNKNOWN_COMMAND: { aggregate: string; command: string; known: readonly string[] };
+  UNKNOWN_EVENT_TYPE: OfOperation & { aggregate: string; type: string; index: number; known: readonly string[] };
+  UNKNOWN_COMMAND: OfOperation & { aggregate: string; command: string; known: readonly string[] };
   UNKNOWN_ROUTE: { method: string; path: string };
   OUT_OF_RANGE: { entity: string; asked: string; available: string };
   UNSUPPORTED_MEDIA_TYPE: { found: string; wanted: string };
+  /** `entity` is `$saga/<id>` for a saga, and `a transaction` for one. */
   ID_REUSED: { entity: string; id: string };
   ID_EXPIRED: { problem: string };
-  FRAME_TOO_LARGE: { bytes: number; bytesMax: number };
+  FRAME_TOO_LARGE: { bytes: number; bytesMax: number; saga?: string };
   BAD_FRAME: { problem: string };
   UNSUPPORTED_VERSION: { found: number; supported: readonly number[] };
   UNKNOWN_CONTEXT: { context: string; known: string };
@@ -55,7 +69,7 @@ export interface ErrorFacts {
   DISK_FULL: { shard: number; path: string };
   SHARD_STOPPED: { shard: number; reason: string };
   OUTCOME_UNKNOWN: { problem: string };
-  TIMEOUT: { afterMs: number };
+  TIMEOUT: { afterMs: number; saga?: string };
   CONNECTION_FAILED: { address: string; message: string };
   CANNOT_LISTEN: { address: string; message: string };
   CLOSED: { what: string };
@@ -89,6 +103,8 @@ interface ErrorRow<C extends ErrorCode> {
   readonly describe: (facts: ErrorFacts[C]) => string;
   /** What to do, as a sentence for the person who reads the message. */
   readonly advice: string;
+  /** In its place, where the facts tell of something for which it would not help. */
+  readonly adviceOf?: (facts: ErrorFacts[C]) => string | undefined;
 }
 
 export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
@@ -108,7 +124,7 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     retryable: false,
     status: 422,
     describe: (f) =>
-      `payload of ${f.aggregate}.${f.type} (number ${f.index} of the call) does not fit its schema: ${f.issues
+      `${whereOf(f)}${payloadOf(f)} does not fit its schema: ${f.issues
         .map((issue) => (issue.path === "" ? issue.message : `${issue.path}: ${issue.message}`))
         .join("; ")}`,
     advice: "Send what the schema of the domain module asks for.",
@@ -118,8 +134,8 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     status: 404,
     describe: (f) =>
       f.aggregate === ""
-        ? `no aggregate was named and it cannot be told from the event type; known: ${f.known.join(", ")}`
-        : `there is no aggregate ${JSON.stringify(f.aggregate)}; known: ${f.known.join(", ")}`,
+        ? `${whereOf(f)}no aggregate was named and it cannot be told from the event type; known: ${f.known.join(", ")}`
+        : `${whereOf(f)}there is no aggregate ${JSON.stringify(f.aggregate)}; known: ${f.known.join(", ")}`,
     advice: "Name one of the known aggregates, or add it to the domain module.",
   },
   UNKNOWN_KIND: {
@@ -133,13 +149,14 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
   UNKNOWN_EVENT_TYPE: {
     retryable: false,
     status: 404,
-    describe: (f) => `${f.aggregate} has no event ${JSON.stringify(f.type)}; known: ${f.known.join(", ")}`,
+    describe: (f) => `${whereOf(f)}${f.aggregate} has no event ${JSON.stringify(f.type)}; known: ${f.known.join(", ")}`,
     advice: "Name one of the known events, or add it to the domain module.",
   },
   UNKNOWN_COMMAND: {
     retryable: false,
     status: 404,
-    describe: (f) => `${f.aggregate} has no command ${JSON.stringify(f.command)}; known: ${f.known.join(", ")}`,
+    describe: (f) =>
+      `${whereOf(f)}${f.aggregate} has no command ${JSON.stringify(f.command)}; known: ${f.known.join(", ")}`,
     advice: "Name one of the known commands, or add it to the domain module.",
   },
   UNKNOWN_ROUTE: {
@@ -163,8 +180,17 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
   ID_REUSED: {
     retryable: false,
     status: 422,
-    describe: (f) => `id ${JSON.stringify(f.id)} was used on ${f.entity} before, with other content`,
+    describe: (f) => {
+      const id = JSON.stringify(f.id);
+      if (isSaga(f.entity)) return `the saga ${id} was begun before, with other steps or another input`;
+      if (f.entity === aTransaction) return `the transaction ${id} took effect before, with other operations`;
+      return `id ${id} was used on ${f.entity} before, with other content`;
+    },
     advice: "Give every distinct append an id of its own.",
+    adviceOf: (f) => {
+      if (isSaga(f.entity)) return "Give every distinct saga an id of its own.";
+      return f.entity === aTransaction ? "Give every distinct transaction an id of its own." : undefined;
+    },
   },
   ID_EXPIRED: {
     retryable: false,
@@ -175,8 +201,13 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
   FRAME_TOO_LARGE: {
     retryable: false,
     status: 413,
-    describe: (f) => `${f.bytes} bytes in one call, at most ${f.bytesMax} are allowed`,
+    describe: (f) => {
+      const what = f.saga === undefined ? "one call" : `the saga ${JSON.stringify(f.saga)}`;
+      return `${f.bytes} bytes in ${what}, at most ${f.bytesMax} are allowed`;
+    },
     advice: "Split the call.",
+    adviceOf: (f) =>
+      f.saga === undefined ? undefined : "Write what is large to an entity before, and give the saga the id of that.",
   },
   BAD_FRAME: {
     retryable: false,
@@ -369,8 +400,15 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
   TIMEOUT: {
     retryable: true,
     status: 504,
-    describe: (f) => `no answer within ${f.afterMs} ms; the call may still take effect`,
+    describe: (f) =>
+      f.saga === undefined
+        ? `no answer within ${f.afterMs} ms; the call may still take effect`
+        : `no answer within ${f.afterMs} ms; the saga ${JSON.stringify(f.saga)} goes on if it has begun`,
     advice: "Send again with the same id, or give the call a longer timeout.",
+    adviceOf: (f) =>
+      f.saga === undefined
+        ? undefined
+        : "heddle sagas show, or db.showSaga, tells how far it is; the same call again waits for the same end.",
   },
   CONNECTION_FAILED: {
     retryable: true,
@@ -453,6 +491,24 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
   },
 };
 
+/** What stands for a transaction in `ID_REUSED`. */
+const aTransaction = "a transaction";
+
+function isSaga(entity: string): boolean {
+  return entity.startsWith(`${systemKinds.saga}/`);
+}
+
+function whereOf({ operation, entity }: OfOperation): string {
+  if (entity === undefined) return "";
+  return operation === undefined ? `${entity}: ` : `operation ${operation}, ${entity}: `;
+}
+
+function payloadOf({ aggregate, type, index, entity }: ErrorFacts["INVALID_PAYLOAD"]): string {
+  if (aggregate === systemKinds.saga) return `the input of the saga ${type}`;
+  if (entity === undefined) return `payload of ${aggregate}.${type} (number ${index} of the call)`;
+  return `payload of ${aggregate}.${type} (number ${index} of the operation)`;
+}
+
 /**
  * Every operating error. Switch on `code`; `facts` then has that code's fields:
  * `if (isHeddleError(error, "DISK_FULL")) error.facts.path`.
@@ -466,12 +522,38 @@ export class HeddleError<C extends ErrorCode = ErrorCode> extends Error {
 
   constructor(code: C, facts: ErrorFacts[C], options?: { cause?: unknown }) {
     const row = errorTable[code];
-    super(`${row.describe(facts)}. ${row.advice}`, options);
+    const advice = row.adviceOf?.(facts) ?? row.advice;
+    super(`${row.describe(facts)}. ${advice}`, options);
     this.code = code;
     this.facts = facts;
     this.retryable = row.retryable;
-    this.advice = row.advice;
+    this.advice = advice;
   }
+}
+
+/**
+ * The error, saying of which operation it is: one that the caller counts otherwise, or that nobody has named yet. Errors whose
+ * facts have no place for it come back as they are.
+ */
+export function ofOperation(error: HeddleError, operation: number | undefined, entity: string): HeddleError {
+  switch (error.code) {
+    case "INVALID_PAYLOAD":
+    case "UNKNOWN_AGGREGATE":
+    case "UNKNOWN_EVENT_TYPE":
+    case "UNKNOWN_COMMAND": {
+      const { operation: _, ...facts } = error.facts as ErrorFacts["UNKNOWN_AGGREGATE"];
+      const placed = operation === undefined ? { ...facts, entity } : { ...facts, operation, entity };
+      return new HeddleError(error.code as "UNKNOWN_AGGREGATE", placed, { cause: error.cause });
+    }
+    default:
+      return error;
+  }
+}
+
+/** The operation that an error is of. */
+export function operationOf({ facts }: HeddleError): number | undefined {
+  const { operation } = facts as OfOperation;
+  return Number.isSafeInteger(operation) ? operation : undefined;
 }
 
 export function isHeddleError<C extends ErrorCode>(error: unknown, code: C): error is HeddleError<C> {

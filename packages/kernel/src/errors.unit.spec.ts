@@ -11,6 +11,8 @@ import {
   fromWireError,
   HeddleError,
   isHeddleError,
+  ofOperation,
+  operationOf,
   toWireError,
   type WireError,
 } from "./errors.ts";
@@ -48,6 +50,51 @@ describe("error table", () => {
     const known = ["Account"];
     expect(new HeddleError("UNKNOWN_AGGREGATE", { aggregate: "", known }).message).toContain("no aggregate was named");
     expect(new HeddleError("UNKNOWN_AGGREGATE", { aggregate: "X", known }).message).toContain('no aggregate "X"');
+  });
+});
+
+describe("what an error speaks of", () => {
+  const issues = [{ path: "amount", message: "must be positive" }];
+
+  it("is a saga or a transaction where an id was used for one, and not what it is within", () => {
+    const saga = new HeddleError("ID_REUSED", { entity: "$saga/t-1", id: "t-1" });
+    expect(saga.message).toBe(
+      'the saga "t-1" was begun before, with other steps or another input. Give every distinct saga an id of its own.',
+    );
+    const transaction = new HeddleError("ID_REUSED", { entity: "a transaction", id: "t-1" });
+    expect(transaction.message).toContain('the transaction "t-1" took effect before');
+    expect(transaction.advice).toBe("Give every distinct transaction an id of its own.");
+  });
+
+  it("is the input of a saga, where that does not fit", () => {
+    const facts = { aggregate: "$saga", type: "transfer", index: 0, issues };
+    const { message } = new HeddleError("INVALID_PAYLOAD", facts);
+    expect(message).toMatch(/^the input of the saga transfer does not fit its schema: amount: must be positive\. /);
+  });
+
+  it("is a saga that is too large, or that goes on, with what helps then", () => {
+    const large = new HeddleError("FRAME_TOO_LARGE", { bytes: 2_000_000, bytesMax: 1_048_576, saga: "t-1" });
+    expect(large.message).toMatch(
+      /^2000000 bytes in the saga "t-1", at most 1048576 are allowed\. Write what is large /,
+    );
+    const late = new HeddleError("TIMEOUT", { afterMs: 1_500, saga: "t-1" });
+    expect(late.message).toMatch(
+      /^no answer within 1500 ms; the saga "t-1" goes on if it has begun\. heddle sagas show/,
+    );
+    expect(fromWireError(toWireError(late)).message).toBe(late.message);
+  });
+
+  it("is one operation of a transaction, with its entity", () => {
+    const facts = { aggregate: "Account", type: "Credited", index: 0, issues };
+    const error = ofOperation(new HeddleError("INVALID_PAYLOAD", facts), 1, "account/bob");
+    expect(error.message).toMatch(
+      /^operation 1, account\/bob: payload of Account.Credited \(number 0 of the operation\) /,
+    );
+    expect(operationOf(error)).toBe(1);
+    expect(ofOperation(error, undefined, "account/bob").message).toMatch(/^account\/bob: payload /);
+    const held = new HeddleError("ENTITY_HELD", { entity: "account/bob", heldMs: 5 });
+    expect(ofOperation(held, 1, "account/bob")).toBe(held);
+    expect(operationOf(held)).toBeUndefined();
   });
 });
 

@@ -23,6 +23,7 @@ export {
   writeU48,
 } from "./bytes.ts";
 export { checkMsgpack } from "./check-msgpack.ts";
+export { endlessValue } from "./circle.ts";
 export { type CopyPort, EventCopy } from "./copy-events.ts";
 export { copyHistory, type ForkRequest, type ForkResult } from "./copy-history.ts";
 export { readErasureReceipt } from "./erasure-receipt.ts";

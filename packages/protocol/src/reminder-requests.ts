@@ -226,7 +226,7 @@ export interface CancelReminderFields {
 
 /** u16 length, entity | u8 length, name. */
 export function writeCancelReminderBody({ entity, name }: CancelReminderFields, reserve: Reserve): number {
-  checkReminderName(name);
+  checkName(isName(name));
   const { bytes, at } = reserve(8 + 3 * (entity.length + limits.nameBytesMax));
   return writeName(bytes, writeEntity(bytes, at, entity), name, "name") - at;
 }
@@ -240,7 +240,7 @@ export function readCancelReminderBody(
   const cursor = new BodyCursor(bytes, from, to, texts);
   const fields = { entity: cursor.entity(), name: cursor.name() };
   checkEnd(cursor, to);
-  checkReminderName(fields.name);
+  checkName(isName(fields.name));
   return fields;
 }
 
@@ -304,13 +304,21 @@ export function readReminderListBody(
   return fields;
 }
 
-/** Errors: `INVALID_REQUEST`. */
+/** Of one that is to be set. Errors: `INVALID_REQUEST`. */
 export function checkReminderName(name: unknown): asserts name is string {
+  checkName(isName(name) && !/\p{Cc}/u.test(name));
+}
+
+function checkName(isOne: boolean): void {
+  if (isOne) return;
+  const problem = `a reminder's name is well-formed text of 1 to ${limits.reminderNameBytesMax} bytes, without control characters`;
+  throw new HeddleError("INVALID_REQUEST", { path: "name", problem });
+}
+
+function isName(name: unknown): name is string {
   const { reminderNameBytesMax } = limits;
   const isText = typeof name === "string" && name !== "" && name.length <= reminderNameBytesMax && name.isWellFormed();
-  if (isText && writeText(scratch, 0, name) <= reminderNameBytesMax) return;
-  const problem = `a reminder's name is well-formed text of 1 to ${reminderNameBytesMax} bytes`;
-  throw new HeddleError("INVALID_REQUEST", { path: "name", problem });
+  return isText && writeText(scratch, 0, name) <= reminderNameBytesMax;
 }
 
 const scratch = new Uint8Array(3 * limits.reminderNameBytesMax);

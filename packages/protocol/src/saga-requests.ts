@@ -11,7 +11,15 @@
 //
 // Kinds are those of requests, append or execute; bodies are theirs, with the id that the step has on its entity. So a node
 // passes them on as they are. Time-outs are in ms; 0 leaves them to the node.
-import { type EntityId, HeddleError, isSystemEntity, limits, parseEntityId, systemKinds } from "@heddle/kernel";
+import {
+  type EntityId,
+  HeddleError,
+  isHeddleError,
+  isSystemEntity,
+  limits,
+  parseEntityId,
+  systemKinds,
+} from "@heddle/kernel";
 import { utf8Length } from "@heddle/kernel/internal";
 import { BodyCursor, writeAppendBody } from "./append-body.ts";
 import { badFrame } from "./bad-frame.ts";
@@ -27,6 +35,7 @@ import {
   writeU32,
   writeU48,
 } from "./bytes.ts";
+import { endlessValue } from "./circle.ts";
 import { requestKind } from "./frames.ts";
 import { giveBackRoom, type PackingRoom, takeRoom } from "./packing-room.ts";
 import { encodeValue } from "./payload-codec.ts";
@@ -163,7 +172,7 @@ export function writeSagaBody(fields: SagaFields, reserve: Reserve): number {
   const room = stages === undefined ? undefined : packSteps(sagaOfEntity(entity), stages);
   const content = room?.bytes ?? (named === undefined ? fields.steps! : encodeValue(named.input));
   const contentBytes = room?.used ?? content.length;
-  if (contentBytes > limits.sagaBytesMax) throw tooLarge(contentBytes);
+  if (contentBytes > limits.sagaBytesMax) throw tooLarge(sagaOfEntity(entity), contentBytes);
   const { bytes, at } = reserve(16 + 3 * (entity.length + limits.nameBytesMax) + contentBytes);
   let p = writePrefixed(bytes, at, entity);
   bytes[p] = named === undefined ? 0 : sagaFlags.named;
@@ -303,7 +312,11 @@ function packSteps(saga: string, stages: SagaStages): PackingRoom {
       if (isTaken(step.entity, stages, stage, i)) {
         throw invalid(`steps.${index}.entity`, `two steps on ${step.entity}: put their events into one step`);
       }
-      writeStep(room, saga, step, stage, index);
+      try {
+        writeStep(room, saga, step, stage, index);
+      } catch (thrown) {
+        throw ofStep(thrown, step, index);
+      }
     }
   }
   return room;
@@ -319,8 +332,18 @@ function isTaken(entity: string, stages: SagaStages, stage: number, place: numbe
   return false;
 }
 
+const stepKeys: ReadonlySet<string> = new Set(["entity", "aggregate", "forward", "back", "timeoutMs", "schemaVsn"]);
+
 function checkStep(step: SagaStepFields, index: number, isAloneAtTheEnd: boolean): void {
   if (typeof step !== "object" || step === null) throw invalid(`steps.${index}`, "wanted a step");
+  for (const key in step) {
+    if (stepKeys.has(key)) continue;
+    const problem =
+      key === "expectedSeq"
+        ? "a step cannot expect a sequence: it is written whenever its turn comes"
+        : `unknown; known: ${[...stepKeys].join(", ")}`;
+    throw invalid(`steps.${index}.${key}`, problem);
+  }
   const { entity, forward, back, schemaVsn } = step;
   if (typeof entity === "string" && isSystemEntity(entity)) {
     const problem = `only Heddle writes to ${entity}: a saga cannot have itself or another as a step`;
@@ -334,10 +357,20 @@ function checkStep(step: SagaStepFields, index: number, isAloneAtTheEnd: boolean
     const problem = "only a step that is alone in the last stage can be without a compensation (null)";
     throw invalid(`steps.${index}.back`, problem);
   }
+  if (schemaVsn !== undefined && !hasEvents(forward) && !hasEvents(back)) {
+    throw invalid(
+      `steps.${index}.schemaVsn`,
+      "it is a version of events, and the step has none: a command has no version",
+    );
+  }
   if (schemaVsn !== undefined && !(Number.isSafeInteger(schemaVsn) && schemaVsn >= 1 && schemaVsn <= 65_535)) {
     const problem = `wanted a whole number from 1 to 65535, found ${String(schemaVsn)}`;
     throw invalid(`steps.${index}.schemaVsn`, problem);
   }
+}
+
+function hasEvents(act: SagaAct | null): boolean {
+  return act !== null && !("command" in act);
 }
 
 const wantedAct = "wanted an event { type, payload }, a list of events, or { command, input }";
@@ -370,7 +403,20 @@ function writeStep(room: PackingRoom, saga: string, step: SagaStepFields, stage:
   bytes[head + 2] = backKind;
   const timeoutMs = step.timeoutMs === undefined ? 0 : checkTimeout(`steps.${index}.timeoutMs`, step.timeoutMs);
   writeU32(bytes, head + 3, timeoutMs);
-  if (room.used > limits.sagaBytesMax) throw tooLarge(room.used);
+  if (room.used > limits.sagaBytesMax) throw tooLarge(saga, room.used);
+}
+
+// What a part of the step cannot be says where in the step; the step says which it is.
+function ofStep(thrown: unknown, { entity, forward, back }: SagaStepFields, index: number): unknown {
+  const path = `steps.${index}`;
+  if (!isHeddleError(thrown, "INVALID_REQUEST")) return endlessValue(thrown, { entity, forward, back }, path);
+  const { path: inside, problem } = thrown.facts;
+  if (inside?.startsWith(path) === true) return thrown;
+  return new HeddleError(
+    "INVALID_REQUEST",
+    { path: inside === undefined ? path : `${path}.${inside}`, problem },
+    { cause: thrown },
+  );
 }
 
 // Returns the kind of request.
@@ -634,8 +680,8 @@ function invalid(path: string, problem: string): HeddleError {
   return new HeddleError("INVALID_REQUEST", { path, problem });
 }
 
-function tooLarge(bytes: number): HeddleError {
-  return new HeddleError("FRAME_TOO_LARGE", { bytes, bytesMax: limits.sagaBytesMax });
+function tooLarge(saga: string, bytes: number): HeddleError {
+  return new HeddleError("FRAME_TOO_LARGE", { bytes, bytesMax: limits.sagaBytesMax, saga });
 }
 
 // ——— erase

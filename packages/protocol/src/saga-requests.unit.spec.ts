@@ -71,6 +71,9 @@ const several: SagaStepFields = {
   schemaVsn: 3,
 };
 
+const circle: Record<string, unknown> = {};
+circle["me"] = circle;
+
 describe("saga requests: steps", () => {
   it("are bodies of appends and commands as they are sent on, with the id of their place", () => {
     const bytes = encodeSagaSteps("t-1", [[debit, several], [deposit]]);
@@ -141,6 +144,15 @@ describe("saga requests: steps", () => {
     ["a time-out that is none", [[{ ...debit, timeoutMs: 0 }]], "steps.0.timeoutMs"],
     ["a schema version that is none", [[{ ...debit, schemaVsn: 0 }]], "steps.0.schemaVsn"],
     ["no step", [[null as never]], "steps.0"],
+    ["what no step has", [[debit], [{ ...several, retries: 3 } as never]], "steps.1.retries"],
+    ["an expected sequence", [[{ ...debit, expectedSeq: 4 } as never]], "steps.0.expectedSeq"],
+    ["a schema version of commands", [[{ ...deposit, schemaVsn: 2 }]], "steps.0.schemaVsn"],
+    ["a name that is too long", [[debit], [{ ...several, aggregate: "x".repeat(129) }]], "steps.1.aggregate"],
+    [
+      "a payload that refers to itself",
+      [[debit], [{ ...several, back: { type: "T", payload: circle } }]],
+      "steps.1.back.payload.me",
+    ],
   ])("P7 %s is refused, naming the place", (_, stages, path) => {
     const refused = (() => {
       try {
@@ -156,7 +168,9 @@ describe("saga requests: steps", () => {
   it("P7 entities and sizes have their bounds", () => {
     expect(() => encodeSagaSteps("t", [[{ ...debit, entity: "alice" }]])).toThrow("not an entity id");
     const large = { ...debit, forward: { type: "T", payload: "x".repeat(limits.sagaBytesMax) } };
-    expect(() => encodeSagaSteps("t", [[large]])).toThrow(expect.objectContaining({ code: "FRAME_TOO_LARGE" }));
+    expect(() => encodeSagaSteps("t", [[large]])).toThrow(
+      expect.objectContaining({ code: "FRAME_TOO_LARGE", facts: expect.objectContaining({ saga: "t" }) }),
+    );
   });
 
   it("with a stage left out, a step of no kind or anything behind the last are no steps", () => {

@@ -28,6 +28,9 @@ export const addSagas: AddCommand = (program, run) => {
   addResolve(sagas, run);
 };
 
+/** Going back takes its own time, and the call waits for that, too. */
+const timeoutOfSaga = "how long to wait for the saga's end; it goes on without the call (default: 120000)";
+
 interface ListValues extends NodeOptionValues {
   readonly stuck?: boolean;
   readonly unfinished?: boolean;
@@ -149,11 +152,12 @@ function addRun(sagas: Command, run: Run): void {
       .summary("run a saga of the domain module")
       .description(
         "Runs a saga that the domain module defines, and waits for its end. The same id with the same input again gives the\n" +
-          "same result; with another input it is refused. The exit code is 1 unless the saga is COMMITTED.",
+          "same result; with another input it is refused. The exit code is 0 for COMMITTED, and 1 for COMPENSATED and STUCK.",
       )
       .argument("<name>", "name of the saga in the domain module, such as transfer")
       .argument("<id>", "id of this run, such as transfer-002")
       .option("--input <json>", "what the saga is given, as JSON; - reads it from standard input", "{}"),
+    timeoutOfSaga,
   )
     .addHelpText(
       "after",
@@ -164,7 +168,7 @@ Examples:
     .action((name: string, id: string, values: RunValues) =>
       run(values, async (terminal) => {
         const input = await jsonArgument(values.input, "input");
-        const result = await withNode(values, (db) => db.runSaga(name, id, input));
+        const result = await withNode(values, (db) => db.runSaga(name, id, input, { waitMs: values.timeout }));
         return printResult(result, terminal, values.json === true);
       }),
     );
@@ -201,10 +205,12 @@ function addRetry(sagas: Command, run: Run): void {
         .summary("let a stuck saga go on")
         .description(
           "Lets a stuck saga try again what it could not do, with all the patience of its first attempt. Reason and name are\n" +
-            "kept in its history. Prints the saga as it then is.",
+            "kept in its history. Prints the saga as it then is. The exit code is 0 when it has ended, COMMITTED or COMPENSATED,\n" +
+            "and 1 when it is stuck again.",
         )
         .argument("<id>", "the saga's id"),
     ),
+    timeoutOfSaga,
   )
     .addHelpText(
       "after",
@@ -215,11 +221,11 @@ Examples:
     .action((id: string, { reason, by, ...values }: RetryValues) =>
       run(values, async (terminal) => {
         const record = await withNode(values, async (db) => {
-          await db.retrySaga(id, { reason, by });
+          await db.retrySaga(id, { reason, by, timeoutMs: values.timeout });
           return db.showSaga(id);
         });
         printRecord(record, terminal, values.json === true);
-        return exitCodes.ok;
+        return record.state === "COMMITTED" || record.state === "COMPENSATED" ? exitCodes.ok : exitCodes.no;
       }),
     );
 }
@@ -237,11 +243,13 @@ function addResolve(sagas: Command, run: Run): void {
         .summary("say how a stuck saga ended")
         .description(
           "Ends a stuck saga by declaration, after somebody has repaired by hand what it left. Writes to none of the entities\n" +
-            "of its steps; reason and name are kept in its history. Whoever asks for the saga gets this end from then on.",
+            "of its steps; reason and name are kept in its history. Whoever asks for the saga gets this end from then on.\n" +
+            "The exit code is 0 when that is on record, whichever end it is.",
         )
         .argument("<id>", "the saga's id")
         .addOption(new Option("--as <end>", "the end").choices(["committed", "compensated"]).makeOptionMandatory(true)),
     ).option("--yes", "do not ask"),
+    timeoutOfSaga,
   )
     .addHelpText(
       "after",
@@ -257,7 +265,9 @@ Examples:
           terminal.say("nothing was changed");
           return exitCodes.no;
         }
-        const record = await withNode(values, (db) => resolve(db, id, { as: end, reason, by }));
+        const record = await withNode(values, (db) =>
+          resolve(db, id, { as: end, reason, by, timeoutMs: values.timeout }),
+        );
         printRecord(record, terminal, values.json === true);
         return exitCodes.ok;
       }),

@@ -10,6 +10,7 @@ import { UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";
 import { counted } from "../text.ts";
 import {
+  atLine,
   doLines,
   type LineResult,
   lineOf,
@@ -50,7 +51,9 @@ Examples:
     .action((values: TransactValues) =>
       run(values, async (terminal) => {
         const lines = parseTransactLines(await inputText(values.file));
-        const done = await withNode(values, (db) => db.transaction((tx) => doLines(tx, lines), { id: values.id }));
+        const done = await withNode(values, (db) =>
+          db.transaction((tx) => doLines(tx, lines), { id: values.id }),
+        ).catch((error) => Promise.reject(atLine(error, lines)));
         if (!done.ok) {
           // These lines have no way to say no by themselves.
           return printRejection(terminal, done as TransactionRejection, lines, values.json === true);

@@ -1,7 +1,7 @@
 // From JSON bodies and query strings to the fields of calls about reminders. Pure; as in request-checks.ts (P7).
 import { type EntityId, limits } from "@heddle/kernel";
 import type { MissedPolicy, ReminderQuery } from "@heddle/protocol";
-import { packContent, type ReminderSchedule, type RemindFields } from "@heddle/protocol/internal";
+import { checkReminderName, packContent, type ReminderSchedule, type RemindFields } from "@heddle/protocol/internal";
 import { asObject, kindOfValue, readId, readName, readText, readTime, refusal, unknownField } from "./check-values.ts";
 import { contentFields, readContentOf } from "./content-checks.ts";
 import { readQuery, readWhole } from "./query-checks.ts";
@@ -10,6 +10,7 @@ const known = "at, cron, timeZone, missed, aggregate, command, input, type, payl
 
 /** `{ at }` or `{ cron, timeZone? }`, with what it brings as in a step, `aggregate?`, `missed?` and `id?`. */
 export function readRemind(body: unknown, entity: EntityId, name: string, idempotencyKey?: string): RemindFields {
+  checkReminderName(name);
   const object = asObject(body, "");
   let aggregate = "";
   let missed: MissedPolicy = "latest";

@@ -18,7 +18,7 @@
 // P7. Refused, or given up before the decision, it leaves nothing but overwritten entries that nobody reads.
 // Not promised: that a transaction ends well while one of its shards does not run. It is given up after a bounded time.
 import { HeddleError } from "@heddle/kernel";
-import { hashEntity, invariant, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
+import { hashEntity, invariant, ofOperation, operationOf, shardOfHash, TurnoverMap } from "@heddle/kernel/internal";
 import {
   type AnyRejection,
   encodeErrorReply,
@@ -386,7 +386,7 @@ export class Coordinator {
       takeResults(coordination, part, plan.results);
     } catch (thrown) {
       if (!(thrown instanceof HeddleError)) throw thrown;
-      this.#abort(coordination, thrown);
+      this.#abort(coordination, ofWhole(thrown, part));
       return false;
     }
     part.state = "ready";
@@ -514,7 +514,7 @@ export class Coordinator {
     const { error } = reply;
     // What passes by itself is one thing for the caller: to be sent again.
     const passes = error.retryable && error.code !== "DISK_FULL" && error.code !== "TRANSACTION_ABORTED";
-    this.#abort(coordination, passes ? aborted(`shard ${part.shard}: ${error.code}`) : error);
+    this.#abort(coordination, passes ? aborted(`shard ${part.shard}: ${error.code}`) : ofWhole(error, part));
   }
 
   #refuse(
@@ -713,6 +713,13 @@ function takeResults({ results }: Coordination, { operations }: Part, found: rea
 function firstPositionOf(results: readonly WireOperationResult[]): number {
   for (const result of results) if (result.length === 6) return result[4];
   return 0;
+}
+
+// The shard of a part counts that part's operations.
+function ofWhole(error: HeddleError, { operations }: Part): HeddleError {
+  const place = operationOf(error);
+  const operation = place === undefined ? undefined : operations[place];
+  return operation === undefined ? error : ofOperation(error, operation.index, operation.entity);
 }
 
 export function waitedTooLong(waitedMs: number): HeddleError {

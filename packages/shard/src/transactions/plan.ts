@@ -5,6 +5,7 @@
 import type { CompiledAggregate, CompiledContext, CompiledEvent } from "@heddle/domain/internal";
 import { entryFlags } from "@heddle/event-log/internal";
 import { HeddleError, isSystemEntity } from "@heddle/kernel";
+import { ofOperation } from "@heddle/kernel/internal";
 import {
   type AppendView,
   copyBytes,
@@ -139,7 +140,7 @@ export class Planner {
   /**
    * Decides operations whose bodies lie in `bytes`; their entities are `held`. The plan's bytes are lent until the next one is
    * made, unless it is kept.
-   * Errors: as those of an append, a command or a read, whichever comes first.
+   * Errors: as those of an append, a command or a read, whichever comes first, with its place among these.
    */
   make(bytes: Uint8Array, operations: readonly OperationRange[], held: readonly Entity[]): Plan | Refused {
     this.#held = held;
@@ -153,7 +154,12 @@ export class Planner {
     for (let i = 0; i < operations.length; i++) {
       const { kind, from, to } = operations[i]!;
       this.#at = i;
-      const rejected = this.#take(kind, bytes, from, to);
+      let rejected: Rejection | undefined;
+      try {
+        rejected = this.#take(kind, bytes, from, to);
+      } catch (thrown) {
+        throw this.#placed(thrown, bytes, from, to);
+      }
       if (rejected !== undefined) {
         return { operation: i, entity: entityOfOperation(this.#parts, bytes, from, to), rejection: rejected };
       }
@@ -183,6 +189,12 @@ export class Planner {
     if (this.#bytes.length - this.#from >= roomBytesMin) return;
     this.#bytes = new Uint8Array(pieceBytes);
     this.#from = 0;
+  }
+
+  // Apart, as what a `catch` captures costs the way without an error, too.
+  #placed(thrown: unknown, bytes: Uint8Array, from: number, to: number): unknown {
+    if (!(thrown instanceof HeddleError)) return thrown;
+    return ofOperation(thrown, this.#at, entityOfOperation(this.#parts, bytes, from, to));
   }
 
   #take(kind: number, bytes: Uint8Array, from: number, to: number): Rejection | undefined {
