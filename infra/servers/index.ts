@@ -4,7 +4,7 @@
 // what they started. What is not installed is built once and kept outside the repository.
 export { cacheFolder, obtain } from "./obtain.ts";
 export { ServerError, type ServerErrorCode } from "./server-error.ts";
-export type { RunningServer, StartOptions } from "./server-process.ts";
+export { freePort, type RunningServer, type StartOptions } from "./server-process.ts";
 export { type ServerName, serverNames, usualPorts, versions } from "./settings.ts";
 export { type MongoOptions, startMongo } from "./start-mongo.ts";
 export { type NatsOptions, startNats } from "./start-nats.ts";

@@ -232,8 +232,11 @@ function guardOf(pid: number, folder: string): ChildProcess {
   });
 }
 
-/** The one after it is free too: rqlite listens on two. */
-async function freePort(): Promise<number> {
+/**
+ * A port that outgoing connections never take by themselves: those begin at 32,768 on Linux, and a client that calls a dead server
+ * there can be given the very port it calls, and is then connected to itself. The one after it is free too: rqlite listens on two.
+ */
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = portFrom + 2 * Math.floor((Math.random() * (portTo - portFrom)) / 2);
     if ((await isFree(port)) && (await isFree(port + 1))) return port;

@@ -6,6 +6,8 @@ import type { FromNode, NodeStart, ToNode } from "./node-main.ts";
 
 export const bankDomain = fileURLToPath(new URL("../../apps/examples/bank/index.ts", import.meta.url));
 
+const shiftedClock = new URL("./shifted-clock.ts", import.meta.url).href;
+
 /** Compiled code, kept from process to process: tests start a hundred, and most of a start is compiling. */
 const compileCache = fileURLToPath(new URL("../../node_modules/.cache/heddle-crash", import.meta.url));
 
@@ -35,12 +37,20 @@ export class NodeProcess {
   readonly #listeners: ((line: LogLine) => void)[] = [];
   #whenArmed: (() => void) | undefined;
 
-  constructor(options: Omit<NodeStart, "domain"> & { readonly domain?: string }) {
+  /** `clockAheadMs`: the wall clock of the whole process is ahead by so much. */
+  constructor(
+    options: Omit<NodeStart, "domain"> & { readonly domain?: string },
+    { clockAheadMs }: { readonly clockAheadMs?: number } = {},
+  ) {
     const start: NodeStart = { domain: bankDomain, ...options };
     this.#child = fork(fileURLToPath(new URL("./node-main.ts", import.meta.url)), [JSON.stringify(start)], {
       // The parent's own flags are a test runner's.
-      execArgv: [],
-      env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
+      execArgv: clockAheadMs === undefined ? [] : ["--import", shiftedClock],
+      env: {
+        ...process.env,
+        NODE_COMPILE_CACHE: compileCache,
+        ...(clockAheadMs === undefined ? {} : { HEDDLE_CLOCK_AHEAD_MS: String(clockAheadMs) }),
+      },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.exited = new Promise((resolve) => {

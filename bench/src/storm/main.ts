@@ -1,4 +1,5 @@
-// npm run storm: 100,000 transfers between 1,000 accounts, by transaction and by saga, with an auditor in the middle.
+// npm run storm: 100,000 transfers between 1,000 accounts, by transaction and by saga, with an auditor in the middle, and kill -9
+// where it is asked for.
 //
 // Results go to standard output, progress to standard error. Exit codes: 0; 1 something was not as it must be; 2 wrong use.
 import fs from "node:fs";
@@ -10,9 +11,13 @@ import type { TransferWay } from "../load/pairs.ts";
 import { amountMax, failsEvery } from "./plan.ts";
 import { runStorm, type StormReport } from "./run-storm.ts";
 
+const transfersMax = 10_000_000;
+
 const usage = `npm run storm -- [options]
 
   --transfers <n>   by each way; default 100,000, of which every ${failsEvery}th must fail
+  --seconds <n>     each way goes on for so long instead, up to ${transfersMax.toLocaleString("en-GB")} transfers
+  --kills <n>       by each way: the node is killed with SIGKILL at so many moments, which the seed picks; default 0
   --accounts <n>    default 1,000, of which one in a hundred is frozen
   --by <way>        transaction, saga, or both, one after the other (default)
   --callers <n>     transfers that are under way at a time; default 200
@@ -49,20 +54,22 @@ async function main(args: readonly string[]): Promise<number> {
   };
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
-    const { accounts, transfers, ways, callers, shards, threads, seed } = values;
+    const { accounts, transfers, seconds, kills, ways, callers, shards, threads, seed } = values;
     const report = await runStorm({
       data: path.join(folder, "data"),
       accounts,
       transfers,
+      kills,
       ways,
       callers,
       shards,
       seed,
       ...(threads === undefined ? {} : { threads }),
-      onProgress(way, done) {
+      ...(seconds === undefined ? {} : { seconds }),
+      onProgress(way, done, share) {
         if (done % 500 !== 0 && done !== transfers) return;
-        const counts = `${done.toLocaleString("en-GB")} of ${transfers.toLocaleString("en-GB")}`;
-        progress.step(`transfers by ${way}`, counts, done / transfers);
+        const all = seconds === undefined ? ` of ${transfers.toLocaleString("en-GB")}` : "";
+        progress.step(`transfers by ${way}`, `${done.toLocaleString("en-GB")}${all}`, share);
       },
     });
     progress.end();
@@ -80,12 +87,22 @@ function parse(args: readonly string[]) {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      ...{ transfers: text, accounts: text, by: text, callers: text, shards: text, threads: text, seed: text },
+      ...{
+        transfers: text,
+        seconds: text,
+        kills: text,
+        accounts: text,
+        by: text,
+        callers: text,
+        shards: text,
+        threads: text,
+        seed: text,
+      },
       ...{ data: text, json: flag, help: flag },
     },
   });
   const whole = (
-    name: "transfers" | "accounts" | "callers" | "shards" | "threads" | "seed",
+    name: "transfers" | "seconds" | "kills" | "accounts" | "callers" | "shards" | "threads" | "seed",
     min: number,
     max: number,
   ) => {
@@ -95,8 +112,14 @@ function parse(args: readonly string[]) {
     if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
     throw new Error(`--${name} is a whole number from ${min} to ${max}, found ${JSON.stringify(given)}`);
   };
+  if (values.transfers !== undefined && values.seconds !== undefined) {
+    throw new Error("--transfers and --seconds exclude each other");
+  }
+  const seconds = whole("seconds", 1, 86_400);
   return {
-    transfers: whole("transfers", 1, 10_000_000) ?? 100_000,
+    transfers: whole("transfers", 1, transfersMax) ?? (seconds === undefined ? 100_000 : transfersMax),
+    seconds,
+    kills: whole("kills", 0, 1_000) ?? 0,
     // As many as one getMany reads at one moment.
     accounts: whole("accounts", 3, 10_000) ?? 1_000,
     ways: waysOf(values.by ?? "both"),
@@ -124,6 +147,8 @@ function describe({
   durability,
   total,
   ways,
+  askedAgain,
+  sagasEndedAlone,
   integrity,
   ...rest
 }: StormReport): string[] {
@@ -131,13 +156,18 @@ function describe({
   const lines = [
     `${whole(accounts)} accounts with ${whole(total)} between them, on ${shards} shard(s), ${threads} thread(s), durability ${durability}`,
   ];
-  for (const { way, transfers, moved, failed, audits, missedMax, tookMs } of ways) {
+  for (const { way, transfers, moved, failed, audits, missedMax, kills, tookMs, transfersPerSecond } of ways) {
     const reasons = Object.entries(failed).map(([reason, count]) => `${whole(count)} ${reason}`);
     const seen = missedMax === 0 ? "each found all the money" : `at most ${whole(missedMax)} was under way`;
     lines.push(
-      `by ${way}: ${whole(transfers)} transfers in ${(tookMs / 1000).toFixed(1)} s, ${whole(transfers / (tookMs / 1000))}/s: ` +
+      `by ${way}: ${whole(transfers)} transfers in ${(tookMs / 1000).toFixed(1)} s, ${whole(transfersPerSecond)}/s, ${whole(kills)} kills: ` +
         `${whole(moved)} moved up to ${amountMax} each, ${reasons.join(", ")}`,
       `  ${whole(audits)} audits meanwhile, ${seen}`,
+    );
+  }
+  if (askedAgain > 0) {
+    lines.push(
+      `${whole(askedAgain)} calls were asked again with the same id; ${whole(sagasEndedAlone)} sagas had ended by themselves`,
     );
   }
   lines.push(integrity);

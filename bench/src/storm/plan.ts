@@ -1,7 +1,9 @@
 // Plan: which transfers a storm is made of, and how each must end. The same seed gives the same storm. Pure.
 //
 // Every twentieth transfer must fail: it asks for more than the bank has, or one of its accounts is frozen. All others
-// must succeed, in any order: every account is opened with more than all transfers together could take from it.
+// must succeed, in any order: every account is opened with more than all transfers together could take from it. Transfers are made
+// one at a time as they are asked for, so that a storm may go on for as long as it likes.
+import type { Random } from "@heddle/kernel";
 import { seededRandom } from "@heddle/testkit";
 
 export type FailReason = "INSUFFICIENT_FUNDS" | "ACCOUNT_FROZEN";
@@ -19,7 +21,8 @@ export interface StormPlan {
   /** The last ones of all. */
   readonly frozen: number;
   readonly opening: number;
-  readonly transfers: readonly PlannedTransfer[];
+  /** From the first on; as many as the plan was made for. */
+  transfers(): Generator<PlannedTransfer, void, undefined>;
 }
 
 export const amountMax = 100;
@@ -32,17 +35,38 @@ const failures = ["too much", "from a frozen account", "to a frozen account"] as
 
 export function planStorm(options: {
   readonly accounts: number;
+  /** At most. */
   readonly transfers: number;
   readonly seed: number;
 }): StormPlan {
   const { accounts, transfers, seed } = options;
   const frozen = Math.max(1, Math.floor(accounts / frozenEvery));
   const opening = (transfers + 1) * amountMax;
+  return {
+    accounts,
+    frozen,
+    opening,
+    *transfers() {
+      const plan = planner({ accounts, frozen, opening }, seededRandom(seed));
+      for (let index = 0; index < transfers; index++) yield plan(index);
+    },
+  };
+}
+
+/** When the node dies: shares of the storm, in order, spread evenly at random. */
+export function planKills({ kills, seed }: { readonly kills: number; readonly seed: number }): number[] {
   const random = seededRandom(seed);
+  return Array.from({ length: kills }, () => random.safeInteger() / 2 ** 53).sort((a, b) => a - b);
+}
+
+function planner(
+  { accounts, frozen, opening }: Pick<StormPlan, "accounts" | "frozen" | "opening">,
+  random: Random,
+): (index: number) => PlannedTransfer {
   const below = (bound: number) => random.safeInteger() % bound;
   const live = () => below(accounts - frozen);
   const ice = () => accounts - frozen + below(frozen);
-  const plan = (index: number): PlannedTransfer => {
+  return (index) => {
     const from = live();
     const to = (from + 1 + below(accounts - frozen - 1)) % (accounts - frozen);
     const amount = 1 + below(amountMax);
@@ -56,5 +80,4 @@ export function planStorm(options: {
         return { from, to: ice(), amount, fails: "ACCOUNT_FROZEN" };
     }
   };
-  return { accounts, frozen, opening, transfers: Array.from({ length: transfers }, (_, index) => plan(index)) };
 }

@@ -1,32 +1,38 @@
 // The storm: many transfers at once between few accounts, some of which must fail, and an auditor who reads all accounts
-// while it blows.
+// while it blows. The node is a process of its own, and may be killed again and again (dying-node.ts).
 //
 // B1. Every transfer ends as planned, with the reason that was planned.
 // B2. By transaction: every audit finds all the money. By saga: what an audit misses is at most what is under way, because a
 //     saga is not isolated; it never finds more than there is.
 // B3. Afterwards every account has what the transfers that were acknowledged left it.
-// B4. The closed folder passes Heddle's own audit.
+// B4. No saga is left under way, and the closed folder passes Heddle's own audit.
 // Not promised: how fast it is; that is the transfers scenario's.
-import { Heddle } from "@heddle/client";
+import type { Heddle } from "@heddle/client";
 import type { SagaResult } from "@heddle/protocol";
-import { auditFolder, startNode } from "@heddle/runtime/internal";
+import { auditFolder } from "@heddle/runtime/internal";
 import type { TransferWay } from "../load/pairs.ts";
 import type stormBank from "./domain.ts";
-import { amountMax, type FailReason, type PlannedTransfer, planStorm, type StormPlan } from "./plan.ts";
+import { DyingNode } from "./dying-node.ts";
+import { amountMax, type FailReason, type PlannedTransfer, planKills, planStorm, type StormPlan } from "./plan.ts";
 
 export interface StormOptions {
   /** Made by the storm; must not be there, or be empty. */
   readonly data: string;
   readonly accounts: number;
-  /** By each way. */
+  /** By each way; at most, where `seconds` are given. */
   readonly transfers: number;
+  /** Each way goes on for so long. */
+  readonly seconds?: number;
+  /** By each way. Default: the node is not killed. */
+  readonly kills?: number;
   /** One after the other, over the same accounts. */
   readonly ways: readonly TransferWay[];
   readonly callers: number;
   readonly seed: number;
   readonly shards?: number;
   readonly threads?: number;
-  readonly onProgress?: (way: TransferWay, done: number) => void;
+  /** `share` of the way is behind it. */
+  readonly onProgress?: (way: TransferWay, done: number, share: number) => void;
 }
 
 export interface StormWayReport {
@@ -38,7 +44,10 @@ export interface StormWayReport {
   readonly audits: number;
   /** The most that an audit missed. */
   readonly missedMax: number;
+  readonly kills: number;
   readonly tookMs: number;
+  /** Over all of its time, that in which the node was dead included. */
+  readonly transfersPerSecond: number;
 }
 
 export interface StormReport {
@@ -50,6 +59,10 @@ export interface StormReport {
   /** All the money there is. */
   readonly total: number;
   readonly ways: readonly StormWayReport[];
+  /** Calls without an answer that were made once more with the same id. What the SDK repeats by itself is not counted. */
+  readonly askedAgain: number;
+  /** Sagas that nobody asked for any more after a kill, and that came to their end all the same. */
+  readonly sagasEndedAlone: number;
   readonly integrity: string;
   /** What was not as it must be; the first of each kind. */
   readonly objections: readonly string[];
@@ -64,42 +77,55 @@ const auditPauseMs = 50;
 
 /** Errors: what the node and the SDK throw. What is not as it must be is in the report. */
 export async function runStorm(options: StormOptions): Promise<StormReport> {
-  const { data, accounts, transfers, seed, shards, threads } = options;
+  const { data, accounts, transfers, seconds, kills = 0, seed, shards, threads } = options;
   const domain = new URL("./domain.ts", import.meta.url).pathname;
-  const node = await startNode({
+  const node = await DyingNode.start({
     domain,
     data,
-    host: "127.0.0.1",
-    port: 0,
     ...(shards === undefined ? {} : { shards }),
     ...(threads === undefined ? {} : { threads }),
   });
-  const { durability, shardCount, threadCount } = node;
+  const { shards: shardCount, threads: threadCount } = node;
   const plan = planStorm({ accounts, transfers: transfers * options.ways.length, seed });
-  const total = accounts * plan.opening;
   const storm = new Storm(plan, options);
   const ways: StormWayReport[] = [];
+  let durability: string;
   try {
-    await using db = new Heddle<typeof stormBank>({ host: "127.0.0.1", port: node.port, clientName: "storm" });
-    await storm.open(db);
+    durability = await node.durability();
+    await storm.open(node.client);
+    const planned = plan.transfers();
     for (const [index, way] of options.ways.entries()) {
-      ways.push(await storm.blow(db, way, plan.transfers.slice(index * transfers, (index + 1) * transfers)));
+      const deaths = planKills({ kills, seed: seed + index });
+      ways.push(
+        await storm.blow(node.client, {
+          way,
+          planned,
+          transfers,
+          ...(seconds === undefined ? {} : { seconds }),
+          deaths,
+          kill: () => node.kill(),
+        }),
+      );
     }
-    await storm.compareBalances(db);
+    await storm.expectNoneUnderWay(node.client);
+    await storm.compareBalances(node.client);
   } finally {
     await node.close();
   }
   const audit = await auditFolder({ data, domain });
   if (!audit.ok) storm.object(`the audit found ${audit.problemTotal} problems: ${JSON.stringify(audit.problems[0])}`);
   const { objections, objectionTotal } = storm;
+  const { askedAgain, sagasEndedAlone } = node;
   return {
     ok: objectionTotal === 0,
     accounts,
     shards: shardCount,
     threads: threadCount,
     durability,
-    total,
+    total: accounts * plan.opening,
     ways,
+    askedAgain,
+    sagasEndedAlone,
     integrity: audit.ok ? `INTEGRITY_OK (${audit.aggregates} aggregates)` : "INTEGRITY_FAILED",
     objections,
     objectionTotal,
@@ -107,7 +133,17 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
 }
 
 /** What a storm needs of the SDK. */
-export type StormClient = Pick<Heddle<typeof stormBank>, "entity" | "transaction" | "runSaga" | "getMany">;
+export type StormClient = Pick<Heddle<typeof stormBank>, "entity" | "transaction" | "runSaga" | "getMany" | "sagas">;
+
+/** One way to move money, for a number of transfers or a time. */
+export interface Blow extends Pick<StormOptions, "transfers" | "seconds"> {
+  readonly way: TransferWay;
+  /** Taken from as transfers begin. */
+  readonly planned: Iterator<PlannedTransfer, void>;
+  /** Shares of the whole, in order, at which `kill` is called. */
+  readonly deaths?: readonly number[];
+  readonly kill?: () => Promise<void>;
+}
 
 const account = { aggregate: "Account" } as const;
 
@@ -148,16 +184,31 @@ export class Storm {
     }
   }
 
-  async blow(db: StormClient, way: TransferWay, transfers: readonly PlannedTransfer[]): Promise<StormWayReport> {
+  async blow(db: StormClient, blow: Blow): Promise<StormWayReport> {
+    const { way, planned, transfers, seconds, kill = async () => {} } = blow;
+    const deaths = [...(blow.deaths ?? [])];
     const failed: Partial<Record<FailReason, number>> = {};
     let moved = 0;
-    let next = 0;
+    let begun = 0;
     let done = 0;
     const startedAt = performance.now();
+    const share = () => {
+      const ofTime = seconds === undefined ? 0 : (performance.now() - startedAt) / (1_000 * seconds);
+      return Math.min(1, Math.max(ofTime, done / transfers));
+    };
+    const broken = Promise.withResolvers<never>();
+    let dying: Promise<unknown> | undefined;
+    const killWhenDue = () => {
+      if (dying !== undefined || deaths.length === 0 || share() < deaths[0]!) return;
+      deaths.shift();
+      dying = kill().then(() => {
+        dying = undefined;
+      }, broken.reject);
+    };
     const caller = async () => {
-      while (next < transfers.length) {
-        const index = next++;
-        const transfer = transfers[index]!;
+      while (begun < transfers && (seconds === undefined || share() < 1)) {
+        const index = begun++;
+        const transfer = planned.next().value!;
         const failure = await this.#transfer(db, way, transfer, index);
         if (failure === transfer.fails) {
           if (failure === undefined) moved++;
@@ -172,16 +223,28 @@ export class Storm {
           this.#balances[transfer.from]! -= transfer.amount;
           this.#balances[transfer.to]! += transfer.amount;
         }
-        this.#options.onProgress?.(way, ++done);
+        done++;
+        this.#options.onProgress?.(way, done, share());
+        killWhenDue();
       }
     };
     const auditing = new AbortController();
-    const audits = this.#audit(db, way, auditing.signal);
-    await Promise.all(Array.from({ length: this.#options.callers }, caller)).finally(() => auditing.abort());
-    const tookMs = performance.now() - startedAt;
-    const audited = await audits;
+    const work = async () => {
+      try {
+        await Promise.all(Array.from({ length: this.#options.callers }, caller));
+        // Those that fell due while the node was being started again.
+        for (await dying; deaths.length > 0; deaths.shift()) await kill();
+        return performance.now() - startedAt;
+      } finally {
+        auditing.abort();
+      }
+    };
+    const all = Promise.all([work(), this.#audit(db, way, auditing.signal)]);
+    const [tookMs, audited] = await Promise.race([all, broken.promise]);
     if (audited.audits === 0) this.object(`${way}: nobody audited`);
-    return { way, transfers: transfers.length, moved, failed, ...audited, tookMs };
+    const transfersPerSecond = Math.round((1_000 * done) / tookMs);
+    const kills = blow.deaths?.length ?? 0;
+    return { way, transfers: done, moved, failed, ...audited, kills, tookMs, transfersPerSecond };
   }
 
   /** Why it failed, or undefined. */
@@ -196,10 +259,13 @@ export class Storm {
     if (way === "saga") {
       return whyCompensated(await db.runSaga("transfer", `storm-${index}`, { from: source, to: target, amount }));
     }
-    const result = await db.transaction((tx) => {
-      tx.execute(source, "Withdraw", { amount }, account);
-      tx.execute(target, "Deposit", { amount }, account);
-    });
+    const result = await db.transaction(
+      (tx) => {
+        tx.execute(source, "Withdraw", { amount }, account);
+        tx.execute(target, "Deposit", { amount }, account);
+      },
+      { id: `storm-${index}` },
+    );
     if (result.ok) return undefined;
     if (result.code !== "TRANSACTION_REJECTED") return result.code;
     const { rejection } = result.facts;
@@ -235,6 +301,11 @@ export class Storm {
       await pause(Math.max(auditPauseMs, tookMs), signal);
     } while (!signal.aborted);
     return { audits, missedMax };
+  }
+
+  async expectNoneUnderWay(db: StormClient): Promise<void> {
+    const sagas = await db.sagas({ only: "unfinished" });
+    if (sagas.length > 0) this.object(`sagas are under way still: ${JSON.stringify(sagas.slice(0, 3))}`);
   }
 
   async compareBalances(db: StormClient): Promise<void> {

@@ -1,7 +1,7 @@
 // Goal: what a storm objects to. Method: a bank in memory that is wrong in one way. The real node: storm.int.spec.ts.
 import { describe, expect, it } from "vitest";
 import { planStorm } from "./plan.ts";
-import { Storm, type StormClient, whyCompensated } from "./run-storm.ts";
+import { type Blow, Storm, type StormClient, whyCompensated } from "./run-storm.ts";
 
 const plan = planStorm({ accounts: 10, transfers: 60, seed: 3 });
 
@@ -11,6 +11,8 @@ type Transfer = { readonly from: string; readonly to: string; readonly amount: n
 class MemoryBank {
   readonly balances = new Map<string, number>();
   readonly frozen = new Set<string>();
+  /** As the node would list them. */
+  readonly unfinished: { readonly saga: string }[] = [];
 
   move({ from, to, amount }: Transfer): string | undefined {
     if (this.frozen.has(from) || this.frozen.has(to)) return "ACCOUNT_FROZEN";
@@ -52,14 +54,16 @@ class MemoryBank {
       if (reason === undefined) return { resultType: "COMMITTED", steps: [] };
       return { resultType: "COMPENSATED", steps: [{ state: "refused", problem: { facts: { reason } } }] };
     };
-    return { entity, getMany, transaction, runSaga } as unknown as StormClient;
+    const sagas = async () => this.unfinished;
+    return { entity, getMany, transaction, runSaga, sagas } as unknown as StormClient;
   }
 }
 
-async function stormOn(bank: MemoryBank, way: "transaction" | "saga") {
+async function stormOn(bank: MemoryBank, way: "transaction" | "saga", more: Partial<Blow> = {}) {
   const storm = new Storm(plan, { callers: 5 });
   await storm.open(bank.client());
-  const report = await storm.blow(bank.client(), way, plan.transfers);
+  const report = await storm.blow(bank.client(), { way, planned: plan.transfers(), transfers: 60, ...more });
+  await storm.expectNoneUnderWay(bank.client());
   await storm.compareBalances(bank.client());
   return { report, objections: storm.objections };
 }
@@ -118,6 +122,64 @@ describe("storm: the auditor", () => {
     expect(await audit("saga", atOnce)).toEqual([]);
     expect(await audit("saga", atOnce + 1)).not.toEqual([]);
     expect(await audit("saga", -1)).not.toEqual([]);
+  });
+});
+
+describe("storm: a saga that is under way at the end", () => {
+  it("is objected to", async () => {
+    const bank = new MemoryBank();
+    bank.unfinished.push({ saga: "storm-7" });
+    const { objections } = await stormOn(bank, "saga");
+    expect(objections).toEqual([expect.stringContaining("storm-7")]);
+  });
+});
+
+describe("storm: its kills", () => {
+  it("come at their shares of the transfers, one at a time, and all of them", async () => {
+    let answers = 0;
+    class Counting extends MemoryBank {
+      override move(transfer: Transfer): string | undefined {
+        answers++;
+        return super.move(transfer);
+      }
+    }
+    const at: number[] = [];
+    let underWay = 0;
+    const kill = async () => {
+      expect(++underWay).toBe(1);
+      at.push(answers);
+      await Promise.resolve();
+      underWay--;
+    };
+    const { report } = await stormOn(new Counting(), "transaction", { deaths: [0.1, 0.5, 0.99], kill });
+    expect(report).toMatchObject({ transfers: 60, kills: 3 });
+    expect(at).toHaveLength(3);
+    expect(at[0]).toBeGreaterThanOrEqual(6);
+    expect(at[0]).toBeLessThan(30);
+    expect(at[1]).toBeGreaterThanOrEqual(30);
+    expect(at[1]).toBeLessThan(60);
+    expect(at[2]).toBe(60);
+  });
+
+  it("end the storm when the node does not start again", async () => {
+    const kill = () => Promise.reject(new Error("the port is taken"));
+    await expect(stormOn(new MemoryBank(), "saga", { deaths: [0.2], kill })).rejects.toThrow("the port is taken");
+  });
+});
+
+describe("storm: for a time", () => {
+  it("goes on until its time is over, whatever is planned", async () => {
+    const long = planStorm({ accounts: 10, transfers: 10_000_000, seed: 3 });
+    const bank = new MemoryBank();
+    const storm = new Storm(long, { callers: 5 });
+    await storm.open(bank.client());
+    const blow: Blow = { way: "transaction", planned: long.transfers(), transfers: 10_000_000, seconds: 0.05 };
+    const report = await storm.blow(bank.client(), blow);
+    await storm.compareBalances(bank.client());
+    expect(storm.objections).toEqual([]);
+    expect(report.tookMs).toBeGreaterThanOrEqual(50);
+    expect(report.transfers).toBeGreaterThan(0);
+    expect(report.transfers).toBeLessThan(10_000_000);
   });
 });
 
