@@ -1,6 +1,6 @@
 // SagaBuilder: puts a saga together and has it run. What is wrong with its shape is refused before it leaves (P7).
 import type { AggregateName, AnyContext, SagaActIn } from "@heddle/domain";
-import { type EntityId, HeddleError, hashEntity, isHeddleError } from "@heddle/kernel";
+import { type EntityId, HeddleError, hashEntity } from "@heddle/kernel";
 import type { SagaPage, SagaQuery, SagaRecord, SagaResult } from "@heddle/protocol";
 import {
   readSagaList,
@@ -196,19 +196,10 @@ function run({ id, entity, sessions, options }: SagaHead, fields: SagaFields): P
     const longest = Math.min(timeoutMsMax, timeoutMs + goingBackMs);
     const call = { signal, timeoutMs: whole("waitMs", options.waitMs, longest, 1, timeoutMsMax) };
     const decode = (value: unknown) => readSagaResult(value, id);
-    return sessions
-      .of(hash)
-      .request<SagaResult, SagaFields>(requestKind.saga, hash, writeSagaBody, fields, call, decode)
-      .catch((error) => Promise.reject(ofSaga(error, id)));
+    return sessions.of(hash).request(requestKind.saga, hash, writeSagaBody, fields, call, decode);
   } catch (error) {
     return Promise.reject(error);
   }
-}
-
-/** Of a call that was given up, says that the saga was not. */
-function ofSaga(error: unknown, saga: string): unknown {
-  if (!isHeddleError(error, "TIMEOUT")) return error;
-  return new HeddleError("TIMEOUT", { ...error.facts, saga }, { cause: error.cause });
 }
 
 /** One page. */
@@ -243,10 +234,7 @@ export async function operateSaga(
   const call = { signal, timeoutMs: timeoutMs ?? defaultTimeoutMs + goingBackMs };
   const decode = (value: unknown) => readSagaResult(value, id);
   const fields = { entity, as, reason, by };
-  return sessions
-    .of(hash)
-    .request<SagaResult, SagaOperateFields>(requestKind.sagaOperate, hash, writeSagaOperateBody, fields, call, decode)
-    .catch((error) => Promise.reject(ofSaga(error, id)));
+  return sessions.of(hash).request(requestKind.sagaOperate, hash, writeSagaOperateBody, fields, call, decode);
 }
 
 type AnyStepOptions = SagaStepCallOptions & { readonly aggregate?: string | undefined };

@@ -17,7 +17,7 @@
 // One call that the node keeps refusing holds up the window (S3) until it times out. This is back-pressure: the numbers
 // behind it would push it out of the node's window, and its retry could not be told from a new call.
 import { HeddleError, limits } from "@heddle/kernel";
-import { frameOffset, type Reply, requestFlags, u48Max, type Welcome } from "@heddle/protocol/internal";
+import { frameOffset, type Reply, requestFlags, sagaOfRequest, u48Max, type Welcome } from "@heddle/protocol/internal";
 import { Alarm } from "./alarm.ts";
 import { Call, CallWindow, type Decode } from "./call.ts";
 import { FrameWriter, type WriteBody } from "./frame-writer.ts";
@@ -357,7 +357,9 @@ export class Session {
     // Between a refusal and the next try, the refusal says more than that time is up.
     if (call.retryAt > 0 && call.refusal !== undefined) return call.refusal;
     if (!this.#link.wasConnected) return this.#link.connectionFailed();
-    return new HeddleError("TIMEOUT", { afterMs: call.timeoutMs }, { cause: call.refusal ?? this.#link.failure });
+    const saga = sagaOfRequest(call.chunk, call.from);
+    const facts = { afterMs: call.timeoutMs, ...(saga === undefined ? {} : { saga }) };
+    return new HeddleError("TIMEOUT", facts, { cause: call.refusal ?? this.#link.failure });
   }
 }
 

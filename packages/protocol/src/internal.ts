@@ -224,6 +224,7 @@ export {
   sagaEnds,
   sagaEntity,
   sagaOfEntity,
+  sagaOfRequest,
   sagaOfStepId,
   sagaStepId,
   sagaTimeoutMsMax,

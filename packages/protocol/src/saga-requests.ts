@@ -36,7 +36,7 @@ import {
   writeU48,
 } from "./bytes.ts";
 import { endlessValue } from "./circle.ts";
-import { requestKind } from "./frames.ts";
+import { frameOffset, requestKind } from "./frames.ts";
 import { giveBackRoom, type PackingRoom, takeRoom } from "./packing-room.ts";
 import { encodeValue } from "./payload-codec.ts";
 import type { Receipt } from "./replies.ts";
@@ -651,6 +651,14 @@ function isSagaState(state: unknown): state is SagaState {
 }
 
 // ——— shared
+
+/** Which saga a request frame begins or operates on; undefined for another. Says what a call was about, is no part of its way. */
+export function sagaOfRequest(bytes: Uint8Array, from: number): string | undefined {
+  const kind = bytes[from + frameOffset.kind];
+  if (kind !== requestKind.saga && kind !== requestKind.sagaOperate) return undefined;
+  const at = from + frameOffset.requestBody;
+  return sagaOfEntity(readText(bytes, at + 2, at + 2 + readU16(bytes, at)));
+}
 
 function sagaEntityOf(cursor: BodyCursor): string {
   const entity = cursor.rareEntity();
