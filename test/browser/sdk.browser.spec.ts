@@ -8,8 +8,8 @@ import { committed, Heddle } from "@heddle/client";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
+import { freePort } from "../../infra/servers/index.ts";
 import { findChromium } from "../../infra/setup/browser.ts";
-import { freePort } from "../crash/node-process.ts";
 import { bundleForBrowser } from "../support/browser-bundle.ts";
 import { newFolder, startTestNode, type TestNode } from "../support/node.ts";
 

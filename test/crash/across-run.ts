@@ -15,7 +15,8 @@ import { Heddle } from "@heddle/client";
 import { parseEntityId, shardOf } from "@heddle/kernel";
 import { auditFolder } from "@heddle/runtime/internal";
 import type { ShardLimits } from "@heddle/shard/internal";
-import { bankDomain, freePort, NodeProcess } from "./node-process.ts";
+import { freePort } from "../../infra/servers/index.ts";
+import { bankDomain, NodeProcess } from "./node-process.ts";
 import { type Bank, RecordedBank, type SagaCall } from "./recorded-bank.ts";
 
 /** In the order in which a transaction over several shards passes them; the last one only if it is given up. */

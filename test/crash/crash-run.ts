@@ -11,11 +11,12 @@ import os from "node:os";
 import path from "node:path";
 import type { Durability } from "@heddle/event-log";
 import type { ShardLimits } from "@heddle/shard/internal";
+import { freePort } from "../../infra/servers/index.ts";
 import { check, describeFaults, type StoredEntity } from "./checker.ts";
 import type { Dice } from "./dice.ts";
 import { isRefused, Ledger, type SentAppend } from "./ledger.ts";
 import { Load } from "./load.ts";
-import { freePort, NodeProcess } from "./node-process.ts";
+import { NodeProcess } from "./node-process.ts";
 import { countSegments, readFiles, readOverHttp, readOverSdk } from "./read-store.ts";
 
 /** Every crash point, with the passings to choose from: those are counted by thread, and rare ones come rarely. */

@@ -10,9 +10,10 @@ import path from "node:path";
 import { committed, type FeedEventOf, Heddle } from "@heddle/client";
 import { describe, expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
+import { freePort } from "../../infra/servers/index.ts";
 import { newFolder } from "../support/node.ts";
 import { chooseSeed, Dice } from "./dice.ts";
-import { freePort, NodeProcess } from "./node-process.ts";
+import { NodeProcess } from "./node-process.ts";
 
 const accounts = 40;
 const rounds = 4;

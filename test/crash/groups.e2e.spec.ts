@@ -9,9 +9,10 @@ import { fileURLToPath } from "node:url";
 import { committed, Heddle } from "@heddle/client";
 import { describe, expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
+import { freePort } from "../../infra/servers/index.ts";
 import { newFolder } from "../support/node.ts";
 import type { Taken } from "./group-member.ts";
-import { freePort, NodeProcess } from "./node-process.ts";
+import { NodeProcess } from "./node-process.ts";
 
 const entities = 1_000;
 const rounds = 6;

@@ -13,10 +13,10 @@ import { entityOfEntry } from "@heddle/event-log/internal";
 import { loadNats } from "@heddle/feed/internal";
 import { expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
-import { startNats } from "../../infra/servers/index.ts";
+import { freePort, startNats } from "../../infra/servers/index.ts";
 import { newFolder } from "../support/node.ts";
 import { compareStreams } from "./compare-streams.ts";
-import { freePort, NodeProcess } from "./node-process.ts";
+import { NodeProcess } from "./node-process.ts";
 
 const minutes = Number(process.env["HEDDLE_MINUTES"] ?? 10);
 const minuteMs = 60_000;

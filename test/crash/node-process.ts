@@ -1,6 +1,5 @@
 // NodeProcess: a node in a process of its own, as its parent sees it.
 import { type ChildProcess, fork } from "node:child_process";
-import net from "node:net";
 import { fileURLToPath } from "node:url";
 import type { FromNode, NodeStart, ToNode } from "./node-main.ts";
 
@@ -102,21 +101,5 @@ export class NodeProcess {
   #onLog(line: LogLine): void {
     this.logs.push(line);
     for (const listener of this.#listeners) listener(line);
-  }
-}
-
-/**
- * A free port that outgoing connections never take by themselves: those begin at 32,768 on Linux. On a port from their
- * range a client that calls a dead node can be given the very port it calls, and is then connected to itself.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const isFree = await new Promise<boolean>((resolve) => {
-      const server = net.createServer();
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-    });
-    if (isFree) return port;
   }
 }

@@ -13,8 +13,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Heddle, type ReminderRecord } from "@heddle/client";
 import { auditFolder } from "@heddle/runtime/internal";
 import type bank from "@heddle-examples/bank";
+import { freePort } from "../../infra/servers/index.ts";
 import type { Dice } from "./dice.ts";
-import { bankDomain, freePort, NodeProcess } from "./node-process.ts";
+import { bankDomain, NodeProcess } from "./node-process.ts";
 import { judgeOutage, type OutageVerdict } from "./outage-judge.ts";
 import {
   accountOf,

@@ -15,9 +15,10 @@ import { LogReader, nodeDisk } from "@heddle/event-log/internal";
 import { loadNats } from "@heddle/feed/internal";
 import { checkProjection, makeSinks, readSinkOptions, storedRows } from "@heddle/projection/internal";
 import { loadDomain, logFolderOf, projectionsFileOf } from "@heddle/runtime/internal";
+import { freePort } from "../../infra/servers/index.ts";
 import { compareStreams } from "./compare-streams.ts";
 import type { Dice } from "./dice.ts";
-import { freePort, NodeProcess } from "./node-process.ts";
+import { NodeProcess } from "./node-process.ts";
 import { ReaderLoad } from "./reader-load.ts";
 
 export const readerBank = fileURLToPath(new URL("./reader-bank.ts", import.meta.url));

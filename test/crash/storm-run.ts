@@ -12,8 +12,9 @@ import os from "node:os";
 import path from "node:path";
 import { Heddle, HeddleError } from "@heddle/client";
 import { auditFolder } from "@heddle/runtime/internal";
+import { freePort } from "../../infra/servers/index.ts";
 import type { Dice } from "./dice.ts";
-import { bankDomain, freePort, NodeProcess } from "./node-process.ts";
+import { bankDomain, NodeProcess } from "./node-process.ts";
 import { type Bank, RecordedBank, type SagaCall, type SagaStep, type Transfer } from "./recorded-bank.ts";
 
 export interface StormOptions {

@@ -8,8 +8,9 @@ import path from "node:path";
 import { committed, Heddle } from "@heddle/client";
 import { describe, expect, it } from "vitest";
 import type bank from "../../apps/examples/bank/index.ts";
+import { freePort } from "../../infra/servers/index.ts";
 import { newFolder } from "../support/node.ts";
-import { freePort, NodeProcess } from "./node-process.ts";
+import { NodeProcess } from "./node-process.ts";
 
 const ids = ["account/a", "account/b", "account/c", "account/d"];
 const kills = 3;

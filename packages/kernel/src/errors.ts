@@ -3,7 +3,7 @@
 // A class and its fields die on the way to another thread or process, so errors cross as data (`WireError`) and are
 // rebuilt from their code. The table below is the one place that knows the codes; docs/reference/errors.md is held
 // against it by a test. Rejections of commands are not errors: see protocol's `Rejection`.
-import { systemKinds } from "./ids.ts";
+import { systemKinds } from "./system-kinds.ts";
 
 /** Of what stands in a transaction: which of its operations is meant, from 0, and its entity. */
 interface OfOperation {
@@ -30,7 +30,7 @@ export interface ErrorFacts {
   UNKNOWN_ROUTE: { method: string; path: string };
   OUT_OF_RANGE: { entity: string; asked: string; available: string };
   UNSUPPORTED_MEDIA_TYPE: { found: string; wanted: string };
-  /** `entity` is `$saga/<id>` for a saga, and `a transaction` for one. */
+  /** `entity` is `$saga/<id>` for a saga, and `aTransaction` for a transaction. */
   ID_REUSED: { entity: string; id: string };
   ID_EXPIRED: { problem: string };
   FRAME_TOO_LARGE: { bytes: number; bytesMax: number; saga?: string };
@@ -491,8 +491,8 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
   },
 };
 
-/** What stands for a transaction in `ID_REUSED`. */
-const aTransaction = "a transaction";
+/** What stands for a transaction, which is no entity, in `ID_REUSED`. */
+export const aTransaction = "a transaction";
 
 function isSaga(entity: string): boolean {
   return entity.startsWith(`${systemKinds.saga}/`);

@@ -1,5 +1,6 @@
 // Routing: a pure function from an entity id to a shard. Its values are part of the data folder's format.
-import { type EntityId, systemKinds } from "./ids.ts";
+import type { EntityId } from "./ids.ts";
+import { systemKinds } from "./system-kinds.ts";
 
 /**
  * 32-bit hash of the part of an id that places it. That is the whole id; of one with a `{tag}` only what stands between the

@@ -1,6 +1,7 @@
 // Entity ids: the only names that users choose for entities, parsed once at the door.
 import { HeddleError } from "./errors.ts";
 import { limits } from "./limits.ts";
+import { systemKinds } from "./system-kinds.ts";
 
 /** `kind/name`, for example `account/alice`. Made only by {@link parseEntityId}. */
 export type EntityId = string & { readonly __brand: "EntityId" };
@@ -18,12 +19,6 @@ export function parseEntityId(text: string): EntityId {
   if (problem !== undefined) throw new HeddleError("INVALID_ENTITY_ID", { found: excerpt(text), problem });
   return text as EntityId;
 }
-
-/**
- * Kinds of the entities that Heddle itself keeps: the progress of a saga, `$saga/transfer-001`, and an entity's reminders,
- * `$reminders/account/alice`. They have logs, snapshots and backups like any other; only Heddle writes to them.
- */
-export const systemKinds = { saga: "$saga", reminders: "$reminders" } as const;
 
 /** Whether an id is one of Heddle's own entities, or would be. */
 export function isSystemEntity(entity: string): boolean {

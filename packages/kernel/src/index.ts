@@ -23,7 +23,7 @@ export {
   kindOf,
   parseAnyEntityId,
   parseEntityId,
-  systemKinds,
 } from "./ids.ts";
 // Bounds
 export { limits } from "./limits.ts";
+export { systemKinds } from "./system-kinds.ts";

@@ -1,7 +1,7 @@
 // For sibling packages and tests.
 
 export { crc32, crc32Polynomial } from "./crc32.ts";
-export { fromWireError, ofOperation, operationOf, toWireError, type WireError } from "./errors.ts";
+export { aTransaction, fromWireError, ofOperation, operationOf, toWireError, type WireError } from "./errors.ts";
 export { shardOfHash } from "./hash.ts";
 export { HashSlots } from "./hash-slots.ts";
 export { isKind, utf8Length } from "./ids.ts";

@@ -2,6 +2,7 @@
 // the id that its caller gave it tells. What has taken effect in a life that was erased since answers `ERASED` (P6).
 import { type EventLog, entityOfEntry } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
+import { aTransaction } from "@heddle/kernel/internal";
 import {
   encodeErrorReply,
   encodeReply,
@@ -104,7 +105,7 @@ export class Repeats {
       return encodeReply(replyKind.value, call, { results: facts.results, duplicate: true });
     }
     this.#parts.counters.countError("ID_REUSED");
-    const error = new HeddleError("ID_REUSED", { entity: "a transaction", id: id === "" ? `call ${call}` : id });
+    const error = new HeddleError("ID_REUSED", { entity: aTransaction, id: id === "" ? `call ${call}` : id });
     return encodeErrorReply(call, error);
   }
 
