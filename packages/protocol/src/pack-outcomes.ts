@@ -10,7 +10,7 @@ import {
   packText,
 } from "./pack-values.ts";
 import { encodeReply, framedValue } from "./replies.ts";
-import type { WireOutcome, WireReceipt } from "./saga-requests.ts";
+import type { WireOutcome, WireReceipt } from "./saga-replies.ts";
 
 /** Whether one of them has a problem, which only the codec of values can write. */
 export function haveProblems(outcomes: readonly WireOutcome[]): boolean {

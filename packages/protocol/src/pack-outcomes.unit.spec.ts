@@ -7,7 +7,7 @@ import { replyKind } from "./frames.ts";
 import { encodeSagaReply, haveProblems, packedOutcomesBytesMax, packOutcomes } from "./pack-outcomes.ts";
 import { encodeValue } from "./payload-codec.ts";
 import { encodeReply } from "./replies.ts";
-import { stepStates, type WireOutcome } from "./saga-requests.ts";
+import { stepStates, type WireOutcome } from "./saga-replies.ts";
 
 const u48 = fc.maxSafeNat().map((value) => value % 2 ** 48);
 const receipt = fc.tuple(u48, u48, fc.nat(10_000), fc.nat(70_000), u48, u48);

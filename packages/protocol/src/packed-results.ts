@@ -9,7 +9,7 @@ import {
   packListHead,
   packNumber,
 } from "./pack-values.ts";
-import type { WireReceipt } from "./saga-requests.ts";
+import type { WireReceipt } from "./saga-replies.ts";
 import type { WireOperationResult, WireTransaction } from "./transaction-requests.ts";
 
 const resultsKey = packedKey("results", 2);

@@ -1,7 +1,7 @@
 // What a saga came to, read by hand. Problems, which may hold anything, and names beyond ASCII are left to the codec of values.
 import { PackedReader } from "./pack-values.ts";
 import { readReceiptNumbers } from "./packed-results.ts";
-import type { WireOutcome, WireReceipt, WireSagaResult, WireSagaStep } from "./saga-requests.ts";
+import type { WireOutcome, WireReceipt, WireSagaResult, WireSagaStep } from "./saga-replies.ts";
 
 const reader = new PackedReader();
 const listOfThree = 0x93;

@@ -6,7 +6,8 @@
 import { HeddleError, systemKinds } from "@heddle/kernel";
 import { u48Max } from "./bytes.ts";
 import { compareIds } from "./list-pages.ts";
-import { checkListLimit, type SagaListFields, type SagaPlace, type WireSagaList } from "./saga-requests.ts";
+import type { WireSagaList } from "./saga-replies.ts";
+import { checkListLimit, type SagaListFields, type SagaPlace } from "./saga-requests.ts";
 import type { SagaPage, SagaQuery } from "./sagas.ts";
 
 const defaultLimit = 100;

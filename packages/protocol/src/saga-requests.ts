@@ -1,4 +1,4 @@
-// The bodies of requests about sagas, and the values that answer them.
+// The bodies of requests about sagas. What answers them is in saga-replies.ts.
 //
 //   saga      u16 length, entity ($saga/<id>) | u8 flags (1: named) | u32 time-out | u32 time-out of a step | steps or named
 //   steps     u8 count, each: u8 stage | u8 kind of forward | u8 kind of back (0: none) | u32 time-out |
@@ -39,9 +39,8 @@ import { endlessValue } from "./circle.ts";
 import { frameOffset, requestKind } from "./frames.ts";
 import { giveBackRoom, type PackingRoom, takeRoom } from "./packing-room.ts";
 import { encodeValue } from "./payload-codec.ts";
-import type { Receipt } from "./replies.ts";
 import { writeExecuteBody } from "./requests.ts";
-import type { ListedSaga, SagaProblem, SagaQuery, SagaRecord, SagaResult, SagaState, SagaStepState } from "./sagas.ts";
+import type { SagaQuery } from "./sagas.ts";
 
 type Reserve = (bytes: number) => { bytes: Uint8Array; at: number };
 
@@ -542,114 +541,6 @@ function checkOperatorText(path: string, text: unknown, least: number): void {
   throw invalid(path, `wanted ${wanted}, at most ${operatorTextBytesMax} bytes`);
 }
 
-// ——— what answers them
-
-/** [sequence, first sequence, events, shard, position, time]. */
-export type WireReceipt = readonly [number, number, number, number, number, number];
-export type WireProblem = readonly [code: string, message: string, facts: unknown];
-/** What came of a step: [place in `stepStates`, receipt, receipt of the compensation, problem]. */
-export type WireOutcome = readonly [number, WireReceipt | null, WireReceipt | null, WireProblem | null];
-export type WireSagaStep = readonly [entity: string, outcome: WireOutcome];
-/** [place in `sagaEnds`, begun by an earlier call, steps]. */
-export type WireSagaResult = readonly [number, boolean, readonly WireSagaStep[]];
-
-export const stepStates = ["waiting", "done", "refused", "unknown", "compensated", "stuck"] as const;
-export const sagaEnds = ["COMMITTED", "COMPENSATED", "STUCK"] as const;
-
-/** Of one shard: sagas in the order of their places. */
-export interface WireSagaList {
-  readonly sagas: readonly (ListedSaga & { readonly place: number })[];
-  /** Whether there may be more behind the last. */
-  readonly more: boolean;
-}
-
-export function wireReceipt(receipt: Receipt): WireReceipt {
-  const { seq, firstSeq, count, shard, position, time } = receipt;
-  return [seq, firstSeq, count, shard, position, time];
-}
-
-/** Errors: `BAD_FRAME` for what is no receipt. */
-export function receiptOfWire(wire: WireReceipt, duplicate = false): Receipt {
-  if (!Array.isArray(wire) || wire.length !== 6) throw badFrame("a receipt is none");
-  return {
-    ok: true,
-    seq: wire[0],
-    firstSeq: wire[1],
-    count: wire[2],
-    shard: wire[3],
-    position: wire[4],
-    time: wire[5],
-    duplicate,
-  };
-}
-
-/** Errors: `BAD_FRAME` for what is no result. */
-export function readSagaResult(value: unknown, saga: string): SagaResult {
-  const [end, duplicate, steps] = (Array.isArray(value) ? value : []) as unknown as WireSagaResult;
-  const resultType = sagaEnds[end];
-  if (resultType === undefined || !Array.isArray(steps)) throw badFrame("the node answered with no saga's result");
-  return { resultType, saga, steps: (steps as WireSagaStep[]).map(stepOutcome), duplicate: duplicate === true };
-}
-
-function stepOutcome(step: WireSagaStep): SagaResult["steps"][number] {
-  if (!Array.isArray(step) || !Array.isArray(step[1])) throw badFrame("a step of a saga that is none");
-  const entity = step[0];
-  const outcome = step[1] as WireOutcome;
-  const state = stepStates[outcome[0]];
-  const receipt = outcome[1];
-  // Most steps are done and have nothing else to them; the parts that there are, copied one by one, cost several times as much.
-  if (state !== undefined && receipt !== null && outcome[2] === null && outcome[3] === null) {
-    return { entity, state, receipt: receiptOfWire(receipt) };
-  }
-  return { entity, ...outcomeOfWire(outcome) };
-}
-
-/** The parts of a step's outcome that there are. */
-export function outcomeOfWire([state, receipt, compensation, problem]: WireOutcome): {
-  readonly state: SagaStepState;
-  readonly receipt?: Receipt;
-  readonly compensation?: Receipt;
-  readonly problem?: SagaProblem;
-} {
-  const known = stepStates[state];
-  if (known === undefined) throw badFrame("a step of a saga in no known state");
-  return {
-    state: known,
-    ...(receipt === null ? {} : { receipt: receiptOfWire(receipt) }),
-    ...(compensation === null ? {} : { compensation: receiptOfWire(compensation) }),
-    ...(problem === null ? {} : { problem: { code: problem[0], message: problem[1], facts: problem[2] } }),
-  };
-}
-
-/** Errors: `BAD_FRAME`. */
-export function readSagaList(value: unknown): WireSagaList {
-  const list = (value ?? {}) as Partial<WireSagaList>;
-  if (!Array.isArray(list.sagas) || list.sagas.length > limits.listEntitiesMax) {
-    throw badFrame("the node answered with sagas that are no list");
-  }
-  for (const row of list.sagas as readonly Partial<WireSagaList["sagas"][number]>[]) {
-    const isRow = typeof row?.saga === "string" && isSagaState(row.state) && Number.isSafeInteger(row.place);
-    if (!isRow) throw badFrame("a listed saga that is none");
-  }
-  return { sagas: list.sagas, more: list.more === true };
-}
-
-/** Errors: `BAD_FRAME`. */
-export function readSagaRecord(value: unknown): SagaRecord {
-  const record = (value ?? {}) as Partial<SagaRecord>;
-  const isRecord =
-    typeof record.saga === "string" &&
-    isSagaState(record.state) &&
-    Array.isArray(record.steps) &&
-    Array.isArray(record.interventions);
-  if (!isRecord) throw badFrame("the node answered with no saga's record");
-  return record as SagaRecord;
-}
-
-function isSagaState(state: unknown): state is SagaState {
-  return state === "RUNNING" || state === "COMPENSATING" || (sagaEnds as readonly unknown[]).includes(state);
-}
-
 // ——— shared
 
 /** Which saga a request frame begins or operates on; undefined for another. Says what a call was about, is no part of its way. */
@@ -738,15 +629,6 @@ export function readProbeBody(
   checkEnd(cursor, to);
   if (fields.id === "") throw badFrame("a probe without an id");
   return fields;
-}
-
-/** The receipt that a probe's value tells of; undefined when no append with the id took effect. Errors: `BAD_FRAME`. */
-export function readProbe(value: unknown): Receipt | undefined {
-  if (value === null) return undefined;
-  if (!Array.isArray(value) || value.length !== 6 || !value.every(Number.isSafeInteger)) {
-    throw badFrame("a probe was answered with no receipt");
-  }
-  return receiptOfWire(value as unknown as WireReceipt, true);
 }
 
 // ——— the body inside a step

@@ -8,17 +8,14 @@ import { requestKind } from "./frames.ts";
 import { decodeValue } from "./payload-codec.ts";
 import { newExecuteView, readExecuteBody } from "./requests.ts";
 import { sagaPage } from "./saga-pages.ts";
+import { readProbe, readSagaList, readSagaRecord, readSagaResult, type WireSagaList } from "./saga-replies.ts";
 import {
   encodeSagaSteps,
-  readProbe,
   readProbeBody,
   readSagaBody,
   readSagaEraseBody,
-  readSagaList,
   readSagaListBody,
   readSagaOperateBody,
-  readSagaRecord,
-  readSagaResult,
   readSagaShowBody,
   readSagaSteps,
   type SagaListFields,
@@ -26,7 +23,6 @@ import {
   sagaEntity,
   sagaOfStepId,
   sagaStepId,
-  type WireSagaList,
   writeProbeBody,
   writeSagaBody,
   writeSagaEraseBody,
