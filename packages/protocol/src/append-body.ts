@@ -11,6 +11,7 @@
 import { HeddleError, limits } from "@heddle/kernel";
 import { badFrame } from "./bad-frame.ts";
 import {
+  copyBytes,
   readText,
   readU16,
   readU32,
@@ -33,6 +34,13 @@ export const appendFlags = {
   newLife: 8,
 } as const;
 
+/** One value as msgpack, `bytes[from, to)`. */
+export interface PackedValue {
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface AppendFields {
   readonly entity: string;
   readonly aggregate: string;
@@ -40,6 +48,8 @@ export interface AppendFields {
   readonly expectedSeq?: number | undefined;
   readonly id?: string | undefined;
   readonly metadata?: unknown;
+  /** Metadata that is packed already, instead of `metadata`. It must not lie where the body is written to. */
+  readonly packedMetadata?: PackedValue | undefined;
   readonly newLife?: boolean | undefined;
 }
 
@@ -132,11 +142,12 @@ export function writeAppendBody(
     indexes[i] = index;
   }
   if (indexes === undefined) types = [firstType];
-  const metadata = fields.metadata === undefined ? undefined : copyOf(encodeValue(fields.metadata));
+  const metadata = packedMetadataOf(fields);
+  const metadataBytes = metadata === undefined ? 0 : metadata.to - metadata.from;
   const packed = encodeValue(payloads);
   const typeBytes = types.length * (3 + 3 * limits.nameBytesMax);
   const { bytes, at } = reserve(
-    headBytesMax(fields) + typeBytes + (indexes?.length ?? 0) + (metadata?.length ?? 0) + packed.length,
+    headBytesMax(fields) + typeBytes + (indexes?.length ?? 0) + metadataBytes + packed.length,
   );
   let p = writeBodyStart(bytes, at, fields);
   bytes[p++] = types.length;
@@ -152,9 +163,8 @@ export function writeAppendBody(
     p += indexes.length;
   }
   if (metadata !== undefined) {
-    writeU32(bytes, p, metadata.length);
-    bytes.set(metadata, p + 4);
-    p += 4 + metadata.length;
+    writeU32(bytes, p, metadataBytes);
+    p = copyBytes(metadata.bytes, metadata.from, metadata.to, bytes, p + 4);
   }
   bytes.set(packed, p);
   return p + packed.length - at;
@@ -166,15 +176,18 @@ function schemaVersionOf(events: AppendFields["events"], type: string): number {
   return events.find((event) => event.type === type)?.schemaVersion ?? 0;
 }
 
-function copyOf(view: Uint8Array): Uint8Array {
-  return Uint8Array.prototype.slice.call(view);
+// What is packed here is a copy: the payloads are packed after it, into the same arena.
+function packedMetadataOf({ metadata, packedMetadata }: AppendFields): PackedValue | undefined {
+  if (packedMetadata !== undefined || metadata === undefined) return packedMetadata;
+  const bytes = new Uint8Array(encodeValue(metadata));
+  return { bytes, from: 0, to: bytes.length };
 }
 
 /** Entity, aggregate, flags, expected sequence and id: the start that appends and commands share. */
 export function writeBodyStart(
   bytes: Uint8Array,
   at: number,
-  fields: Pick<AppendFields, "entity" | "aggregate" | "expectedSeq" | "id" | "metadata" | "newLife">,
+  fields: Pick<AppendFields, "entity" | "aggregate" | "expectedSeq" | "id" | "metadata" | "packedMetadata" | "newLife">,
 ): number {
   const entityBytes = writeText(bytes, at + 2, fields.entity);
   writeU16(bytes, at, entityBytes);
@@ -182,7 +195,7 @@ export function writeBodyStart(
   bytes[p++] =
     (fields.expectedSeq === undefined ? 0 : appendFlags.expectedSeq) |
     (fields.id === undefined ? 0 : appendFlags.id) |
-    (fields.metadata === undefined ? 0 : appendFlags.metadata) |
+    (fields.metadata === undefined && fields.packedMetadata === undefined ? 0 : appendFlags.metadata) |
     (fields.newLife === true ? appendFlags.newLife : 0);
   if (fields.expectedSeq !== undefined) {
     if (!Number.isSafeInteger(fields.expectedSeq) || fields.expectedSeq < 0 || fields.expectedSeq > u48Max) {

@@ -6,6 +6,7 @@ export {
   appendFlags,
   type BodyStart,
   newAppendView,
+  type PackedValue,
   readAppendBody,
   writeAppendBody,
 } from "./append-body.ts";

@@ -129,7 +129,6 @@ interface Flight {
   /** `$reminders/…`. */
   readonly reminders: string;
   readonly entity: string;
-  readonly hash: number;
   readonly since: number;
   /** Before it is done once more, in ms. */
   readonly pause: number;
@@ -389,7 +388,6 @@ export class ReminderRunner {
     const flight: Flight = {
       reminders,
       entity,
-      hash: hashEntity(entity as EntityId),
       since: first.due,
       lossBefore: this.#options.own().loss,
       pause,
@@ -433,7 +431,7 @@ export class ReminderRunner {
     };
     const bytes = writeDelivery(delivery, this.#reserve);
     if (!decideOwn(own(), calls, request, this.#scratch, 0, bytes, hears)) {
-      calls.call(request, flight.hash, (reserve) => writeDelivery(delivery, reserve), hears);
+      calls.call(request, hashEntity(flight.entity as EntityId), (reserve) => writeDelivery(delivery, reserve), hears);
     }
   }
 

@@ -450,11 +450,10 @@ export class Activation {
   begin(entity: Entity, seq: number): { readonly states: unknown[]; readonly covered: number[] } {
     const { domain } = this.#options;
     const states = initialStates(domain, entity.id);
-    const covered: number[] = [];
+    const covered = new Array<number>(domain.aggregates.size).fill(Number.POSITIVE_INFINITY);
     for (const aggregate of domain.aggregates.values()) {
       // An aggregate that the entity has not got has nothing to see, and never a snapshot.
-      const has = hasAggregate(entity.id, aggregate);
-      covered[aggregate.index] = has ? Math.max(0, entity.baseSeq - 1) : Number.POSITIVE_INFINITY;
+      if (hasAggregate(entity.id, aggregate)) covered[aggregate.index] = Math.max(0, entity.baseSeq - 1);
     }
     if (entity.seq > 0) this.#applySnapshots(entity, seq, states, covered);
     return { states, covered };

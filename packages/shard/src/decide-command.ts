@@ -1,5 +1,5 @@
 // DecideCommand: what a command makes of a state. Pure, but for what the module's own code does.
-import type { CompiledAggregate, Decision } from "@heddle/domain/internal";
+import type { CompiledAggregate, DecidedEvent, Decision } from "@heddle/domain/internal";
 import { type EntityId, HeddleError } from "@heddle/kernel";
 import { type Rejection, rejection } from "@heddle/protocol/internal";
 import { asDomainFailure, type Proposed, validateAll } from "./decide.ts";
@@ -30,7 +30,6 @@ export function decideCommand(
     const known = [...aggregate.commands.keys()];
     throw new HeddleError("UNKNOWN_COMMAND", { aggregate: aggregate.name, command: name, known });
   }
-  const where = () => `${aggregate.name}.${name}`;
   let decision: Decision;
   let proposed: Proposed | undefined;
   try {
@@ -43,10 +42,10 @@ export function decideCommand(
     // What the module decided is its own object, and looking at it may run its code.
     if (decision.kind === "events") {
       proposed = proposalOfDecision(aggregate, decision.events);
-      into.payloads = decision.events.map((event) => event.payload);
+      into.payloads = payloadsOf(decision.events);
     }
   } catch (thrown) {
-    throw asDomainFailure(thrown, where);
+    throw commandFailure(thrown, aggregate, name);
   }
   if (proposed === undefined || decision.kind === "rejected") {
     const { code: reason, facts: details } = decision as Extract<Decision, { kind: "rejected" }>;
@@ -59,7 +58,21 @@ export function decideCommand(
     // The caller's input was good: that its events are not is the module's fault, not the caller's.
     if (!(thrown instanceof HeddleError) || thrown.code !== "INVALID_PAYLOAD") throw thrown;
     const message = `it decided an event that is not valid: ${thrown.message}`;
-    throw new HeddleError("DOMAIN_FAILED", { where: where(), message });
+    throw new HeddleError("DOMAIN_FAILED", { where: whereIs(aggregate, name), message });
   }
   return undefined;
+}
+
+// The most decide one.
+function payloadsOf(events: readonly DecidedEvent[]): unknown[] {
+  return events.length === 1 ? [events[0]!.payload] : events.map((event) => event.payload);
+}
+
+// Apart, so that no closure captures what the way without an error has (decide.ts).
+function commandFailure(thrown: unknown, aggregate: CompiledAggregate, name: string) {
+  return asDomainFailure(thrown, () => whereIs(aggregate, name));
+}
+
+function whereIs(aggregate: CompiledAggregate, command: string): string {
+  return `${aggregate.name}.${command}`;
 }

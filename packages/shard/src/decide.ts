@@ -128,7 +128,8 @@ export function asDomainFailure(thrown: unknown, where: () => string): HeddleErr
  */
 export function initialStates(domain: CompiledContext, entity: string): unknown[] {
   const system = isSystemEntity(entity);
-  const states: unknown[] = [];
+  // As long as it will be: one that grows makes room for sixteen more, and every entity in memory has one.
+  const states = new Array<unknown>(domain.aggregates.size).fill(null);
   for (const aggregate of domain.aggregates.values()) {
     states[aggregate.index] = aggregate.system === system ? initialState(aggregate) : null;
   }

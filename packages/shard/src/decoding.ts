@@ -1,6 +1,6 @@
 // Decoding: takes the values of a request out of its bytes, and makes reply frames that a client can take. Pure.
 import { HeddleError, limits } from "@heddle/kernel";
-import { decodeValue, encodeErrorReply } from "@heddle/protocol/internal";
+import { decodeValue, encodeErrorReply, type PackedValue } from "@heddle/protocol/internal";
 import { isTooDeep } from "./plain-data.ts";
 
 /** An append's body in the log. Less than a frame, so that any event fits into a reply together with what describes it. */
@@ -33,11 +33,14 @@ export function decodeInput(bytes: Uint8Array, from: number, to: number): unknow
   }
 }
 
-/** Undefined where there is none. Errors: `BAD_FRAME`; `INVALID_REQUEST` when it is nested too deeply. */
-export function metadataOf(bytes: Uint8Array, from: number, to: number): unknown {
+/**
+ * The metadata of a body, to be stored as it came: whoever read the body has looked whether it can be decoded. Undefined where there is
+ * none. Errors: `INVALID_REQUEST` when it is nested too deeply.
+ */
+export function metadataOf(bytes: Uint8Array, from: number, to: number): PackedValue | undefined {
   if (to === from) return undefined;
-  const metadata = decodeInput(bytes, from, to);
-  if (!isTooDeep(metadata)) return metadata;
+  // A level takes a byte at least.
+  if (to - from <= limits.payloadDepthMax || !isTooDeep(decodeInput(bytes, from, to))) return { bytes, from, to };
   const problem = `it nests deeper than ${limits.payloadDepthMax} levels`;
   throw new HeddleError("INVALID_REQUEST", { path: "metadata", problem });
 }

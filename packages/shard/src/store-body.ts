@@ -2,7 +2,13 @@
 // must be what a replay will fold.
 import { describeThrown } from "@heddle/domain/internal";
 import { HeddleError } from "@heddle/kernel";
-import { type AppendView, readAppendBody, type TextCache, writeAppendBody } from "@heddle/protocol/internal";
+import {
+  type AppendView,
+  type PackedValue,
+  readAppendBody,
+  type TextCache,
+  writeAppendBody,
+} from "@heddle/protocol/internal";
 import { asDomainFailure, type Proposed, typeAt } from "./decide.ts";
 import { areTooDeep, checkBodyBytes, decodePayloads } from "./decoding.ts";
 
@@ -12,12 +18,12 @@ export interface BodyFields {
   readonly id: string;
   readonly proposed: Proposed;
   readonly payloads: readonly unknown[];
-  readonly metadata: unknown;
+  readonly packedMetadata: PackedValue | undefined;
 }
 
 /** Returns the bytes that it took of the room. Errors: `DOMAIN_FAILED`, `FRAME_TOO_LARGE`. */
 export function encodeBody(
-  { entity, id, proposed, payloads, metadata }: BodyFields,
+  { entity, id, proposed, payloads, packedMetadata }: BodyFields,
   reserve: (bytes: number) => { bytes: Uint8Array; at: number },
 ): number {
   const events = payloads.map((payload, index) => {
@@ -26,7 +32,7 @@ export function encodeBody(
   });
   try {
     return writeAppendBody(
-      { entity, aggregate: proposed.aggregate.name, events, id: id === "" ? undefined : id, metadata },
+      { entity, aggregate: proposed.aggregate.name, events, id: id === "" ? undefined : id, packedMetadata },
       (wanted) => {
         // A schema can make much of little.
         checkBodyBytes(wanted);

@@ -13,6 +13,7 @@ import {
   importHeadBytes,
   newAppendView,
   newExecuteView,
+  type PackedValue,
   readAppendBody,
   readExecuteBody,
   readImportBody,
@@ -68,7 +69,8 @@ interface Candidate {
   source: Uint8Array | undefined;
   bodyFrom: number;
   bodyTo: number;
-  metadata: unknown;
+  /** As it came; undefined where there is none. */
+  metadata: PackedValue | undefined;
   time: number;
 }
 
@@ -179,7 +181,6 @@ export class Writes {
     const proposed = proposalOfAppend(aggregate, view, bytes, this.#eventTypes);
     const payloads = decodePayloads(bytes, view.payloadsFrom, to, view.eventCount);
     const isNewest = origin === undefined || !upcastImported(proposed, payloads, bytes, view.versionOffsets);
-    // Decoded even when its bytes are stored as they came: what cannot be decoded would make the history unreadable.
     const metadata = metadataOf(bytes, view.metadataFrom, view.metadataTo);
     const isValid = origin?.trusted === true || validateAll(proposed, payloads);
     const verbatim = isValid && isNewest && view.aggregate !== "";
@@ -322,7 +323,7 @@ export class Writes {
     let bodyBytes = 0;
     if (append.source === undefined) {
       const { id, metadata } = append;
-      const fields = { entity: entity.id, id, proposed, payloads, metadata };
+      const fields = { entity: entity.id, id, proposed, payloads, packedMetadata: metadata };
       bodyBytes = encodeBody(fields, (wanted) => this.#log.reserve(wanted));
       // What is folded now must be what a replay will fold: the values as they come back from the log.
       const { bytes, at } = this.#log.reserve(bodyBytes);

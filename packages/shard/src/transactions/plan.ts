@@ -12,6 +12,7 @@ import {
   newAppendView,
   newExecuteView,
   type OperationRange,
+  type PackedValue,
   type Rejection,
   readAppendBody,
   readExecuteBody,
@@ -343,10 +344,11 @@ export class Planner {
     flags: number,
     proposed: Proposed,
     payloads: unknown[],
-    metadata: unknown,
+    packedMetadata: PackedValue | undefined,
   ): Rejection | undefined {
     const { aggregate } = proposed;
-    const bodyBytes = encodeBody({ entity: shadow.entity.id, id: "", proposed, payloads, metadata }, this.#reserve);
+    const fields = { entity: shadow.entity.id, id: "", proposed, payloads, packedMetadata };
+    const bodyBytes = encodeBody(fields, this.#reserve);
     const { bytes, at } = this.#room(bodyBytes);
     const stored = storedPayloads(bytes, at, bodyBytes, proposed, this.#parts.texts, this.#append);
     const rejected = foldAll(proposed, this.#statesOf(shadow)[aggregate.index], stored, this.#folded);
