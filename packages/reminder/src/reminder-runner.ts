@@ -526,9 +526,11 @@ export class ReminderRunner {
   }
 
   #end(flight: Flight): void {
+    const wasFull = this.#deliveries >= deliveriesMax;
     this.#flights.delete(flight.reminders);
     this.#deliveries -= flight.deliveries;
     if (this.#deliveries < deliveriesMax / 2) this.#wake();
+    else if (wasFull) this.#wakeLater();
   }
 
   // Its alarm may have come while it was under way.
@@ -562,8 +564,9 @@ export class ReminderRunner {
     return this.#deliveries < deliveriesMax && this.#options.rate.available() > 0;
   }
 
+  // As soon as the rate lets it. While there is no room, nothing is waited for: what ends makes some, and wakes.
   #wakeLater(): void {
-    if (this.#wakeScheduled) return;
+    if (this.#wakeScheduled || this.#deliveries >= deliveriesMax) return;
     this.#wakeScheduled = true;
     this.#options.schedule(() => {
       this.#wakeScheduled = false;

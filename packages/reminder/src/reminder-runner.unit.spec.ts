@@ -17,7 +17,7 @@ import { bells } from "./reminding-shard.spec-support.ts";
 const perSecond = 100_000;
 const receipt = { ok: true, seq: 1, firstSeq: 1, count: 1, shard: 0, position: 1, time: 1, duplicate: false } as const;
 
-/** A runner whose entities always have one more that is due. */
+/** A runner whose entities always have one more that is due, as long as their state says so. */
 class Busy {
   readonly clock = { ms: 1_700_000_000_000, now: () => this.clock.ms, monotonic: () => this.clock.ms };
   readonly rate = new ReleaseRate(perSecond, this.clock);
@@ -26,6 +26,8 @@ class Busy {
   readonly recorded: string[] = [];
   /** Alarms that are to ring again. */
   readonly putBack: [entity: string, due: number][] = [];
+  /** Times that it said that there is room for alarms. */
+  rings = 0;
   readonly own = { loss: undefined as HeddleError | undefined, now: this.clock.ms };
   readonly runner: ReminderRunner;
   readonly due = this.clock.ms - 5_000;
@@ -64,7 +66,7 @@ class Busy {
       replies: { frame: () => {} },
       alarms: () => ({
         list: () => [],
-        ring: () => {},
+        ring: () => void this.rings++,
         putBack: (_kind, entity, due) => this.putBack.push([entity, due]),
         stateOf: () => this.state,
         count: () => 0,
@@ -79,7 +81,7 @@ class Busy {
     });
   }
 
-  readonly state: RemindersState;
+  state: RemindersState;
 
   /** Rings until the runner takes no more. Returns how many it took. */
   ring(): number {
@@ -91,6 +93,11 @@ class Busy {
   /** The shard answers all that it was asked, and what that leads to. */
   answerAll(): void {
     while (this.asked.length > 0) this.asked.shift()!({ kind: "receipt", call: 1, receipt });
+  }
+
+  /** Tasks that it has asked for, for later. */
+  get tasks(): number {
+    return this.#tasks.length;
   }
 
   pass(ms: number): void {
@@ -112,6 +119,29 @@ it("D3: whoever waits leaves when the rate lets it, though as many wait as may b
   expect(busy.asked.length).toBeGreaterThan(500);
   busy.answerAll();
   expect(busy.runner.stats().delivered).toBeGreaterThan(rung + 500);
+});
+
+it("D5: as long as all that may be under way is, it looks for no room: what ends makes some", () => {
+  const busy = new Busy();
+  const rung = busy.ring();
+  busy.pass(10);
+  expect(busy.tasks).toBe(0);
+  // A delivery and its record are two answers. The rest stays under way, as where what may pass is tried again.
+  for (const onReply of busy.asked.splice(0, 100)) onReply({ kind: "receipt", call: 1, receipt });
+  for (const onReply of busy.asked.splice(-100)) onReply({ kind: "receipt", call: 1, receipt });
+  expect(busy.runner.stats()).toMatchObject({ delivered: 100, due: rung });
+  expect(busy.asked).toHaveLength(rung - 100);
+  busy.pass(2);
+  expect(busy.asked).toHaveLength(rung);
+  busy.pass(10);
+  expect(busy.tasks).toBe(0);
+  // These have no other that is due: there is room for whoever has waited with an alarm.
+  busy.state = { version: 2, pending: [] };
+  const { rings } = busy;
+  for (const onReply of busy.asked.splice(0, 100)) onReply({ kind: "receipt", call: 1, receipt });
+  for (const onReply of busy.asked.splice(-100)) onReply({ kind: "receipt", call: 1, receipt });
+  busy.pass(2);
+  expect(busy.rings).toBe(rings + 1);
 });
 
 it("D2: no record tells of what the shard dropped before the last of an entity's deliveries was answered", () => {
