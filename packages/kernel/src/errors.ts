@@ -24,7 +24,7 @@ export interface ErrorFacts {
     issues: readonly PayloadIssue[];
   };
   UNKNOWN_AGGREGATE: OfOperation & { aggregate: string; known: readonly string[] };
-  UNKNOWN_KIND: { entity: string; kind: string; known: readonly string[] };
+  UNKNOWN_KIND: OfOperation & { entity: string; kind: string; known: readonly string[] };
   UNKNOWN_EVENT_TYPE: OfOperation & { aggregate: string; type: string; index: number; known: readonly string[] };
   UNKNOWN_COMMAND: OfOperation & { aggregate: string; command: string; known: readonly string[] };
   UNKNOWN_ROUTE: { method: string; path: string };
@@ -142,7 +142,7 @@ export const errorTable: { readonly [C in ErrorCode]: ErrorRow<C> } = {
     retryable: false,
     status: 404,
     describe: (f) =>
-      `${f.entity} does not exist, and the domain module declares no kind ${JSON.stringify(f.kind)}; ` +
+      `${placeOf(f)}${f.entity} does not exist, and the domain module declares no kind ${JSON.stringify(f.kind)}; ` +
       `known: ${f.known.join(", ")}`,
     advice: "Name an entity of one of the known kinds, or add the kind to the domain module's kinds.",
   },
@@ -499,8 +499,11 @@ function isSaga(entity: string): boolean {
 }
 
 function whereOf({ operation, entity }: OfOperation): string {
-  if (entity === undefined) return "";
-  return operation === undefined ? `${entity}: ` : `operation ${operation}, ${entity}: `;
+  return entity === undefined ? "" : `${placeOf({ operation })}${entity}: `;
+}
+
+function placeOf({ operation }: { readonly operation?: number | undefined }): string {
+  return operation === undefined ? "" : `operation ${operation}, `;
 }
 
 function payloadOf({ aggregate, type, index, entity }: ErrorFacts["INVALID_PAYLOAD"]): string {
@@ -539,6 +542,7 @@ export function ofOperation(error: HeddleError, operation: number | undefined, e
   switch (error.code) {
     case "INVALID_PAYLOAD":
     case "UNKNOWN_AGGREGATE":
+    case "UNKNOWN_KIND":
     case "UNKNOWN_EVENT_TYPE":
     case "UNKNOWN_COMMAND": {
       const { operation: _, ...facts } = error.facts as ErrorFacts["UNKNOWN_AGGREGATE"];

@@ -92,6 +92,8 @@ describe("what an error speaks of", () => {
     );
     expect(operationOf(error)).toBe(1);
     expect(ofOperation(error, undefined, "account/bob").message).toMatch(/^account\/bob: payload /);
+    const slip = new HeddleError("UNKNOWN_KIND", { entity: "acount/bob", kind: "acount", known: ["account"] });
+    expect(ofOperation(slip, 1, "acount/bob").message).toMatch(/^operation 1, acount\/bob does not exist, /);
     const held = new HeddleError("ENTITY_HELD", { entity: "account/bob", heldMs: 5 });
     expect(ofOperation(held, 1, "account/bob")).toBe(held);
     expect(operationOf(held)).toBeUndefined();

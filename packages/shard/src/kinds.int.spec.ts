@@ -165,7 +165,10 @@ describe("a transaction over two shards", () => {
       [appends(good), appends(bad)],
       [appends(bad), appends(good)],
     ]) {
-      expect(failure(await shards.transact(operations))).toMatchObject(unknownKind(bad, "account"));
+      const refused = failure(await shards.transact(operations));
+      expect(refused).toMatchObject(unknownKind(bad, "account"));
+      const operation = operations.findIndex((one) => one.kind === "append" && one.entity === bad);
+      expect(refused.facts, "which of the operations it is").toMatchObject({ operation });
     }
     await shards.settled();
     expect(shards.shards.map(traceOf)).toEqual(before);
