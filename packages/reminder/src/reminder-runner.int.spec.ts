@@ -33,6 +33,22 @@ describe("reminders: delivery", () => {
     expect(await under.reminders(bell)).toEqual([]);
   });
 
+  it("is counted as pending while there is no room on the disk", async () => {
+    const under = await withBell();
+    await under.remind(bell, "one", { schedule: { at: start + 60_000 } });
+    await under.checkpoint();
+    under.disk.setFreeBytes(0);
+    const refused = expect(under.append(bell)).rejects.toThrow("DISK_FULL");
+    await under.pass(1_000);
+    await refused;
+    expect(under.shard.state).toBe("full");
+    expect(under.runner.stats()).toMatchObject({ pending: 1, due: 0 });
+    under.disk.setFreeBytes(Number.POSITIVE_INFINITY);
+    await under.pass(1_000);
+    expect(under.shard.state).toBe("open");
+    expect(under.runner.stats()).toMatchObject({ pending: 1, due: 0 });
+  });
+
   it("brings a command, an event, or several events", async () => {
     const under = await withBell();
     await under.remind(bell, "command", { brings: { command: "Ring", input: { by: "a" } } });

@@ -53,7 +53,8 @@ export class TimedAlarms {
   #cursor: AlarmRecord | undefined;
   /** No row behind the cursor is due before this. */
   #nextRow = 0;
-  #count = 0;
+  /** Undefined until the index was counted. */
+  #count: number | undefined;
   #running = false;
   #pumpScheduled = false;
   /** When the earliest timer comes, in ms since 1970. */
@@ -65,9 +66,9 @@ export class TimedAlarms {
     this.#options = options;
   }
 
-  /** Entities that have an alarm. */
+  /** Entities that have an alarm; before the first start, those that the index has: counted each time. */
   get count(): number {
-    return this.#count;
+    return this.#count ?? this.#options.count({});
   }
 
   /** Entities whose alarm has come, and has not rung. Looks at each. */
@@ -119,7 +120,8 @@ export class TimedAlarms {
   changed(entity: string, due: number | undefined, stored: number | undefined): void {
     const known = this.#known.get(entity);
     const before = known === undefined ? stored : known.due;
-    if ((before === undefined) !== (due === undefined)) this.#count += due === undefined ? -1 : 1;
+    if (this.#count !== undefined && (before === undefined) !== (due === undefined))
+      this.#count += due === undefined ? -1 : 1;
     if (known === undefined) this.#known.set(entity, { due, rung: false, changed: true });
     else {
       known.changed = true;
