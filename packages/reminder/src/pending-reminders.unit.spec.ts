@@ -109,6 +109,20 @@ describe("pending reminders", () => {
     expect(movedOn(pending, { name: "a", version: 3, due: 10 }, undefined, last)).toEqual([]);
   });
 
+  it("those that stay keep alive at most as much again as they take, however many left before them", () => {
+    const [one] = fc.sample(reminder(fc.constant("a"), fc.constant(10)), { numRuns: 1, seed: 4 });
+    let pending: PendingReminders = [];
+    for (let due = 0; due < 200; due++) {
+      pending = withReminder(pending, { ...one!, name: `n${due}`, due, content: new Uint8Array(30) });
+    }
+    for (let due = 0; due < 200; due++) {
+      for (const block of pending) expect(block.buffer.byteLength).toBeLessThanOrEqual(2 * block.length);
+      const first = { name: `n${due}`, version: one!.version, due };
+      pending = movedOn(pending, first, undefined, { due, outcome: "delivered" })!;
+    }
+    expect(pending).toEqual([]);
+  });
+
   it("a thousand take hardly more than their bytes, in whatever order they are set, and a change copies few of them", () => {
     const [one] = fc.sample(reminder(fc.constant("a"), fc.constant(10)), { numRuns: 1, seed: 4 });
     const dues = Array.from({ length: 1_000 }, (_, i) => i);
