@@ -103,7 +103,7 @@ export class VarintReader {
 
   /** A copy of everything that is left. */
   rest(): Uint8Array {
-    // Not a slice: those of lmdb's buffer would be of its class, which takes twice as long to make.
+    // Not a slice: that of a Buffer, which lmdb lends, is a Buffer, and whoever reads states would meet two classes of bytes.
     const rest = new Uint8Array(this.left);
     copyBytes(this.#bytes, this.#at, this.#end, rest, 0);
     this.#at = this.#end;

@@ -1,5 +1,5 @@
 // DecideCommand: what a command makes of a state. Pure, but for what the module's own code does.
-import type { CompiledAggregate, DecidedEvent, Decision } from "@heddle/domain/internal";
+import type { CompiledAggregate, Decision } from "@heddle/domain/internal";
 import { type EntityId, HeddleError } from "@heddle/kernel";
 import { type Rejection, rejection } from "@heddle/protocol/internal";
 import { asDomainFailure, type Proposed, validateAll } from "./decide.ts";
@@ -42,7 +42,7 @@ export function decideCommand(
     // What the module decided is its own object, and looking at it may run its code.
     if (decision.kind === "events") {
       proposed = proposalOfDecision(aggregate, decision.events);
-      into.payloads = payloadsOf(decision.events);
+      into.payloads = decision.events.map((event) => event.payload);
     }
   } catch (thrown) {
     throw commandFailure(thrown, aggregate, name);
@@ -61,11 +61,6 @@ export function decideCommand(
     throw new HeddleError("DOMAIN_FAILED", { where: whereIs(aggregate, name), message });
   }
   return undefined;
-}
-
-// The most decide one.
-function payloadsOf(events: readonly DecidedEvent[]): unknown[] {
-  return events.length === 1 ? [events[0]!.payload] : events.map((event) => event.payload);
 }
 
 // Apart, so that no closure captures what the way without an error has (decide.ts).
