@@ -1,4 +1,7 @@
 // startRqlite: one rqlite node, ready when it leads, or has joined a cluster and knows who leads.
+//
+// Not promised: that a node which was started anew has gone through its log by then. Until it has, it answers reads of the level
+// `weak`, rqlite's default, with what was before; those of the level `linearizable` wait.
 import fs from "node:fs";
 import path from "node:path";
 import { obtain } from "./obtain.ts";
