@@ -97,3 +97,33 @@ export function problemOf({ file, specifier, typeOnly }: Import): string | undef
   if (from === "client" && target === "domain" && !typeOnly && !isSpec) return "client takes only types from domain";
   return undefined;
 }
+
+/** Files that come back to themselves through what they import, types included, each circle in the order of its imports. */
+export function circlesIn(imports: ReadonlyMap<string, readonly string[]>): string[][] {
+  const circles: string[][] = [];
+  const done = new Set<string>();
+  const way: string[] = [];
+  const visit = (file: string): void => {
+    const at = way.indexOf(file);
+    if (at >= 0) circles.push(way.slice(at));
+    if (at >= 0 || done.has(file)) return;
+    way.push(file);
+    for (const target of imports.get(file) ?? []) visit(target);
+    way.pop();
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file);
+  return circles;
+}
+
+/** What each file imports by a path. */
+export function fileImports(files: readonly string[]): Map<string, string[]> {
+  return new Map(
+    files.map((file) => {
+      const targets = importsOf(file).flatMap(({ specifier }) =>
+        specifier.startsWith(".") ? [path.posix.join(path.posix.dirname(file), specifier)] : [],
+      );
+      return [file, targets];
+    }),
+  );
+}

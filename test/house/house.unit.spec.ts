@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
-import { importsOf, order, problemOf, root, sourcesOf } from "./house.ts";
+import { circlesIn, fileImports, importsOf, order, problemOf, root, sourcesOf } from "./house.ts";
 
 const folders = ["packages", "apps", "bench", "test", "infra"];
 const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8");
@@ -30,6 +30,16 @@ describe("house: imports", () => {
   ])("are refused when %s imports %s", (file, specifier, problem) => {
     const [found] = importsOf(file, `import { x } from "${specifier}";\n`);
     expect(problemOf(found!)).toContain(problem);
+  });
+
+  it("never lead back to where they began, not even those of types", () => {
+    expect(circlesIn(fileImports(folders.flatMap(sourcesOf)))).toEqual([]);
+  });
+
+  it("that lead back are found, however long the way is", () => {
+    const imports = { a: ["b"], b: ["c", "d"], c: ["a"], d: ["e"], e: [] };
+    expect(circlesIn(new Map(Object.entries(imports)))).toEqual([["a", "b", "c"]]);
+    expect(circlesIn(new Map([["a", ["a"]]]))).toEqual([["a"]]);
   });
 
   it("of real servers are for specs only", () => {

@@ -6,12 +6,12 @@
 import type { Heddle } from "@heddle/client";
 import { HistoryRecorder, type HistoryWrite, type SentOperation } from "@heddle/testkit";
 import type { SimulatedWorld } from "@heddle/testkit/internal";
+import type { BankBook, Change } from "./bank-book.ts";
 import { accounts, type Bank, everyAccount, historyEventOf, pairs } from "./bank-domain.ts";
 import { BankReminders } from "./bank-reminders.ts";
 import { BankSagas } from "./bank-sagas.ts";
 
 type Client = Heddle<Bank>;
-type Change = { readonly type: "Credited" | "Debited"; readonly payload: { amount: number; marker: string } };
 
 export interface BankOptions {
   readonly clients: number;
@@ -22,7 +22,7 @@ export interface BankOptions {
 const callTimeoutMs = 20_000;
 const idAttempts = 3;
 
-export class BankClients {
+export class BankClients implements BankBook {
   readonly recorder = new HistoryRecorder();
   readonly sagas: BankSagas;
   readonly reminders: BankReminders;

@@ -2,7 +2,7 @@
 // that nothing but a fault is in the way; and the node's clock jumps.
 import type { Heddle } from "@heddle/client";
 import type { SimulatedWorld } from "@heddle/testkit/internal";
-import type { BankClients } from "./bank-clients.ts";
+import type { BankBook } from "./bank-book.ts";
 import { type Bank, historyEventOf, pairs } from "./bank-domain.ts";
 
 interface SetReminder {
@@ -18,24 +18,24 @@ const savings = pairs.flat();
 
 export class BankReminders {
   readonly #world: SimulatedWorld<Bank>;
-  readonly #clients: BankClients;
+  readonly #book: BankBook;
   readonly #byMarker = new Map<string, SetReminder>();
 
-  constructor(world: SimulatedWorld<Bank>, clients: BankClients) {
+  constructor(world: SimulatedWorld<Bank>, book: BankBook) {
     this.#world = world;
-    this.#clients = clients;
+    this.#book = book;
   }
 
   async set(client: Heddle<Bank>, name: string): Promise<void> {
     const entity = savings[this.#world.below(savings.length)]!;
-    const { payload } = this.#clients.change("Credited", 1);
+    const { payload } = this.#book.change("Credited", 1);
     const due = this.#world.now() + this.#world.below(3_000);
     const reminder: SetReminder = { entity, due, isSet: false, found: 0 };
     this.#byMarker.set(payload.marker, reminder);
     const event = historyEventOf({ type: "Credited", payload });
     // It may happen at any time from now on; that it does is looked at below.
-    this.#clients.recorder.send(name, "execute", [{ entity, events: [event] }]);
-    await this.#clients.trying(name, async () => {
+    this.#book.recorder.send(name, "execute", [{ entity, events: [event] }]);
+    await this.#book.trying(name, async () => {
       const options = { aggregate: "Account", id: `set ${payload.marker}` } as const;
       const content = { at: due, command: "Deposit", input: payload } as const;
       await client.entity(entity).remind(`interest ${payload.marker}`, content, options);

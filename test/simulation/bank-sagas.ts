@@ -5,7 +5,7 @@ import type { Heddle, SagaBuilder } from "@heddle/client";
 import type { SagaActIn } from "@heddle/domain";
 import type { SagaOperation, SagaStepRun, SentSaga } from "@heddle/testkit";
 import type { SimulatedWorld } from "@heddle/testkit/internal";
-import type { BankClients } from "./bank-clients.ts";
+import type { BankBook } from "./bank-book.ts";
 import { accounts, type Bank, historyEventOf } from "./bank-domain.ts";
 
 type Client = Heddle<Bank>;
@@ -41,12 +41,12 @@ const account = { aggregate: "Account" } as const;
 
 export class BankSagas {
   readonly #world: SimulatedWorld<Bank>;
-  readonly #clients: BankClients;
+  readonly #book: BankBook;
   readonly #begun: Begun[] = [];
 
-  constructor(world: SimulatedWorld<Bank>, clients: BankClients) {
+  constructor(world: SimulatedWorld<Bank>, book: BankBook) {
     this.#world = world;
-    this.#clients = clients;
+    this.#book = book;
   }
 
   async run(client: Client, name: string): Promise<void> {
@@ -66,10 +66,10 @@ export class BankSagas {
           .step(third!.entity, third!.forward, third!.back, account),
       );
     }
-    const sent = this.#clients.recorder.sendSaga(name, id, steps);
+    const sent = this.#book.recorder.sendSaga(name, id, steps);
     const begun: Begun = { id, builder, sent, steps, told: undefined };
     this.#begun.push(begun);
-    await this.#clients.trying(name, async () => {
+    await this.#book.trying(name, async () => {
       // Sometimes two ask for the same at once.
       const twice = this.#below(8) === 0;
       const [first, second] = await Promise.all([builder.commit(), twice ? builder.commit() : undefined]);
@@ -177,7 +177,7 @@ export class BankSagas {
   }
 
   #stepRun({ entity, amount, penalty, direction }: Leg, stage: number): SagaStepRun {
-    const change = (isOut: boolean, how: number) => this.#clients.change(isOut ? "Debited" : "Credited", how);
+    const change = (isOut: boolean, how: number) => this.#book.change(isOut ? "Debited" : "Credited", how);
     const isOut = direction === "out";
     return {
       entity,

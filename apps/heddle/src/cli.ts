@@ -1,7 +1,8 @@
 // The command line: from arguments to an exit code. `bin/heddle.js` calls `main`.
 import fs from "node:fs";
+import type { Run } from "./add-command.ts";
 import { type ExitCode, exitCodes } from "./exit-codes.ts";
-import { buildProgram, type Run } from "./program.ts";
+import { buildProgram } from "./program.ts";
 import { reportError } from "./report-error.ts";
 import { type Terminal, terminalOf } from "./terminal.ts";
 

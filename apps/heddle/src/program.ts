@@ -1,5 +1,6 @@
 // Program: every command of heddle, put together. Builds only; nothing runs before `parseAsync`.
 import { Command } from "commander";
+import type { AddCommand, Run } from "./add-command.ts";
 import { addAppend, addExecute } from "./commands/append.ts";
 import { addAudit } from "./commands/audit.ts";
 import { addBackup } from "./commands/backup.ts";
@@ -26,17 +27,8 @@ import { addSchema } from "./commands/schema.ts";
 import { addServe } from "./commands/serve.ts";
 import { addTransact } from "./commands/transact.ts";
 import { addVerifyErasure } from "./commands/verify-erasure.ts";
-import { type ExitCode, exitCodes } from "./exit-codes.ts";
+import { exitCodes } from "./exit-codes.ts";
 import type { Terminal } from "./terminal.ts";
-
-/** Runs a command's work; what it throws is told, and becomes an exit code. */
-export type Run = (
-  values: { readonly json?: boolean },
-  work: (terminal: Terminal) => ExitCode | Promise<ExitCode>,
-) => Promise<void>;
-
-/** Adds one command to the program. Every file in commands/ has one or two. */
-export type AddCommand = (program: Command, run: Run) => void;
 
 export interface ProgramOptions {
   readonly version: string;

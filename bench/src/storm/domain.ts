@@ -1,4 +1,6 @@
 // The storm's bank: accounts that can be frozen, and a saga that moves money between two of them.
+
+import type { Heddle } from "@heddle/client";
 import { command, defineAggregate, defineContext, defineSaga, event, reject, step } from "@heddle/domain";
 import { z } from "zod";
 
@@ -46,3 +48,6 @@ export const transferSaga = defineSaga("transfer", {
 
 const stormBank = defineContext("storm-bank", { aggregates: [Account], sagas: [transferSaga] });
 export default stormBank;
+
+/** What a storm needs of the SDK. */
+export type StormClient = Pick<Heddle<typeof stormBank>, "entity" | "transaction" | "runSaga" | "getMany" | "sagas">;

@@ -11,7 +11,7 @@ import type { NodeOptions } from "@heddle/runtime";
 import { freePort } from "../../../infra/servers/index.ts";
 import { type Server, startNodeProcess } from "../driver/processes.ts";
 import type stormBank from "./domain.ts";
-import type { StormClient } from "./run-storm.ts";
+import type { StormClient } from "./domain.ts";
 
 type Client = Heddle<typeof stormBank>;
 

@@ -7,11 +7,10 @@
 // B3. Afterwards every account has what the transfers that were acknowledged left it.
 // B4. No saga is left under way, and the closed folder passes Heddle's own audit.
 // Not promised: how fast it is; that is the transfers scenario's.
-import type { Heddle } from "@heddle/client";
 import type { SagaResult } from "@heddle/protocol";
 import { auditFolder } from "@heddle/runtime/internal";
 import type { TransferWay } from "../load/pairs.ts";
-import type stormBank from "./domain.ts";
+import type { StormClient } from "./domain.ts";
 import { DyingNode } from "./dying-node.ts";
 import { amountMax, type FailReason, type PlannedTransfer, planKills, planStorm, type StormPlan } from "./plan.ts";
 
@@ -131,9 +130,6 @@ export async function runStorm(options: StormOptions): Promise<StormReport> {
     objectionTotal,
   };
 }
-
-/** What a storm needs of the SDK. */
-export type StormClient = Pick<Heddle<typeof stormBank>, "entity" | "transaction" | "runSaga" | "getMany" | "sagas">;
 
 /** One way to move money, for a number of transfers or a time. */
 export interface Blow extends Pick<StormOptions, "transfers" | "seconds"> {

@@ -1,7 +1,8 @@
 // Goal: what a storm objects to. Method: a bank in memory that is wrong in one way. The real node: storm.int.spec.ts.
 import { describe, expect, it } from "vitest";
+import type { StormClient } from "./domain.ts";
 import { planStorm } from "./plan.ts";
-import { type Blow, Storm, type StormClient, whyCompensated } from "./run-storm.ts";
+import { type Blow, Storm, whyCompensated } from "./run-storm.ts";
 
 const plan = planStorm({ accounts: 10, transfers: 60, seed: 3 });
 

@@ -2,11 +2,12 @@
 import type { AggregateName, AnyContext, State } from "@heddle/domain";
 import { HeddleError, limits, parseEntityId } from "@heddle/kernel";
 import type { TransactOperation } from "@heddle/protocol/internal";
+import { Budget } from "./budget.ts";
 import type { AggregateOption } from "./call-types.ts";
 import { badReply } from "./link.ts";
 import type { CallOptions } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
-import { Budget, send } from "./transact-call.ts";
+import { send } from "./transact-call.ts";
 import { readSnapshot, type Snapshot } from "./wire-values.ts";
 
 /** One entity that `getMany` reads. */

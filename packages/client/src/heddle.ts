@@ -48,6 +48,7 @@ import {
 } from "./queries.ts";
 import { listReminders, type RemindersOptions } from "./reminders.ts";
 import type { AppendManyResult } from "./results.ts";
+import { runTransaction } from "./run-transaction.ts";
 import {
   listSagas,
   newSaga,
@@ -62,7 +63,7 @@ import type { CallOptions } from "./session.ts";
 import { Sessions } from "./sessions.ts";
 import { shardPort } from "./shard-port.ts";
 import type { Subscription } from "./subscription.ts";
-import { runTransaction, type Transaction, type TransactionOptions, type TransactionResult } from "./transaction.ts";
+import type { Transaction, TransactionOptions, TransactionResult } from "./transaction.ts";
 
 /** What a node says of itself. */
 export type NodeInfo = Welcome;

@@ -1,5 +1,4 @@
-// A transact request, and the time that it may take together with others.
-import { HeddleError } from "@heddle/kernel";
+// A transact request, and what its answer means.
 import type { TransactionRejection } from "@heddle/protocol";
 import {
   hashOfTransaction,
@@ -9,9 +8,8 @@ import {
   type WireTransaction,
   writeTransactBody,
 } from "@heddle/protocol/internal";
+import type { Budget } from "./budget.ts";
 import { badReply } from "./link.ts";
-import { readTimeout } from "./options.ts";
-import type { CallOptions } from "./session.ts";
 import type { Sessions } from "./sessions.ts";
 
 /** What came back: to be looked at with {@link outcomeOf}. */
@@ -50,62 +48,4 @@ function sendTo(
 export function outcomeOf(reply: TransactReply): TransactReply {
   if ("results" in reply || reply.code === "TRANSACTION_REJECTED") return reply;
   throw badReply("a rejection that is none of a transaction");
-}
-
-/** The time of a whole transaction, of which every request gets what is left. */
-export class Budget {
-  readonly options: CallOptions;
-  readonly #sessions: Sessions;
-  readonly #timeoutMs: number;
-  readonly #deadline: number;
-
-  constructor(sessions: Sessions, options: CallOptions) {
-    options.signal?.throwIfAborted();
-    this.options = options;
-    this.#sessions = sessions;
-    this.#timeoutMs = readTimeout(options.timeoutMs, sessions.timeoutMs);
-    this.#deadline = sessions.ports.clock.monotonic() + this.#timeoutMs;
-  }
-
-  /** Errors: `TIMEOUT`, and the signal's reason. */
-  callOptions(): CallOptions {
-    const { signal } = this.options;
-    signal?.throwIfAborted();
-    const leftMs = Math.ceil(this.#deadline - this.#sessions.ports.clock.monotonic());
-    if (leftMs <= 0) throw this.#timeout();
-    return { timeoutMs: leftMs, signal };
-  }
-
-  /** Waits for a promise, as long as there is time. Errors: as `callOptions`. */
-  wait<T>(promise: Promise<T>): Promise<T> {
-    const { signal } = this.options;
-    const { clock, timers } = this.#sessions.ports;
-    const { promise: ended, resolve, reject } = Promise.withResolvers<T>();
-    const onAbort = (): void => reject(signal?.reason);
-    const cancel = timers.after(Math.max(0, this.#deadline - clock.monotonic()), () => reject(this.#timeout()));
-    signal?.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject);
-    return ended.finally(() => {
-      cancel();
-      signal?.removeEventListener("abort", onAbort);
-    });
-  }
-
-  #timeout(): HeddleError {
-    return new HeddleError("TIMEOUT", { afterMs: this.#timeoutMs });
-  }
-
-  /** Ends early when the signal is aborted; whoever goes on hears of that from `callOptions`. */
-  pause(ms: number): Promise<void> {
-    const { signal } = this.options;
-    return new Promise((resolve) => {
-      const end = (): void => {
-        cancel();
-        signal?.removeEventListener("abort", end);
-        resolve();
-      };
-      const cancel = this.#sessions.ports.timers.after(ms, end);
-      signal?.addEventListener("abort", end, { once: true });
-    });
-  }
 }

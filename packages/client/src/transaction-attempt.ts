@@ -15,9 +15,10 @@ import {
   type WireTransaction,
   writeGetBody,
 } from "@heddle/protocol/internal";
+import type { Budget } from "./budget.ts";
 import { badReply } from "./link.ts";
 import type { Sessions } from "./sessions.ts";
-import { type Budget, outcomeOf, send, type TransactReply } from "./transact-call.ts";
+import { outcomeOf, send, type TransactReply } from "./transact-call.ts";
 import type { RejectedTransaction, Transaction, TransactionWriteOptions } from "./transaction.ts";
 import type { Lane } from "./turns.ts";
 import { readSnapshot, type Snapshot } from "./wire-values.ts";

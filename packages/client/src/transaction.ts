@@ -18,16 +18,9 @@ import type {
   PayloadInput,
   State,
 } from "@heddle/domain";
-import { HeddleError } from "@heddle/kernel";
 import type { Receipt, TransactionRejection } from "@heddle/protocol";
 import type { AggregateOnly, OptionsFor, WriteOptions } from "./call-types.ts";
-import { jittered } from "./jitter.ts";
-import { whole } from "./options.ts";
 import type { CallOptions } from "./session.ts";
-import type { Sessions } from "./sessions.ts";
-import { Budget } from "./transact-call.ts";
-import { Attempt, type TransactionFunction } from "./transaction-attempt.ts";
-import { Lane } from "./turns.ts";
 import type { Snapshot } from "./wire-values.ts";
 
 /** What `transaction` can be given. Time-out and signal hold for the whole, whatever number of times its function runs. */
@@ -103,38 +96,3 @@ export type TransactionResult<T> =
   | CommittedTransaction<Exclude<T, RejectedTransaction>>
   | TransactionRejection
   | RejectedTransaction;
-
-/** The shortest pause after a conflict with another client, and the longest. */
-const conflictPauseMs = 1;
-const conflictPauseMsMax = 100;
-const attemptsDefault = 10;
-const attemptsMax = 1_000;
-
-/** Runs a transaction to its end. */
-export async function runTransaction(
-  sessions: Sessions,
-  run: TransactionFunction,
-  options: TransactionOptions = {},
-): Promise<TransactionResult<unknown>> {
-  const attemptCount = whole("attempts", options.attempts, attemptsDefault, 1, attemptsMax);
-  const budget = new Budget(sessions, options);
-  const lane = new Lane(sessions.turns, budget);
-  try {
-    for (let attempts = 1; ; attempts++) {
-      const attempt = new Attempt(sessions, budget, lane);
-      const outcome = await attempt.make(run, options.id);
-      if (outcome.kind === "ended") return outcome.result;
-      if (outcome.kind === "committed") {
-        const { value, receipts, duplicate } = outcome;
-        return { ok: true, value, attempts, receipts, duplicate };
-      }
-      const { entity } = outcome;
-      if (attempts === attemptCount) throw new HeddleError("TRANSACTION_CONFLICT", { entity, attempts });
-      // In the turn of this transaction, somebody of another client was quicker: they should not meet again.
-      if (await lane.join(entity)) continue;
-      await budget.pause(jittered(sessions.ports.random, conflictPauseMs, conflictPauseMsMax, attempts));
-    }
-  } finally {
-    lane.end();
-  }
-}

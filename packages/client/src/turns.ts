@@ -5,7 +5,7 @@
 // so do those who begin with reading that entity meanwhile.
 //
 // Only among the calls of one client: others are met as conflicts, which are as harmless as before.
-import type { Budget } from "./transact-call.ts";
+import type { Budget } from "./budget.ts";
 
 export class Turns {
   /** By entity, who waits behind the one whose turn it is. */

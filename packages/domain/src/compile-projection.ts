@@ -7,7 +7,7 @@
 // K3. Nothing is allocated for an event whose function gives a whole row, beyond what the function allocates.
 import { HeddleError } from "@heddle/kernel";
 import { isBranded } from "./brand.ts";
-import type { AnyAggregate } from "./define.ts";
+import type { AnyAggregate } from "./define-aggregate.ts";
 import type { AnyProjection, ColumnBase, Json, ProjectionEvent } from "./define-projection.ts";
 import { checkName, checkNotReserved, isObject, type Refuse, shown, whatIs } from "./module-check.ts";
 import { columnTypes, fitsNowhere, isReservedWord, jsonProblem, valueProblem } from "./projection-values.ts";

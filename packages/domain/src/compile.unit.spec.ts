@@ -4,15 +4,8 @@ import { type EntityId, isHeddleError, limits, parseEntityId } from "@heddle/ker
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { compileAggregate, compileContext, type Decision } from "./compile.ts";
-import {
-  type AnyAggregate,
-  type AnyContext,
-  command,
-  defineAggregate,
-  defineContext,
-  event,
-  reject,
-} from "./define.ts";
+import { type AnyAggregate, command, defineAggregate, event, reject } from "./define-aggregate.ts";
+import { type AnyContext, defineContext } from "./define-context.ts";
 
 const amount = z.object({ amount: z.int().positive() });
 

@@ -2,7 +2,8 @@
 //
 // Over `AnyContext` every name degrades to string and every payload and state to unknown, so that untyped code works.
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import type { AnyAggregate, AnyContext, EventInputs, EventOutputs, InputOf } from "./define.ts";
+import type { AnyAggregate, EventInputs, EventOutputs, InputOf } from "./define-aggregate.ts";
+import type { AnyContext } from "./define-context.ts";
 import type { AnySaga, SagaActOf } from "./define-saga.ts";
 
 /** The aggregates of a context by name. A lookup and not `Extract`, which would find nothing in an untyped context. */

@@ -5,7 +5,7 @@
 // J1. Rows are typed by `columns`, events by `from`: both are known before TypeScript looks into the functions of `on`.
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { brand } from "./brand.ts";
-import type { AnyAggregate, Immutable } from "./define.ts";
+import type { AnyAggregate, Immutable } from "./define-aggregate.ts";
 
 /** What a column holds. With `?` behind it, also null. */
 export type ColumnType = ColumnBase | `${ColumnBase}?`;

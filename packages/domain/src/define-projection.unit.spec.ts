@@ -5,7 +5,8 @@ import { describe, expect, expectTypeOf, it } from "vitest";
 import { z } from "zod";
 import { compileContext } from "./compile.ts";
 import type { CompiledProjection, Row } from "./compile-projection.ts";
-import { defineAggregate, defineContext, event } from "./define.ts";
+import { defineAggregate, event } from "./define-aggregate.ts";
+import { defineContext } from "./define-context.ts";
 import {
   type AnyProjection,
   defineProjection,

@@ -3,7 +3,7 @@
 // As with aggregates nothing is checked here; `compileContext` does, and what the function gives is checked when it has run.
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { brand } from "./brand.ts";
-import type { AnyAggregate, EventInputs, Immutable, InputOf, Schemas } from "./define.ts";
+import type { AnyAggregate, EventInputs, Immutable, InputOf, Schemas } from "./define-aggregate.ts";
 
 /** What a step does, or what undoes it: one event, several, or a command. */
 export type SagaAct =

@@ -3,7 +3,8 @@ import { describe, expect, expectTypeOf, it } from "vitest";
 import { z } from "zod";
 import { compileContext } from "./compile.ts";
 import type { SagaInput, SagaName } from "./context-types.ts";
-import { command, defineAggregate, defineContext, event } from "./define.ts";
+import { command, defineAggregate, event } from "./define-aggregate.ts";
+import { defineContext } from "./define-context.ts";
 import { type AnySaga, defineSaga, step } from "./define-saga.ts";
 
 const amount = z.object({ amount: z.number() });

@@ -24,18 +24,18 @@ export type {
   Aggregate,
   AggregateDefinition,
   AnyAggregate,
-  AnyContext,
   CommandContext,
   CommandDefinition,
-  Context,
   Decided,
   EventDefinition,
   Immutable,
   Rejection,
   Schemas,
-} from "./define.ts";
+} from "./define-aggregate.ts";
 // Writing a domain module
-export { command, defineAggregate, defineContext, event, reject } from "./define.ts";
+export { command, defineAggregate, event, reject } from "./define-aggregate.ts";
+export type { AnyContext, Context } from "./define-context.ts";
+export { defineContext } from "./define-context.ts";
 // Projections
 export {
   type AnyProjection,

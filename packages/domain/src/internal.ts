@@ -24,7 +24,7 @@ export { aggregatesOf } from "./compile-projection.ts";
 export type { CompiledSaga } from "./compile-saga.ts";
 // Types of one aggregate by itself
 export type { TypesOf } from "./context-types.ts";
-export type { EventInputs, EventOutputs, InputOf } from "./define.ts";
+export type { EventInputs, EventOutputs, InputOf } from "./define-aggregate.ts";
 // What user code threw, as a sentence
 export { describeThrown } from "./describe-thrown.ts";
 export * from "./index.ts";

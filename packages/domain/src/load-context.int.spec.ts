@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isHeddleError } from "@heddle/kernel";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { defineContext } from "./define.ts";
+import { defineContext } from "./define-context.ts";
 import { loadContext } from "./load-context.ts";
 
 const domain = new URL("./index.ts", import.meta.url).href;
@@ -89,11 +89,15 @@ describe("loading: another copy of the package under the user's module", () => {
   it("makes contexts that are recognised, although no class or symbol of the module graph is shared", async () => {
     const source = (name: string) => readFile(new URL(name, import.meta.url), "utf8");
     const home = await write({
-      "copy/define.ts": await source("./define.ts"),
+      "copy/index.ts": `export * from "./define-aggregate.ts";\nexport * from "./define-context.ts";\n`,
+      "copy/define-aggregate.ts": await source("./define-aggregate.ts"),
+      "copy/define-context.ts": await source("./define-context.ts"),
       "copy/brand.ts": await source("./brand.ts"),
-      "bank.ts": good("by-copy").replace(domain, "./copy/define.ts"),
+      "bank.ts": good("by-copy").replace(domain, "./copy/index.ts"),
     });
-    const copy: typeof import("./define.ts") = await import(pathToFileURL(join(home, "copy/define.ts")).href);
+    const copy: typeof import("./define-context.ts") = await import(
+      pathToFileURL(join(home, "copy/define-context.ts")).href
+    );
     expect(copy.defineContext).not.toBe(defineContext);
     expect((await loadContext(join(home, "bank.ts"))).name).toBe("by-copy");
   });

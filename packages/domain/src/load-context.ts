@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import type { HeddleError } from "@heddle/kernel";
 import { isBranded } from "./brand.ts";
 import { compileContext, loadFailed } from "./compile.ts";
-import type { AnyContext } from "./define.ts";
+import type { AnyContext } from "./define-context.ts";
 import { describeThrown } from "./describe-thrown.ts";
 
 /**

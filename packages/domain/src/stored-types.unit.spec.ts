@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { compileContext } from "./compile.ts";
-import { defineAggregate, defineContext, event } from "./define.ts";
+import { defineAggregate, event } from "./define-aggregate.ts";
+import { defineContext } from "./define-context.ts";
 
 const bank = compileContext(
   defineContext("bank", {

@@ -1,7 +1,7 @@
 // Goal: an event that was stored in an older shape is read in its newest, whatever library its schema comes from; a
 // missing upcaster is found when the module is loaded, with a sentence that names it.
 // Method: real schemas of each library; a property over chains of random steps, held against their composition.
-// What the types make of it is tested in define.unit.spec.ts.
+// What the types make of it is tested in define-aggregate.unit.spec.ts.
 import { isHeddleError } from "@heddle/kernel";
 import { type } from "arktype";
 import fc from "fast-check";
@@ -9,7 +9,8 @@ import * as v from "valibot";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { type CompiledEvent, compileAggregate, compileContext } from "./compile.ts";
-import { type AnyAggregate, defineAggregate, defineContext, event } from "./define.ts";
+import { type AnyAggregate, defineAggregate, event } from "./define-aggregate.ts";
+import { defineContext } from "./define-context.ts";
 
 const history = {
   version: 3,

@@ -17,32 +17,24 @@ import type { Clock, Random } from "@heddle/kernel";
 import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import { CommitGroup } from "./commit-group.ts";
-import type { Disk, DiskFile } from "./disk.ts";
+import type { DiskFile } from "./disk.ts";
 import { type Erased, Eraser } from "./eraser.ts";
 import { finishErasure } from "./finish-erasure.ts";
 import { type EntryHeader, type EntryView, encodeSegmentHeader, segmentHeaderBytes, segmentName } from "./layout.ts";
 import { readEntryAt } from "./read-entry.ts";
-import { type RecoveryReport, recover } from "./recovery.ts";
+import { type RecoveryOptions, type RecoveryReport, recover } from "./recovery.ts";
 import { findSegments, type Segment, Segments } from "./segments.ts";
 
 /** `fsync`: a group is durable when its synced write has returned. `os`: when a write has; a power cut may lose it. */
 export type Durability = "fsync" | "os";
 
-export interface EventLogOptions {
-  readonly disk: Disk;
-  readonly folder: string;
+export interface EventLogOptions extends RecoveryOptions {
   readonly shard: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly durability: Durability;
   /** A segment takes no further group once it is this long. Default 64 MiB. */
   readonly segmentBytes?: number;
-  /** Everything before this position is known to have been durable: if it is not there now, that is damage. */
-  readonly knownEnd: number;
-  /** Where to begin visiting: the start of a record, or 0. */
-  readonly replayFrom: number;
-  /** Called for each entry from `replayFrom` on, in order. The view is reused and its bytes are only lent. */
-  readonly onEntry: (entry: EntryView) => void;
   /** A batch of an erasure ends when its journal is this long. Default 512 KiB. */
   readonly eraseJournalBytes?: number;
   /** Called at named places on the way of a group or an erasure, so that tests can kill the process just there. */

@@ -5,10 +5,20 @@
 import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import type { Disk, DiskFile } from "./disk.ts";
-import type { EventLogOptions } from "./event-log.ts";
-import { encodeSegmentHeader, recordChecksumHolds, segmentHeaderBytes } from "./layout.ts";
+import { type EntryView, encodeSegmentHeader, recordChecksumHolds, segmentHeaderBytes } from "./layout.ts";
 import { type ScanResult, scanRecords } from "./scan.ts";
 import type { FoundSegments, Segment } from "./segments.ts";
+
+export interface RecoveryOptions {
+  readonly disk: Disk;
+  readonly folder: string;
+  /** Everything before this position is known to have been durable: if it is not there now, that is damage. */
+  readonly knownEnd: number;
+  /** Where to begin visiting: the start of a record, or 0. */
+  readonly replayFrom: number;
+  /** Called for each entry from `replayFrom` on, in order. The view is reused and its bytes are only lent. */
+  readonly onEntry: (entry: EntryView) => void;
+}
 
 export interface RecoveryReport {
   /** Bytes of a torn tail that were cut off. */
@@ -19,7 +29,7 @@ export interface RecoveryReport {
 }
 
 /** Errors: `LOG_DAMAGED`; whatever the disk throws. */
-export function recover(options: EventLogOptions, found: FoundSegments): RecoveryReport {
+export function recover(options: RecoveryOptions, found: FoundSegments): RecoveryReport {
   const { disk, folder, replayFrom } = options;
   const knownEnd = Math.max(options.knownEnd, replayFrom);
   const last = found.segments.at(-1);

@@ -4,7 +4,8 @@ import { HeddleError, systemKinds } from "@heddle/kernel";
 import { seededRandom } from "@heddle/testkit";
 import { afterEach, describe, expect, it } from "vitest";
 import { cleanUp, freshFolder, headAt, open as openFresh } from "../test/partition-under-test.ts";
-import { type AlarmRecord, alarmUnknown, type Partition } from "./contract.ts";
+import type { Partition } from "./contract.ts";
+import { type AlarmRecord, alarmUnknown } from "./records.ts";
 
 afterEach(cleanUp);
 

@@ -5,7 +5,6 @@
 // pages that nobody else has asked for.
 import { invariant } from "@heddle/kernel/internal";
 import type { BloomFilter } from "./bloom.ts";
-import type { Forgetting } from "./contract.ts";
 import { type Place, reading } from "./damage.ts";
 import type { Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
@@ -25,8 +24,11 @@ import {
   writeDirectory,
 } from "./id-runs.ts";
 import { KeyBuilder } from "./keys.ts";
+import type { Forgetting } from "./records.ts";
 import { RunTable } from "./run-table.ts";
-import { getValue, readNumber, type ValueWriter, writeNumber } from "./values.ts";
+import { getValue } from "./table.ts";
+import type { ValueWriter } from "./value-writer.ts";
+import { readNumber, writeNumber } from "./values.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 /** What one turn of the shard's thread writes, in ids that are put one by one; in a run they cost a fraction of that. About a millisecond at most. */

@@ -13,15 +13,7 @@ import { HeddleError } from "@heddle/kernel";
 import { invariant } from "@heddle/kernel/internal";
 import { AppendIdWriter } from "./append-id-writer.ts";
 import { type BloomFilter, type FilterLayer, filterPageBytes, pageBytesOf } from "./bloom.ts";
-import {
-  alarmUnknown,
-  type CheckpointWriter,
-  type EntityHead,
-  type ErasureStage,
-  type Forgetting,
-  type OpenTransactions,
-  type SnapshotRecord,
-} from "./contract.ts";
+import type { CheckpointWriter } from "./contract.ts";
 import { type Place, reading } from "./damage.ts";
 import { metaKeys, type Tables } from "./environment.ts";
 import { checkExtentsReachHead, checkInlineExtents, cutIntoChunks, writeChunk } from "./extents.ts";
@@ -30,9 +22,17 @@ import type { FreshIds } from "./fresh-ids.ts";
 import { KeyBuilder } from "./keys.ts";
 import type { PackedHeads } from "./packed-heads.ts";
 import {
-  getValue,
+  alarmUnknown,
+  type EntityHead,
+  type ErasureStage,
+  type Forgetting,
+  type OpenTransactions,
+  type SnapshotRecord,
+} from "./records.ts";
+import { getValue } from "./table.ts";
+import type { ValueWriter } from "./value-writer.ts";
+import {
   readHead,
-  type ValueWriter,
   writeErasure,
   writeHead,
   writeNothing,

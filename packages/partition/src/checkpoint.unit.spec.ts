@@ -7,7 +7,7 @@ import type { Tables } from "./environment.ts";
 import { FreshIds } from "./fresh-ids.ts";
 import { hashAppendId, newIdHash } from "./id-hash.ts";
 import { filterPlaceOfKey } from "./keys.ts";
-import { ValueWriter } from "./values.ts";
+import { ValueWriter } from "./value-writer.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 const alice = "account/alice";

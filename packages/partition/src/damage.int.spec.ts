@@ -17,7 +17,8 @@ import {
 } from "../test/partition-under-test.ts";
 import { checkPartitionFile, destroyPartition, dumpPartition, type Partition } from "./internal.ts";
 import { KeyBuilder } from "./keys.ts";
-import { ValueWriter, writeNumber } from "./values.ts";
+import { ValueWriter } from "./value-writer.ts";
+import { writeNumber } from "./values.ts";
 
 afterEach(cleanUp);
 

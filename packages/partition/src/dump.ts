@@ -3,6 +3,7 @@
 //
 // Left out are what only speeds up answers (the filter, where chunks were cut or stand) and the clean-stop mark.
 import { systemKinds } from "@heddle/kernel";
+import type { PartitionReader } from "./contract.ts";
 import type {
   AlarmRecord,
   AppendIdRecord,
@@ -10,12 +11,11 @@ import type {
   EntityHead,
   ErasureRecord,
   Extent,
-  PartitionReader,
   PendingRecord,
   SessionRecord,
   SnapshotRecord,
   TypeCount,
-} from "./contract.ts";
+} from "./records.ts";
 
 export type DumpEntry =
   | { readonly table: "covered"; readonly position: number }

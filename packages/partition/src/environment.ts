@@ -11,10 +11,12 @@
 // shows when it is read, or crashes the process, or hides what it held. `checkPartitionFile` finds all of these.
 import fs from "node:fs";
 import path from "node:path";
-import { type Database, open, type RootDatabase } from "lmdb";
+import { open, type RootDatabase } from "lmdb";
 import { asReadError, damaged, dataFile, type Place } from "./damage.ts";
+import type { Table } from "./table.ts";
 import { dataFileProblem, treeProblem } from "./tree-check.ts";
-import { openValue, ValueWriter, writeNumber } from "./values.ts";
+import { openValue, ValueWriter } from "./value-writer.ts";
+import { writeNumber } from "./values.ts";
 
 /** Version of everything in the environment: tables, keys, values. */
 const formatVersion = 6;
@@ -24,8 +26,6 @@ export const defaultBytesMax = 256 * 2 ** 30;
 
 const lockFile = "lock.mdb";
 const unfinishedMarker = "unfinished";
-
-export type Table = Database<Uint8Array, Uint8Array>;
 
 export interface Tables {
   readonly root: RootDatabase<Uint8Array, Uint8Array>;

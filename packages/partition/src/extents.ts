@@ -11,8 +11,8 @@
 // Reading therefore goes by sequence and not by chunk: it asks for the chunk that holds the next sequence, whichever
 // that is, and each extent comes out once and in order. What an erased life may have left below the first is not read.
 import { invariant } from "@heddle/kernel/internal";
-import type { EntityHead, Extent } from "./contract.ts";
-import type { ValueWriter } from "./values.ts";
+import type { EntityHead, Extent } from "./records.ts";
+import type { ValueWriter } from "./value-writer.ts";
 import { MalformedValue, type VarintReader, varintBytesMax } from "./varint.ts";
 
 /** Extents in one chunk: at six to twelve bytes each a chunk stays within a few of LMDB's pages. */

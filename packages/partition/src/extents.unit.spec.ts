@@ -3,7 +3,6 @@
 import { InvariantViolation } from "@heddle/kernel/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Extent } from "./contract.ts";
 import {
   type Chunk,
   type ChunkSource,
@@ -17,7 +16,8 @@ import {
   walkForward,
   writeChunk,
 } from "./extents.ts";
-import { openValue, ValueWriter } from "./values.ts";
+import type { Extent } from "./records.ts";
+import { openValue, ValueWriter } from "./value-writer.ts";
 import { MalformedValue, VarintReader } from "./varint.ts";
 
 const key = Uint8Array.of(1);

@@ -9,16 +9,18 @@
 // However much there is, it is read page by page, with turns for others in between, and nothing of it is kept.
 // Not owned: what LMDB leaves of removed values in its file (scrub.ts).
 import type { BloomFilter } from "./bloom.ts";
-import type { Forgetting } from "./contract.ts";
 import { type Place, reading } from "./damage.ts";
-import type { Table, Tables } from "./environment.ts";
+import type { Tables } from "./environment.ts";
 import { erasedIdName, isErasedIdName } from "./erased-ids.ts";
 import { type Chunk, quadsFrom, readChunk, writeChunk } from "./extents.ts";
 import { hashAppendId, newIdHash } from "./id-hash.ts";
 import { type IdRun, idsOfPart, type PackedId, partsOf, partWithout, writeDirectory } from "./id-runs.ts";
 import { firstSeqOfKey, KeyBuilder, nameOfKey, successorOf } from "./keys.ts";
+import type { Forgetting } from "./records.ts";
 import { RunTable } from "./run-table.ts";
-import { openValue, type ValueWriter, writeNumber } from "./values.ts";
+import type { Table } from "./table.ts";
+import { openValue, type ValueWriter } from "./value-writer.ts";
+import { writeNumber } from "./values.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
 /** What one turn reads and writes: about a millisecond, most of it for digests, or for the extents of chunks. */

@@ -14,7 +14,7 @@
 // Not owned: which ids are written, and when (append-id-writer.ts), and how they are erased (forgetting.ts).
 import { invariant } from "@heddle/kernel/internal";
 import { copyBytes, readText, readU16, readU32, writeText, writeU16, writeU32 } from "@heddle/protocol/internal";
-import type { ValueWriter } from "./values.ts";
+import type { ValueWriter } from "./value-writer.ts";
 import { MalformedValue, type VarintReader, varintBytesMax } from "./varint.ts";
 
 /** Fewer ids than these are cheaper to put one by one: nothing has to be read for that. */

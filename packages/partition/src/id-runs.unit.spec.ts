@@ -20,7 +20,7 @@ import {
   runsToMerge,
   writeDirectory,
 } from "./id-runs.ts";
-import { openValue, ValueWriter } from "./values.ts";
+import { openValue, ValueWriter } from "./value-writer.ts";
 import { MalformedValue } from "./varint.ts";
 
 interface Id {

@@ -11,26 +11,7 @@
 
 // Reading
 // Writing
-export {
-  type AlarmQuery,
-  type AlarmRecord,
-  type AppendIdRecord,
-  alarmUnknown,
-  type CheckpointWriter,
-  type DecidedRecord,
-  type EntityHead,
-  type ErasureRecord,
-  type ErasureStage,
-  type Extent,
-  type Forgetting,
-  type OpenTransactions,
-  type Partition,
-  type PartitionReader,
-  type PendingRecord,
-  type SessionRecord,
-  type SnapshotRecord,
-  type TypeCount,
-} from "./contract.ts";
+export type { CheckpointWriter, Partition, PartitionReader } from "./contract.ts";
 export { type DumpEntry, dumpPartition, sortedAppendIds } from "./dump.ts";
 export { checkPartitionFile, destroyPartition } from "./environment.ts";
 // Names of append ids whose entity was erased
@@ -42,6 +23,23 @@ export { hashAppendId, type IdHash, newIdHash } from "./id-hash.ts";
 export { PackedHeads } from "./packed-heads.ts";
 // Opening and deleting
 export { type DetachedReader, openPartition, openPartitionReadOnly, type PartitionOptions } from "./partition.ts";
+export {
+  type AlarmQuery,
+  type AlarmRecord,
+  type AppendIdRecord,
+  alarmUnknown,
+  type DecidedRecord,
+  type EntityHead,
+  type ErasureRecord,
+  type ErasureStage,
+  type Extent,
+  type Forgetting,
+  type OpenTransactions,
+  type PendingRecord,
+  type SessionRecord,
+  type SnapshotRecord,
+  type TypeCount,
+} from "./records.ts";
 // Erasing for good
 export type { Remnants } from "./remnants.ts";
 export type { ScrubResult } from "./scrub.ts";

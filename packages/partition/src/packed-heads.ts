@@ -5,10 +5,11 @@
 //
 // R1. A row stays as it is until all rows are cleared: LMDB reads it on another thread. Whoever clears them knows that it has done so.
 import { invariant } from "@heddle/kernel/internal";
-import type { EntityHead } from "./contract.ts";
 import { checkInlineExtents } from "./extents.ts";
 import { KeyBuilder } from "./keys.ts";
-import { arenaBytes, openValue, readHead, ValueWriter, writeHead } from "./values.ts";
+import type { EntityHead } from "./records.ts";
+import { arenaBytes, openValue, ValueWriter } from "./value-writer.ts";
+import { readHead, writeHead } from "./values.ts";
 
 const rowsMin = 1_024;
 /** What a row takes beside its bytes: its entity's id, and its places in the lists. */

@@ -2,10 +2,11 @@
 // Method: rows of all lengths over several arenas, in three generations; the same heads written one by one.
 import { InvariantViolation } from "@heddle/kernel/internal";
 import { describe, expect, it } from "vitest";
-import type { EntityHead } from "./contract.ts";
 import { KeyBuilder } from "./keys.ts";
 import { PackedHeads } from "./packed-heads.ts";
-import { ValueWriter, writeHead } from "./values.ts";
+import type { EntityHead } from "./records.ts";
+import { ValueWriter } from "./value-writer.ts";
+import { writeHead } from "./values.ts";
 
 const start = 2 ** 40;
 

@@ -12,16 +12,18 @@ import { invariant } from "@heddle/kernel/internal";
 import { BloomFilter, restorePage } from "./bloom.ts";
 import { TableCheckpoint } from "./checkpoint.ts";
 import { CommitThreads } from "./commit-threads.ts";
-import type { CheckpointWriter, Forgetting, Partition, PartitionReader } from "./contract.ts";
+import type { CheckpointWriter, Partition, PartitionReader } from "./contract.ts";
 import { asReadError, asWriteError, damaged, dataFile, type Place } from "./damage.ts";
 import { defaultBytesMax, metaKeys, openForReading, openForWriting, type Tables } from "./environment.ts";
 import type { IdHash } from "./id-hash.ts";
 import { filterPlaceOfKey } from "./keys.ts";
 import { countReadersBefore } from "./older-readers.ts";
 import { TableReader } from "./reader.ts";
+import type { Forgetting } from "./records.ts";
 import { type Remnants, remnantsOf } from "./remnants.ts";
 import { oldestTransaction, type ScrubResult, scrubDataFile } from "./scrub.ts";
-import { openValue, ValueWriter, writeNumber } from "./values.ts";
+import { openValue, ValueWriter } from "./value-writer.ts";
+import { writeNumber } from "./values.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 export interface PartitionOptions {

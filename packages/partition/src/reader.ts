@@ -3,21 +3,9 @@
 // Everything is read at once and copied before it is handed out. No cursor and no read transaction outlives a call, so
 // a reader that stops halfway keeps no old pages alive, and iterators of many entries go page by page, by key.
 import { HeddleError } from "@heddle/kernel";
-import type {
-  AlarmQuery,
-  AlarmRecord,
-  AppendIdRecord,
-  EntityHead,
-  ErasureRecord,
-  Extent,
-  OpenTransactions,
-  PartitionReader,
-  SessionRecord,
-  SnapshotRecord,
-  TypeCount,
-} from "./contract.ts";
+import type { PartitionReader } from "./contract.ts";
 import { asReadError, type Place, reading } from "./damage.ts";
-import { metaKeys, type Table, type Tables } from "./environment.ts";
+import { metaKeys, type Tables } from "./environment.ts";
 import { type Chunk, type ChunkSource, chunkOf, readChunk, sourceOf, walkBackward, walkForward } from "./extents.ts";
 import { hashAppendId, type IdHash, newIdHash } from "./id-hash.ts";
 import { idsOfPart, type PackedId } from "./id-runs.ts";
@@ -31,17 +19,22 @@ import {
   successorOf,
   typeVersionOfKey,
 } from "./keys.ts";
+import type {
+  AlarmQuery,
+  AlarmRecord,
+  AppendIdRecord,
+  EntityHead,
+  ErasureRecord,
+  Extent,
+  OpenTransactions,
+  SessionRecord,
+  SnapshotRecord,
+  TypeCount,
+} from "./records.ts";
 import { RunTable } from "./run-table.ts";
-import {
-  getValue,
-  openValue,
-  readErasure,
-  readHead,
-  readNumber,
-  readOpenTransactions,
-  readSession,
-  readSnapshot,
-} from "./values.ts";
+import { getValue, type Table } from "./table.ts";
+import { openValue } from "./value-writer.ts";
+import { readErasure, readHead, readNumber, readOpenTransactions, readSession, readSnapshot } from "./values.ts";
 import type { VarintReader } from "./varint.ts";
 
 /** Entries read at a time by iterators over a whole table, the first page and the largest; sessions are large. */

@@ -2,13 +2,16 @@
 // the reads of a shard begin at the tombstone, and pass over all of this.
 //
 // Not looked at: bytes of LMDB's file that belong to no entry (scrub.ts). Every change leaves some, erasure or not.
-import type { Forgetting } from "./contract.ts";
-import type { Table, Tables } from "./environment.ts";
+
+import type { Tables } from "./environment.ts";
 import { isErasedIdName } from "./erased-ids.ts";
 import { readChunk } from "./extents.ts";
 import { idsOfPart } from "./id-runs.ts";
 import { firstSeqOfKey, KeyBuilder, nameOfKey } from "./keys.ts";
-import { openValue, readSnapshot } from "./values.ts";
+import type { Forgetting } from "./records.ts";
+import type { Table } from "./table.ts";
+import { openValue } from "./value-writer.ts";
+import { readSnapshot } from "./values.ts";
 
 export interface Remnants {
   /** Aggregates that have a snapshot from before the tombstone. */

@@ -1,10 +1,11 @@
 // Run table: reads an entity's runs of append ids from LMDB. What they hold: id-runs.ts.
 //
 // Errors of all methods: whatever LMDB says, and those of values that are not what was written.
-import type { Table } from "./environment.ts";
+
 import { findInPart, type IdRun, partOf, partsOf, readDirectory } from "./id-runs.ts";
 import { KeyBuilder } from "./keys.ts";
-import { getValue } from "./values.ts";
+import type { Table } from "./table.ts";
+import { getValue } from "./table.ts";
 import type { VarintReader } from "./varint.ts";
 
 const noRuns: readonly IdRun[] = [];

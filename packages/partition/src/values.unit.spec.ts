@@ -4,13 +4,12 @@ import { InvariantViolation } from "@heddle/kernel/internal";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checksumOf } from "./checksum.ts";
+import { openValue, ValueWriter } from "./value-writer.ts";
 import {
-  openValue,
   readErasure,
   readHead,
   readSession,
   readSnapshot,
-  ValueWriter,
   writeErasure,
   writeHead,
   writeNumber,

@@ -9,7 +9,8 @@
 // Q4. Puts of several turns go together. A transaction is synced twice, on a disk and by threads that the log's groups need, too.
 import { invariant } from "@heddle/kernel/internal";
 import { asWriteError, CeilingReached, causeOfFailedCommit, type Place } from "./damage.ts";
-import { sizeOf, type Table, type Tables } from "./environment.ts";
+import { sizeOf, type Tables } from "./environment.ts";
+import type { Table } from "./table.ts";
 
 /**
  * LMDB keeps the pages that a transaction changes in memory of its own, which it never gives back: with keys spread over a

@@ -2,7 +2,8 @@
 // Method: an LMDB that counts, and commits when it is told to.
 import { InvariantViolation } from "@heddle/kernel/internal";
 import { describe, expect, it } from "vitest";
-import type { Table, Tables } from "./environment.ts";
+import type { Tables } from "./environment.ts";
+import type { Table } from "./table.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 const key = Uint8Array.of(1);

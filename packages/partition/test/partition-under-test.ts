@@ -15,7 +15,7 @@ import {
   type PartitionOptions,
   type SnapshotRecord,
 } from "@heddle/partition/internal";
-import type { ChildMessage, ChildTask } from "./child.ts";
+import type { ChildMessage, ChildTask } from "./child-tasks.ts";
 
 const folders: string[] = [];
 const opened: { close(): Promise<void> }[] = [];

@@ -31,6 +31,7 @@ export type {
   QueryRow,
   QueryValue,
 } from "./projections.ts";
+export type { Receipt } from "./receipt.ts";
 // What appends and commands resolve to
 export { RejectedError } from "./rejected-error.ts";
 // What is said about reminders
@@ -44,7 +45,7 @@ export type {
   ReminderReceipt,
   ReminderRecord,
 } from "./reminders.ts";
-export type { AppendResult, Receipt, Rejection, RejectionFacts, TransactionRejection } from "./replies.ts";
+export type { AppendResult, Rejection, RejectionFacts, TransactionRejection } from "./replies.ts";
 export type {
   ListedSaga,
   SagaIntervention,

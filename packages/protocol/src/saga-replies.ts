@@ -1,7 +1,7 @@
 // The values that answer requests about sagas.
 import { limits } from "@heddle/kernel";
 import { badFrame } from "./bad-frame.ts";
-import type { Receipt } from "./replies.ts";
+import type { Receipt } from "./receipt.ts";
 import type { ListedSaga, SagaProblem, SagaRecord, SagaResult, SagaState, SagaStepState } from "./sagas.ts";
 
 /** [sequence, first sequence, events, shard, position, time]. */

@@ -1,5 +1,5 @@
 // What is said about sagas: results for whoever began one, records and lists for operators.
-import type { Receipt } from "./replies.ts";
+import type { Receipt } from "./receipt.ts";
 
 /**
  * `RUNNING`: forward steps are under way. `COMPENSATING`: what happened is being undone. The other three are ends, but that an

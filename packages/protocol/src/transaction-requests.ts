@@ -21,7 +21,7 @@ import { badFrame } from "./bad-frame.ts";
 import { copyBytes, readU16, type TextCache, u48Max, writeU16, writeU32, writeU48 } from "./bytes.ts";
 import { requestKind } from "./frames.ts";
 import { giveBackRoom, type PackingRoom, takeRoom } from "./packing-room.ts";
-import type { Receipt } from "./replies.ts";
+import type { Receipt } from "./receipt.ts";
 import { type ExecuteFields, writeExecuteBody, writeGetBody } from "./requests.ts";
 
 type Reserve = (bytes: number) => { bytes: Uint8Array; at: number };

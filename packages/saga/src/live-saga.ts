@@ -27,6 +27,7 @@ import {
 } from "@heddle/protocol/internal";
 import { appendOwn, type Frame, type OwnEvent, whenDurable } from "@heddle/shard/internal";
 import { answerOf, answerOfProbe, problemOfWire, wireProblem } from "./answers.ts";
+import type { SagaLimits } from "./patience.ts";
 import {
   answered,
   type Doer,
@@ -44,9 +45,38 @@ import {
   timeUp,
 } from "./progress.ts";
 import type { SagaFacts } from "./saga-aggregate.ts";
-import type { SagaHost } from "./saga-host.ts";
-import { type Act, bytesOfPlans, type StepPlan } from "./step-plans.ts";
+import type { SagaEvents } from "./saga-events.ts";
+import type { SagaCounters, SagaRunnerOptions } from "./saga-runner-options.ts";
+import { type Act, bytesOfPlans, type StepPlan, type StepPlanner } from "./step-plans.ts";
 import { stuckFacts, stuckWarning } from "./stuck-warning.ts";
+
+/** What one live saga has from the runner. */
+export interface SagaHost {
+  readonly options: SagaRunnerOptions;
+  readonly limits: SagaLimits;
+  readonly planner: StepPlanner;
+  readonly events: SagaEvents;
+  readonly counters: SagaCounters;
+  crashPoint(name: string): void;
+  /** Whether the entity with this hash is on the shard of the saga's own history. */
+  isOwn(hash: number): boolean;
+  /** Decides a step on the own shard, with an early reply; says whether it did (`OwnShard.decideOwn`). */
+  decide(act: Act, onReply: (reply: Reply) => void): boolean;
+  /** Sends a step's body as it is. */
+  send(act: Act, hash: number, onReply: (reply: Reply) => void): void;
+  /** The pause before the next attempt, in ms. */
+  pauseMs(tries: number): number;
+  /** Has `check` called at this time of the monotonic clock, or soon after. */
+  wakeBy(at: number): void;
+  /** It takes so many bytes. */
+  weigh(saga: LiveSaga, bytes: number): void;
+  /** It is under way no more. */
+  finish(saga: LiveSaga): void;
+  countEnd(state: (typeof sagaEnds)[number]): void;
+  /** `since`: milliseconds since 1970. */
+  isStuck(entity: string, since: number): void;
+  notStuck(entity: string): void;
+}
 
 interface Waiter {
   readonly connection: number;

@@ -39,13 +39,14 @@ import {
   writeListBody,
 } from "@heddle/protocol/internal";
 import { type AlarmSource, alarmNever, decideOwn, type Frame, whenDurable } from "@heddle/shard/internal";
+import type { SagaHost } from "./live-saga.ts";
 import { LiveSaga } from "./live-saga.ts";
 import { stepsOfNamed } from "./named-saga.ts";
 import { defaultSagaLimits, type SagaLimits, tickMs } from "./patience.ts";
 import { type SagaFacts, type Started, sagaAggregate } from "./saga-aggregate.ts";
 import { type SagaEvents, sagaEventsOf } from "./saga-events.ts";
-import type { SagaCounters, SagaHost, SagaRunnerOptions } from "./saga-host.ts";
 import { sagaRecord } from "./saga-record.ts";
+import type { SagaCounters, SagaRunnerOptions } from "./saga-runner-options.ts";
 import { type Act, type StepPlan, StepPlanner } from "./step-plans.ts";
 import { stuckFacts, stuckWarning } from "./stuck-warning.ts";
 

@@ -8,7 +8,7 @@ import type { Partition } from "@heddle/partition/internal";
 import type { Survival } from "@heddle/testkit";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { type AlarmSource, alarmNever } from "./alarms.ts";
+import { type AlarmSource, alarmNever } from "./alarm-source.ts";
 import { alice, bank, credit, note } from "./bank.spec-support.ts";
 import { innerConnectionMin } from "./shard-calls.ts";
 import {

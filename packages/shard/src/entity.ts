@@ -1,7 +1,7 @@
 // Entity: one live actor of a shard, in memory while it is active.
 import type { EntityId } from "@heddle/kernel";
 import type { EntityHead } from "@heddle/partition/internal";
-import type { Hold } from "./transactions/holds.ts";
+import type { Holder } from "./holder.ts";
 
 /** An entity as the running checkpoint is to write it, kept because the entity has moved on since. */
 export interface EntityCut {
@@ -60,8 +60,8 @@ export class Entity {
   cut: EntityCut | undefined = undefined;
   /** The alarm that the partition has of it; `alarmUnknown` after a checkpoint that failed. */
   storedAlarm: number | undefined;
-  /** The transaction that keeps this entity for itself: everybody else waits for it (transactions/holds.ts). */
-  hold: Hold | undefined = undefined;
+  /** The transaction that keeps this entity for itself: everybody else waits for it (holder.ts). */
+  hold: Holder | undefined = undefined;
   /** Of Heddle's own, with a short history and no alarm: once that is durable its states are let go, and seldom asked for again. */
   isOver = false;
   /** Used since the hand of passivation last came by. */

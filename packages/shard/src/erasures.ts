@@ -23,17 +23,17 @@
 // Not promised: that a receipt asked for anew after a crash has waited for the records of sagas; they are erased all the same.
 // For readers it has waited, unless the partition was lost with the crash.
 // Not promised: how long it takes. Appends of other entities go on meanwhile, in the turns between.
-import { entryFlags } from "@heddle/event-log/internal";
+import { type EventLog, entryFlags } from "@heddle/event-log/internal";
 import { HeddleError } from "@heddle/kernel";
 import type { CheckpointWriter, ErasureStage, Extent, Forgetting } from "@heddle/partition/internal";
 import { encodeErrorReply, encodeReply, replyKind } from "@heddle/protocol/internal";
+import type { Activation } from "./activation.ts";
 import { messageOf } from "./decoding.ts";
 import type { Entity } from "./entity.ts";
-import type { Memory } from "./memory.ts";
 import { ReaderWaits } from "./reader-waits.ts";
 import { type CopyHolder, nextTurnOf, type ShardOptions } from "./shard-options.ts";
 import { EntryDecoder } from "./stored-events.ts";
-import { countInto } from "./type-counts.ts";
+import { countInto, type TypeCounts } from "./type-counts.ts";
 
 /** What `delete` answers. The sequences `from` to `to` are gone; the tombstone has `seq`. */
 export interface ErasureReceipt {
@@ -75,9 +75,16 @@ interface Erasure {
   waiters: Waiter[];
 }
 
+/** What erasures have of the shard's memory. */
+export interface ErasureMemory {
+  readonly log: EventLog;
+  readonly activation: Activation;
+  readonly types: TypeCounts;
+}
+
 export interface ErasuresOptions {
   readonly shard: ShardOptions;
-  readonly memory: () => Memory;
+  readonly memory: () => ErasureMemory;
   /** Resolves when everything up to now is in a checkpoint on disk; rejects when that cannot be. */
   readonly checkpoint: () => Promise<void>;
   /** Runs while no checkpoint does. */

@@ -1,7 +1,7 @@
 // Frame: one request as it came, and where its reply goes.
 import { crc32 } from "@heddle/event-log/internal";
 import { frameOffset } from "@heddle/protocol/internal";
-import type { Hold } from "./transactions/holds.ts";
+import type { Hold } from "./transactions/hold.ts";
 
 /** The request is `bytes[from, to)`. The shard reuses one object from call to call: whoever needs it later copies it. */
 export interface Frame {

@@ -1,5 +1,7 @@
 // For sibling packages and tests.
-export { type AlarmListQuery, type AlarmSource, alarmNever, type ShardAlarms } from "./alarms.ts";
+
+export { type AlarmSource, alarmNever } from "./alarm-source.ts";
+export type { AlarmListQuery, ShardAlarms } from "./alarms.ts";
 export { initialStates } from "./decide.ts";
 export { snapshotsOf } from "./encode-state.ts";
 export type { Frame } from "./frame.ts";

@@ -2,9 +2,10 @@
 import type { TextCache } from "@heddle/protocol/internal";
 import type { Entity } from "./entity.ts";
 import type { Frame } from "./frame.ts";
+import type { Holder, Waiter } from "./holder.ts";
 import type { ShardOptions } from "./shard-options.ts";
 import type { ShardCounters } from "./stats.ts";
-import type { Hold, Waiter } from "./transactions/holds.ts";
+import type { Hold } from "./transactions/hold.ts";
 import type { TurnClock } from "./turn-clock.ts";
 
 /** A piece of work of {@link Parts.overTurns}. */
@@ -24,8 +25,8 @@ export interface Parts {
   /** A frame waits for the hold of an entity that it names. */
   readonly waitFor: (entity: Entity, frame: Frame) => void;
   /** The frame of a transaction waits for another one's hold, and keeps what it has taken. */
-  readonly waitAs: (hold: Hold, other: Hold, frame: Frame) => void;
-  readonly enlist: (hold: Hold, waiter: Waiter) => void;
+  readonly waitAs: (hold: Hold, other: Holder, frame: Frame) => void;
+  readonly enlist: (hold: Holder, waiter: Waiter) => void;
   /** A frame that is to be answered anew when something else is over. */
   readonly waiterOf: (frame: Frame) => Waiter;
   /** Ends a hold; who waited for it goes on. */

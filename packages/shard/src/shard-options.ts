@@ -3,7 +3,7 @@ import type { CompiledContext } from "@heddle/domain/internal";
 import type { Disk, Durability } from "@heddle/event-log/internal";
 import type { Clock, HeddleError, Random } from "@heddle/kernel";
 import type { Partition } from "@heddle/partition/internal";
-import type { AlarmSource } from "./alarms.ts";
+import type { AlarmSource } from "./alarm-source.ts";
 import type { Frame } from "./frame.ts";
 import type { ShardCalls } from "./shard-calls.ts";
 import type { ShardState } from "./stats.ts";

@@ -15,13 +15,7 @@ export {
 } from "./given.ts";
 export type { GivenFact, GivenRows } from "./given-rows.ts";
 // What clients saw, held against one serial order
-export {
-  type CheckHistoryOptions,
-  checkHistory,
-  describeHistoryFaults,
-  type HistoryFault,
-  type HistoryRule,
-} from "./history-checker/check-history.ts";
+export { type CheckHistoryOptions, checkHistory, describeHistoryFaults } from "./history-checker/check-history.ts";
 export type {
   AtomicOperation,
   History,
@@ -35,6 +29,7 @@ export type {
   SagaStepRun,
   StoredHistory,
 } from "./history-checker/history.ts";
+export type { HistoryFault, HistoryRule } from "./history-checker/history-fault.ts";
 export {
   type AtomicAnswer,
   HistoryRecorder,
@@ -46,12 +41,7 @@ export { seededRandom } from "./seeded-random.ts";
 export { SimulatedDisk, type SimulatedDiskOptions, type Survival } from "./simulated-disk.ts";
 // A whole node under faults, out of one seed
 export { defaultFaults, type Faults } from "./simulation/faults.ts";
-export {
-  type SimulatedWorld,
-  type SimulateOptions,
-  type SimulationCounts,
-  type SimulationResult,
-  simulate,
-} from "./simulation/simulate.ts";
+export { simulate } from "./simulation/simulate.ts";
+export type { SimulatedWorld, SimulateOptions, SimulationCounts, SimulationResult } from "./simulation/simulation.ts";
 // Upcasters by themselves: how an event reads that was stored in an older shape
 export { type Stored, type StoredEvent, stored } from "./stored.ts";

@@ -1,11 +1,11 @@
 // heddle append, heddle execute: one write, and its receipt.
 import type { AppendResult } from "@heddle/client";
 import type { Command } from "commander";
+import type { AddCommand } from "../add-command.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { jsonArgument, wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import type { Terminal } from "../terminal.ts";
 import { counted } from "../text.ts";
 

@@ -1,10 +1,10 @@
 // heddle audit: is everything that is stored right?
 import type { AuditReport } from "@heddle/runtime/internal";
+import type { AddCommand } from "../add-command.ts";
 import { type DomainOptionValues, withDomainOptions } from "../data-options.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import type { Terminal } from "../terminal.ts";
 import { bytes, count, counted, duration } from "../text.ts";

@@ -1,11 +1,11 @@
 // heddle backup: makes a backup of a data folder, adds a run to one, or checks one.
 import { isHeddleError } from "@heddle/kernel";
 import type { Command } from "commander";
+import type { AddCommand } from "../add-command.ts";
 import { type DataOptionValues, withDataOptions } from "../data-options.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { withByteProgress } from "../progress.ts";
 import { reportError, UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";

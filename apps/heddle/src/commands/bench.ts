@@ -3,8 +3,8 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import type { AddCommand } from "../add-command.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
-import type { AddCommand } from "../program.ts";
 import { UsageError } from "../report-error.ts";
 
 export const addBench: AddCommand = (program, run) => {

@@ -1,10 +1,10 @@
 // heddle chain: where every entity's hash chain stands, to be kept elsewhere and verified later.
 import type { ChainVerification } from "@heddle/runtime/internal";
+import type { AddCommand } from "../add-command.ts";
 import { type DataOptionValues, withDataOptions } from "../data-options.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import { UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";

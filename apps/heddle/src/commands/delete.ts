@@ -1,11 +1,11 @@
 // heddle delete: erases an entity, and gives the receipt.
 import { type DeleteOptions, type ErasureReceipt, HeddleError } from "@heddle/client";
+import type { AddCommand } from "../add-command.ts";
 import { typed } from "../confirm.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { withOutput } from "../output.ts";
-import type { AddCommand } from "../program.ts";
 import type { Terminal } from "../terminal.ts";
 import { counted } from "../text.ts";
 

@@ -1,10 +1,10 @@
 // heddle doctor: is the disk good enough, and can everything be read?
 import type { DoctorReport, ExaminedShard } from "@heddle/runtime/internal";
+import type { AddCommand } from "../add-command.ts";
 import { type DataOptionValues, withDataOptions } from "../data-options.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import type { Terminal } from "../terminal.ts";
 import { bytes, count, counted } from "../text.ts";

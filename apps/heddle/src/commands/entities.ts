@@ -1,11 +1,11 @@
 // heddle entities: which entities there are.
 import type { EntityPage, Heddle, ListedEntity } from "@heddle/client";
 import { limits } from "@heddle/kernel";
+import type { AddCommand } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";
 import { time } from "../text.ts";

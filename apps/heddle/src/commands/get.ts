@@ -1,9 +1,10 @@
 // heddle get: the state of an entity, now or at an earlier moment.
+
+import type { AddCommand } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson, toPrettyJson } from "../json.ts";
 import { givenMoment, type MomentOptionValues, withMomentOptions } from "../moment-options.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
-import type { AddCommand } from "../program.ts";
 
 interface GetValues extends NodeOptionValues, MomentOptionValues {}
 

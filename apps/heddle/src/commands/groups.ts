@@ -1,10 +1,10 @@
 // heddle groups: consumer groups, how far they are, and the end of one that nobody needs.
 import type { ListedGroup } from "@heddle/client";
 import type { Command } from "commander";
+import type { AddCommand, Run } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
-import type { AddCommand, Run } from "../program.ts";
 import type { Colours, Terminal } from "../terminal.ts";
 import { bytes, duration, table } from "../text.ts";
 

@@ -1,11 +1,11 @@
 // heddle history: the newest events of an entity, or those from a place on.
 import type { Entity, HistoryEvent } from "@heddle/client";
 import { limits } from "@heddle/kernel";
+import type { AddCommand } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { timeText, wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { shortened, table, time } from "../text.ts";
 
 interface HistoryValues extends NodeOptionValues {

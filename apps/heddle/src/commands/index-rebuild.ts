@@ -1,8 +1,9 @@
 // heddle index rebuild: makes the partitions anew from the logs.
+
+import type { AddCommand } from "../add-command.ts";
 import { type DomainOptionValues, withDomainOptions } from "../data-options.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
-import type { AddCommand } from "../program.ts";
 import { startProgress } from "../progress.ts";
 import type { Terminal } from "../terminal.ts";
 import { bytes, counted, duration } from "../text.ts";

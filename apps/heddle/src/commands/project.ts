@@ -2,10 +2,10 @@
 import type { ListedProjection } from "@heddle/client";
 import type { LogLevel, ProjectorOptions } from "@heddle/runtime/internal";
 import { Option } from "commander";
+import type { AddCommand } from "../add-command.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { LogLines } from "../log-lines.ts";
-import type { AddCommand } from "../program.ts";
 import { withAddresses } from "../report-error.ts";
 import { stopSignal } from "../stop-signal.ts";
 import type { Terminal } from "../terminal.ts";

@@ -1,10 +1,10 @@
 // heddle projections: the operator's desk. How far projections are, and what to do about them.
 import type { ListedProjection, ProjectionRebuild } from "@heddle/client";
 import type { Command } from "commander";
+import type { AddCommand, Run } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
-import type { AddCommand, Run } from "../program.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import type { Colours, Terminal } from "../terminal.ts";
 import { bytes, count, duration, table } from "../text.ts";

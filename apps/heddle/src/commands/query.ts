@@ -2,11 +2,11 @@
 import type { LogPlace, QueryConsistency, QueryParameter, QueryParameters } from "@heddle/client";
 import { queryRowsDefault, queryRowsMax, queryTimeoutMsMax } from "@heddle/protocol/internal";
 import { InvalidArgumentError, Option } from "commander";
+import type { AddCommand } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { csvLines, parameterOf, rowsTable } from "../query-text.ts";
 import { UsageError } from "../report-error.ts";
 import { counted } from "../text.ts";

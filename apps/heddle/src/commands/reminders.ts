@@ -2,11 +2,11 @@
 import type { ReminderPage, ReminderRecord } from "@heddle/client";
 import { limits } from "@heddle/kernel";
 import { type Command, Option } from "commander";
+import type { AddCommand, Run } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { jsonArgument, timeText, wholeNumber } from "../options.ts";
-import type { AddCommand, Run } from "../program.ts";
 import { UsageError } from "../report-error.ts";
 import { contentText } from "../saga-picture.ts";
 import type { Terminal } from "../terminal.ts";

@@ -1,10 +1,10 @@
 // heddle restore: makes a data folder out of a backup, or takes one entity out of it.
 import type { Command } from "commander";
+import type { AddCommand } from "../add-command.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { timeText, wholeNumber } from "../options.ts";
 import { withOutput } from "../output.ts";
-import type { AddCommand } from "../program.ts";
 import { withByteProgress } from "../progress.ts";
 import { UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";

@@ -1,10 +1,11 @@
 // heddle rewind, heddle fork: back to an earlier state, in the same entity or in a new one.
+
+import type { AddCommand } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { givenMoment, type MomentOptionValues, wantedMoment, withMomentOptions } from "../moment-options.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { printResult } from "./append.ts";
 
 interface RewindValues extends NodeOptionValues, MomentOptionValues {

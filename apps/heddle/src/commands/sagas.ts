@@ -2,12 +2,12 @@
 import type { Heddle, ListedSaga, SagaPage, SagaRecord, SagaResult } from "@heddle/client";
 import { limits } from "@heddle/kernel";
 import { type Command, Option } from "commander";
+import type { AddCommand, Run } from "../add-command.ts";
 import { typed } from "../confirm.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
 import { jsonArgument, wholeNumber } from "../options.ts";
-import type { AddCommand, Run } from "../program.ts";
 import { UsageError } from "../report-error.ts";
 import { inColour, sagaPicture } from "../saga-picture.ts";
 import type { Terminal } from "../terminal.ts";

@@ -2,10 +2,10 @@
 import type { Heddle } from "@heddle/client";
 import { HeddleError } from "@heddle/kernel";
 import type { StoredSchema } from "@heddle/runtime/internal";
+import type { AddCommand } from "../add-command.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
-import type { AddCommand } from "../program.ts";
 import { UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";
 import { count, table } from "../text.ts";

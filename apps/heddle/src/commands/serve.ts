@@ -1,11 +1,11 @@
 // heddle serve: runs a node until it is told to stop.
 import type { LogLevel, NodeOptions } from "@heddle/runtime/internal";
 import { type Command, Option } from "commander";
+import type { AddCommand } from "../add-command.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { LogLines } from "../log-lines.ts";
 import { loopbackHost, wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { UsageError, withAddresses } from "../report-error.ts";
 import { stopSignal } from "../stop-signal.ts";
 import type { Terminal } from "../terminal.ts";

@@ -2,10 +2,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { text as readAll } from "node:stream/consumers";
 import type { TransactionRejection } from "@heddle/client";
+import type { AddCommand } from "../add-command.ts";
 import { type ExitCode, exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { type NodeOptionValues, withNode, withNodeOptions } from "../node-options.ts";
-import type { AddCommand } from "../program.ts";
 import { UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";
 import { counted } from "../text.ts";

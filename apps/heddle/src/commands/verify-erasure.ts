@@ -2,11 +2,11 @@
 import fs from "node:fs";
 import { text as readAll } from "node:stream/consumers";
 import type { ErasureProof } from "@heddle/runtime/internal";
+import type { AddCommand } from "../add-command.ts";
 import { type DataOptionValues, withDataOptions } from "../data-options.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";
 import { wholeNumber } from "../options.ts";
-import type { AddCommand } from "../program.ts";
 import { withByteProgress } from "../progress.ts";
 import { UsageError } from "../report-error.ts";
 import type { Terminal } from "../terminal.ts";

@@ -5,8 +5,9 @@ import { HeddleError } from "@heddle/kernel";
 import { openPartitionReadOnly, type TypeCount } from "@heddle/partition/internal";
 import { partitionFolderOf } from "../data-folder.ts";
 import type { AuditProblem } from "./audit-problems.ts";
-import { type AuditSliceOptions, auditSlice, type RefusedPayloads, type SliceAudit } from "./audit-slice.ts";
+import { auditSlice } from "./audit-slice.ts";
 import { wholeShard } from "./entity-slices.ts";
+import type { AuditSliceOptions, RefusedPayloads, SliceAudit } from "./slice-audit.ts";
 import { TypeCounts } from "./type-counts.ts";
 
 export interface ShardAudit extends Omit<SliceAudit, "typeCounts" | "sagas"> {

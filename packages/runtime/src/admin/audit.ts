@@ -7,11 +7,11 @@ import type { AuditProblem } from "./audit-problems.ts";
 import { hasProjections, type ProjectionAudit, projectionAuditBytes } from "./audit-projections.ts";
 import { judgeSagas, type SagaCounts } from "./audit-sagas.ts";
 import { type Catalogue, joinSlices, readCatalogue, type ShardAudit } from "./audit-shard.ts";
-import type { SliceAudit } from "./audit-slice.ts";
 import { slicesOf } from "./entity-slices.ts";
 import { existingFolder, shardLogBytes } from "./existing-folder.ts";
 import type { AuditJob, AuditProjectionJob } from "./shard-jobs.ts";
 import { type AdminProgress, poolThreads, runOnPool } from "./shard-pool.ts";
+import type { SliceAudit } from "./slice-audit.ts";
 
 export interface AuditOptions {
   readonly data: string;

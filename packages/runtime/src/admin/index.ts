@@ -39,11 +39,11 @@ export { type LogLevel, nodeLogger } from "./node-logger.ts";
 export type { ProbedPartition } from "./partition-probe.ts";
 // Making partitions anew
 export { type RebuildOptions, type RebuildReport, rebuildIndex } from "./rebuild-index.ts";
-export type { RebuiltShard } from "./rebuild-shard.ts";
+export type { RebuiltShard } from "./rebuilt-index.ts";
 // What would new code make of what is stored?
 export { type RehearsalReport, type RehearseOptions, rehearseFolder } from "./rehearse.ts";
-export type { EntityDifference, FaultCount, NotCompared, RehearsalFault } from "./rehearse-slice.ts";
 export type { AdminProgress } from "./shard-pool.ts";
+export type { EntityDifference, FaultCount, NotCompared, RehearsalFault } from "./slice-rehearsal.ts";
 // What is stored, type by type
 export { type StoredSchema, type StoredSchemaOptions, storedSchema } from "./stored-schema.ts";
 export type { SyncLatency } from "./sync-latency.ts";

@@ -2,7 +2,7 @@
 import { systemClock } from "@heddle/kernel";
 import { openDataFolder } from "../data-folder.ts";
 import { existingFolder, logBytesOf } from "./existing-folder.ts";
-import type { RebuiltShard } from "./rebuild-shard.ts";
+import type { RebuiltShard } from "./rebuilt-index.ts";
 import type { RebuildJob } from "./shard-jobs.ts";
 import { type AdminProgress, runOnPool } from "./shard-pool.ts";
 

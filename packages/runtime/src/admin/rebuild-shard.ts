@@ -11,7 +11,7 @@ import { EventLog, entryHeaderBytes, LogReader, nodeDisk } from "@heddle/event-l
 import { HeddleError, systemClock, systemRandom } from "@heddle/kernel";
 import { destroyPartition, openPartition, openPartitionReadOnly } from "@heddle/partition/internal";
 import { logFolderOf, partitionFolderOf } from "../data-folder.ts";
-import { RebuiltIndex } from "./rebuilt-index.ts";
+import { RebuiltIndex, type RebuiltShard } from "./rebuilt-index.ts";
 import { scanInSlices } from "./scan-slices.ts";
 
 export interface RebuildShardOptions {
@@ -20,18 +20,6 @@ export interface RebuildShardOptions {
   readonly domain: CompiledContext;
   /** Log covered by one checkpoint. Default 64 MiB, as in a shard. */
   readonly checkpointBytes?: number;
-}
-
-export interface RebuiltShard {
-  readonly shard: number;
-  readonly entities: number;
-  readonly events: number;
-  readonly appendIds: number;
-  readonly sessions: number;
-  readonly snapshots: number;
-  readonly coveredPosition: number;
-  /** Entities whose events the domain module cannot fold: they have no snapshot, and no state until it can. */
-  readonly unfolded: readonly { readonly entity: string; readonly problem: string }[];
 }
 
 const defaultCheckpointBytes = 64 << 20;

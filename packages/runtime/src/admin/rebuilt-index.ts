@@ -26,9 +26,20 @@ import {
 } from "@heddle/shard/internal";
 import { systemAlarms } from "../load-domain.ts";
 import { chainAfter, chainCheck, noChain } from "./entity-chain.ts";
-import type { RebuiltShard } from "./rebuild-shard.ts";
 import { sessionSilenceMsMax } from "./session-calls.ts";
 import { TypeCounts } from "./type-counts.ts";
+
+export interface RebuiltShard {
+  readonly shard: number;
+  readonly entities: number;
+  readonly events: number;
+  readonly appendIds: number;
+  readonly sessions: number;
+  readonly snapshots: number;
+  readonly coveredPosition: number;
+  /** Entities whose events the domain module cannot fold: they have no snapshot, and no state until it can. */
+  readonly unfolded: readonly { readonly entity: string; readonly problem: string }[];
+}
 
 const unfoldedToldMax = 20;
 

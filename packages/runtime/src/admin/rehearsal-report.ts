@@ -7,7 +7,7 @@ import type {
   RefusedType,
   RehearsalFault,
   SliceRehearsal,
-} from "./rehearse-slice.ts";
+} from "./slice-rehearsal.ts";
 
 export interface RehearsalFindings {
   /** `broken`: events cannot be read, do not fit, or break rules; `differs`: only states are other ones. */

@@ -21,7 +21,7 @@ import type {
   RehearsalFault,
   RehearseSliceOptions,
   SliceRehearsal,
-} from "./rehearse-slice.ts";
+} from "./slice-rehearsal.ts";
 import { differencesOf } from "./state-differences.ts";
 
 /** Fields of one entity that are told; all are counted. */

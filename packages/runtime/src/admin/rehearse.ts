@@ -7,9 +7,9 @@ import { loadDomain } from "../load-domain.ts";
 import { slicesOf } from "./entity-slices.ts";
 import { existingFolder, shardLogBytes } from "./existing-folder.ts";
 import { joinRehearsals, type RehearsalFindings } from "./rehearsal-report.ts";
-import type { SliceRehearsal } from "./rehearse-slice.ts";
 import type { RehearseJob } from "./shard-jobs.ts";
 import { type AdminProgress, poolThreads, runOnPool } from "./shard-pool.ts";
+import type { SliceRehearsal } from "./slice-rehearsal.ts";
 
 export interface RehearseOptions {
   readonly data: string;

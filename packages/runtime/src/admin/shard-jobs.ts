@@ -20,10 +20,13 @@ import {
   auditProjection as compareProjection,
   type ProjectionAudit,
 } from "./audit-projections.ts";
-import { type AuditSliceOptions, auditSlice, type SliceAudit } from "./audit-slice.ts";
-import { type RebuildShardOptions, type RebuiltShard, rebuildShard } from "./rebuild-shard.ts";
-import { type RehearseSliceOptions, rehearseSlice, type SliceRehearsal } from "./rehearse-slice.ts";
+import { auditSlice } from "./audit-slice.ts";
+import { type RebuildShardOptions, rebuildShard } from "./rebuild-shard.ts";
+import type { RebuiltShard } from "./rebuilt-index.ts";
+import { rehearseSlice } from "./rehearse-slice.ts";
 import type { JobOutcome, PoolJob } from "./shard-pool.ts";
+import type { AuditSliceOptions, SliceAudit } from "./slice-audit.ts";
+import type { RehearseSliceOptions, SliceRehearsal } from "./slice-rehearsal.ts";
 
 /** What a job is given, with the path of a domain module in its place: it is imported once per thread. */
 export type WithDomainPath<Options extends { readonly domain: CompiledContext }> = Omit<Options, "domain"> & {

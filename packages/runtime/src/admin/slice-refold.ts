@@ -20,13 +20,13 @@ import { EntryDecoder } from "@heddle/shard/internal";
 import type { PartitionCheck } from "./audit-partition.ts";
 import type { AuditProblem, AuditRule, ProblemList } from "./audit-problems.ts";
 import { SagaSlice, type SliceSagas } from "./audit-sagas.ts";
-import type { AuditSliceOptions, RefusedPayloads, SliceAudit } from "./audit-slice.ts";
 import { chainAfter, noChain } from "./entity-chain.ts";
 import { EntityIndex, ofAnotherSlice } from "./entity-index.ts";
 import { openLogReader } from "./existing-folder.ts";
 import { Refold, type RefoldFault, type RefoldListener, type RefusedPayload, unfoldable } from "./refold.ts";
 import { type Place, RefoldedEntity } from "./refolded-entity.ts";
 import { SessionCalls } from "./session-calls.ts";
+import type { AuditSliceOptions, RefusedPayloads, SliceAudit } from "./slice-audit.ts";
 import { TypeCounts } from "./type-counts.ts";
 
 export class SliceRefold implements RefoldListener {

@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { eventText, resultAnswer, resultsText } from "./answers.ts";
 import { refusal } from "./check-values.ts";
 import type { Gateway } from "./gateway.ts";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readJson } from "./json-body.ts";
 import { readGet, readHistory } from "./query-checks.ts";
 import { readAppend, readAppendMany, readEntity, readExecute, readIdempotencyKey } from "./request-checks.ts";

@@ -1,7 +1,7 @@
 // Routes about consumer groups: being a member without the SDK, and the operator's desk.
 import type { FastifyInstance } from "fastify";
 import { pageName, readGroupPoll } from "./group-checks.ts";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readJson } from "./json-body.ts";
 import { readNothing } from "./query-checks.ts";
 import { send, sendValue } from "./sending.ts";

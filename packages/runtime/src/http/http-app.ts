@@ -5,26 +5,17 @@
 // Knows nothing of sockets; http-door.ts brings the connections. Fastify routes and writes the answers; bodies are read,
 // parsed and checked by this folder's own code, so that there is one way in for all of them and every error is typed.
 // Not logged: payloads, and the paths of requests, which hold entity ids.
-import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import { HeddleError } from "@heddle/kernel";
-import {
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  type FastifyServerFactory,
-  fastify,
-} from "fastify";
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import type { Logger } from "pino";
 import { errorAnswer } from "./answers.ts";
-import type { HttpBounds } from "./bounds.ts";
 import { refusal } from "./check-values.ts";
 import { addEntityRoutes } from "./entity-routes.ts";
 import { canonicalUrl } from "./entity-url.ts";
 import { EventStreams } from "./event-stream.ts";
-import type { Gateway, NodeFacts, Readiness } from "./gateway.ts";
 import { addGroupRoutes } from "./group-routes.ts";
-import { type BodyLedger, unsupported } from "./json-body.ts";
+import type { HttpAppOptions } from "./http-options.ts";
+import { unsupported } from "./json-body.ts";
 import { jsonText } from "./json-text.ts";
 import { addLifeRoutes } from "./life-routes.ts";
 import { metricsContentType } from "./metrics.ts";
@@ -36,20 +27,6 @@ import { send, sendValue } from "./sending.ts";
 import { addStreamRoutes } from "./stream-routes.ts";
 import { addTransactionRoutes } from "./transaction-routes.ts";
 import { WaitingCalls } from "./waiting-calls.ts";
-
-export interface HttpAppOptions {
-  readonly gateway: Gateway;
-  readonly facts: NodeFacts;
-  readonly readiness: () => Readiness | Promise<Readiness>;
-  readonly metricsText: () => Promise<string>;
-  readonly logger: Logger;
-  readonly bounds: HttpBounds;
-  readonly ledger: BodyLedger;
-  readonly serverFactory: FastifyServerFactory;
-  readonly onClientError: (error: NodeJS.ErrnoException, socket: Socket) => void;
-  /** Told the route of each request that has one. */
-  readonly onRoute: (response: ServerResponse, route: string) => void;
-}
 
 export interface HttpApp {
   readonly app: FastifyInstance;

@@ -10,7 +10,7 @@ import { refusal } from "./check-values.ts";
 import type { EntityParams } from "./entity-routes.ts";
 import { exportedEvent, exportPages } from "./export-pages.ts";
 import type { Gateway } from "./gateway.ts";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readJson } from "./json-body.ts";
 import { readDelete, readList, readNothing } from "./query-checks.ts";
 import { readEntity, readFork, readIdempotencyKey, readRestore } from "./request-checks.ts";

@@ -1,7 +1,7 @@
 // Routes about query models: asking them, and the operator's desk.
 import type { ProjectionAction } from "@heddle/protocol/internal";
 import type { FastifyInstance } from "fastify";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readJson } from "./json-body.ts";
 import { readNothing } from "./query-checks.ts";
 import { sendValue } from "./sending.ts";

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import { refuseBody } from "./body-refusal.ts";
 import { refusal } from "./check-values.ts";
 import type { EntityParams } from "./entity-routes.ts";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readJson } from "./json-body.ts";
 import { readNothing } from "./query-checks.ts";
 import { readRemind, readReminderName, readReminderQuery } from "./reminder-checks.ts";

@@ -1,7 +1,7 @@
 // Routes about sagas: running one, and the operator's desk.
 import type { FastifyInstance } from "fastify";
 import { refusal } from "./check-values.ts";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readJson } from "./json-body.ts";
 import { readNothing } from "./query-checks.ts";
 import { readResolve, readRetry, readSaga, readSagaId, readSagaQuery } from "./saga-checks.ts";

@@ -5,7 +5,7 @@ import { eventFields } from "./answers.ts";
 import { refusal } from "./check-values.ts";
 import type { EntityParams } from "./entity-routes.ts";
 import type { EventStreams, StreamPage } from "./event-stream.ts";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readFeed, readWatch } from "./query-checks.ts";
 import { readEntity } from "./request-checks.ts";
 

@@ -3,7 +3,7 @@ import type { TransactOperation, WireOperationResult, WireTransaction } from "@h
 import { receiptOfOperation } from "@heddle/protocol/internal";
 import type { FastifyInstance } from "fastify";
 import type { NodeFacts } from "./gateway.ts";
-import type { HttpAppOptions } from "./http-app.ts";
+import type { HttpAppOptions } from "./http-options.ts";
 import { readJson } from "./json-body.ts";
 import { jsonText } from "./json-text.ts";
 import { readNothing } from "./query-checks.ts";

@@ -41,16 +41,19 @@ import {
 } from "@heddle/protocol/internal";
 import { sized } from "../decoding.ts";
 import { bodyOf, type Frame } from "../frame.ts";
+import type { Waiter } from "../holder.ts";
 import type { Memory } from "../memory.ts";
 import type { OpenGroups } from "../open-groups.ts";
 import type { Parts } from "../parts.ts";
 import type { Repeats } from "../repeats.ts";
 import { fingerprintOfOperations } from "./fingerprint.ts";
-import { Hold, take, type Waiter } from "./holds.ts";
+import { Hold } from "./hold.ts";
+import { take } from "./holds.ts";
 import { journalEntity } from "./journal.ts";
 import { checkSendable, encodeOutcome } from "./outcomes.ts";
-import { entityOfOperation, type Plan, type Planner } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import type { PlanWriter } from "./plan-writer.ts";
+import { entityOfOperation, type Planner } from "./planner.ts";
 import { type Known, UnderWay } from "./under-way.ts";
 
 /** Between two attempts to have a shard settle: the first pause is the shorter one, and each is twice as long. */

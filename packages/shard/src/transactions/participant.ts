@@ -34,15 +34,18 @@ import {
 import { messageOf } from "../decoding.ts";
 import type { Entity } from "../entity.ts";
 import { bodyOf, type Frame } from "../frame.ts";
+import type { Waiter } from "../holder.ts";
 import type { Memory } from "../memory.ts";
 import type { OpenGroups } from "../open-groups.ts";
 import type { Parts } from "../parts.ts";
 import { nextTurnOf } from "../shard-options.ts";
-import { addTo, Hold, HoldsByTransaction, take, type Waiter } from "./holds.ts";
+import { Hold } from "./hold.ts";
+import { addTo, HoldsByTransaction, take } from "./holds.ts";
 import type { OpenTransactions } from "./open-transactions.ts";
 import { checkSendable, encodeResults } from "./outcomes.ts";
-import { entityOfOperation, type Plan, type Planner } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import type { PlanWriter } from "./plan-writer.ts";
+import { entityOfOperation, type Planner } from "./planner.ts";
 
 /** A hold of which nothing was heard for so long has its coordinator asked. */
 const askAfterMs = 1_000;

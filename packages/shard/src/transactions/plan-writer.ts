@@ -10,7 +10,7 @@ import type { OpenGroups } from "../open-groups.ts";
 import type { Parts } from "../parts.ts";
 import { EntryDecoder } from "../stored-events.ts";
 import type { TypeCounts } from "../type-counts.ts";
-import type { Hold } from "./holds.ts";
+import type { Hold } from "./hold.ts";
 import { type JournalFacts, writeJournalBody } from "./journal.ts";
 import type { OpenTransactions } from "./open-transactions.ts";
 import type { Plan, PlannedWrite, Shadow } from "./plan.ts";

@@ -6,15 +6,17 @@ import { TurnoverMap } from "@heddle/kernel/internal";
 import { requestKind } from "@heddle/protocol/internal";
 import type { Entity } from "../entity.ts";
 import type { Frame } from "../frame.ts";
+import type { Holder, Waiter } from "../holder.ts";
 import type { Memory } from "../memory.ts";
 import type { Parts } from "../parts.ts";
 import type { Repeats } from "../repeats.ts";
 import type { TransactionStats } from "../stats.ts";
 import { Coordinator, waitedTooLong } from "./coordinator.ts";
-import { type Hold, letGo, type Waiter } from "./holds.ts";
+import type { Hold } from "./hold.ts";
+import { letGo } from "./holds.ts";
 import { Participant } from "./participant.ts";
-import { Planner } from "./plan.ts";
 import { PlanWriter } from "./plan-writer.ts";
+import { Planner } from "./planner.ts";
 
 /** What transactions have from the shard, beside what all have. */
 export interface TransactionsOptions {
@@ -104,7 +106,7 @@ export class Transactions {
   }
 
   /** The frame of a transaction waits for the hold of another; what it has taken by then, it keeps. */
-  waitAs(hold: Hold, other: Hold, frame: Frame): void {
+  waitAs(hold: Hold, other: Holder, frame: Frame): void {
     const own = this.#own(frame, hold);
     const end = () => {
       this.#participant.forget(hold);
@@ -128,7 +130,7 @@ export class Transactions {
     return this.#waiterFor(this.#own(frame, undefined));
   }
 
-  enlist(hold: Hold, waiter: Waiter): void {
+  enlist(hold: Holder, waiter: Waiter): void {
     if (hold.waiters === undefined) hold.waiters = [waiter];
     else hold.waiters.push(waiter);
     waiter.number = this.#nextWaiter++;

@@ -6,8 +6,9 @@ import type { Random } from "@heddle/kernel";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../seeded-random.ts";
-import { checkHistory, describeHistoryFaults, type HistoryRule } from "./check-history.ts";
+import { checkHistory, describeHistoryFaults } from "./check-history.ts";
 import type { AtomicOperation } from "./history.ts";
+import type { HistoryRule } from "./history-fault.ts";
 import { accounts, type Mutable, type SpoilableHistory, serialRun } from "./serial-run.spec-support.ts";
 
 const check = (history: SpoilableHistory) => checkHistory(history, { model: accounts });

@@ -2,7 +2,7 @@
 //
 // Random histories, right ones and spoilt ones, are in check-history.property.unit.spec.ts.
 import { describe, expect, it } from "vitest";
-import { checkHistory, describeHistoryFaults, type HistoryRule } from "./check-history.ts";
+import { checkHistory, describeHistoryFaults } from "./check-history.ts";
 import type {
   AtomicOperation,
   History,
@@ -13,6 +13,7 @@ import type {
   SagaOperation,
   SagaStepRun,
 } from "./history.ts";
+import type { HistoryRule } from "./history-fault.ts";
 
 const [x, y, z] = ["account/x", "account/y", "account/z"];
 

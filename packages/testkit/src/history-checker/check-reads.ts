@@ -1,7 +1,8 @@
 // Reads: what each reader saw is what the entity was after some event, and no reader saw a part of anything.
-import type { ReportFault } from "./check-history.ts";
+
 import { describeMoment, describeOperation, type FoundMoments, nameOfSpan, type Versions } from "./find-moments.ts";
 import type { AtomicOperation, History, HistoryModel, HistoryRead } from "./history.ts";
+import type { ReportFault } from "./history-fault.ts";
 
 interface SeenState {
   readonly read: HistoryRead;

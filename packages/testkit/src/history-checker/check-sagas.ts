@@ -1,7 +1,8 @@
 // Sagas: what is there of each step bears out what the saga says of itself.
-import type { ReportFault } from "./check-history.ts";
+
 import { describeOperation, type FoundMoments } from "./find-moments.ts";
 import type { History, SagaOperation, SagaStepRun } from "./history.ts";
+import type { ReportFault } from "./history-fault.ts";
 
 export function checkSagas(history: History, found: FoundMoments, report: ReportFault): void {
   for (const operation of history.operations) {

@@ -3,7 +3,6 @@
 // The stored histories give the order; markers say whose events stand where. Along the way everything is reported that is
 // wrong with the store itself.
 import { invariant } from "@heddle/kernel/internal";
-import type { ReportFault } from "./check-history.ts";
 import type {
   AtomicOperation,
   History,
@@ -13,6 +12,7 @@ import type {
   HistoryWrite,
   SagaOperation,
 } from "./history.ts";
+import type { ReportFault } from "./history-fault.ts";
 
 /** Versions of one entity. Version n is what it is after its first n events. */
 export interface Versions {

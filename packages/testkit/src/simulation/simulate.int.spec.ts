@@ -5,7 +5,8 @@ import { frameOffset, replyKind } from "@heddle/protocol/internal";
 import { replyBlockHeaderBytes } from "@heddle/runtime/internal";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { type SimulatedWorld, type SimulateOptions, simulate } from "./simulate.ts";
+import { simulate } from "./simulate.ts";
+import type { SimulatedWorld, SimulateOptions } from "./simulation.ts";
 import { runSimulation } from "./simulation-run.ts";
 
 const Counter = defineAggregate("Counter", {

@@ -15,10 +15,10 @@ import type { ShardLimits } from "@heddle/shard/internal";
 import type { Survival } from "../simulated-disk.ts";
 import { Chance } from "./chance.ts";
 import { drawFaults, type Faults, nextAfterMs, noFaults } from "./faults.ts";
-import type { SimulatedWorld, SimulateOptions, SimulationResult } from "./simulate.ts";
 import { type Seams, SimulatedNode } from "./simulated-node.ts";
 import { logFolder } from "./simulated-thread.ts";
 import { SimulatedTime } from "./simulated-time.ts";
+import type { SimulatedWorld, SimulateOptions, SimulationResult } from "./simulation.ts";
 import { Trace } from "./trace.ts";
 import { Watch } from "./watch.ts";
 

@@ -1,4 +1,4 @@
-// The functions that a domain module is written with, and the types that flow from it.
+// The functions that aggregates are written with, and the types that flow from them.
 //
 // They only put definitions together and infer types: nothing is checked here, so that a malformed module is refused in
 // one place (`compileContext`), with one kind of error, wherever it came from.
@@ -15,8 +15,6 @@
 import type { EntityId } from "@heddle/kernel";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { brand } from "./brand.ts";
-import type { AnyProjection } from "./define-projection.ts";
-import type { AnySaga } from "./define-saga.ts";
 import type { EventOptions } from "./event-options.ts";
 
 /** Schemas by the name of their event or command. */
@@ -60,24 +58,6 @@ export interface Aggregate<TName extends string, TState, TEvents extends Schemas
 
 /** Any aggregate: names are strings, payloads and states unknown. */
 export type AnyAggregate = Aggregate<string, unknown, Schemas, Schemas>;
-
-/** A database instance's whole domain. Made by {@link defineContext}. */
-export interface Context<
-  TName extends string,
-  TAggregates extends readonly AnyAggregate[],
-  TSagas extends readonly AnySaga[] = readonly [],
-  TProjections extends readonly AnyProjection[] = readonly [],
-> {
-  readonly name: TName;
-  readonly aggregates: TAggregates;
-  readonly sagas: TSagas;
-  readonly projections: TProjections;
-  /** Left out where an entity of any kind may begin. */
-  readonly kinds?: readonly string[] | undefined;
-}
-
-/** A context of which nothing is known at compile time; what `new Heddle()` without a type argument works with. */
-export type AnyContext = Context<string, readonly AnyAggregate[], readonly AnySaga[], readonly AnyProjection[]>;
 
 /** What a sender has to give for a schema. */
 export type InputOf<TSchema extends StandardSchemaV1> = StandardSchemaV1.InferInput<TSchema>;
@@ -198,35 +178,4 @@ export function reject<const TCode extends string>(
   facts: Readonly<Record<string, unknown>> = {},
 ): Rejection<TCode> {
   return { kind: "rejected", code, facts };
-}
-
-/**
- * Puts aggregates, and sagas and projections over them, together into the domain of one database instance. A domain module
- * exports the result as default.
- *
- * `kinds` are the kinds of entities that there are, `["account", "card"]`: what stands before the first slash of their ids.
- * An entity of another kind cannot begin, so that a slip such as `acount/alice` is `UNKNOWN_KIND` and no new entity; that goes
- * for a new life of an erased one, too. A saga with a step on another kind is refused as a whole, before it begins. Nobody
- * asks about the kind of an entity that exists: one whose kind was taken from the list is read, written, exported and erased
- * as before, and what was written before is imported, forked and restored, whatever its kind. Without `kinds` there is no such
- * check.
- */
-export function defineContext<
-  const TName extends string,
-  const TAggregates extends readonly AnyAggregate[],
-  const TSagas extends readonly AnySaga[] = readonly [],
-  const TProjections extends readonly AnyProjection[] = readonly [],
->(
-  name: TName,
-  definition: {
-    readonly aggregates: TAggregates;
-    readonly sagas?: TSagas;
-    readonly projections?: TProjections;
-    readonly kinds?: readonly string[];
-  },
-): Context<TName, TAggregates, TSagas, TProjections> {
-  const sagas = definition?.sagas ?? ([] as unknown as TSagas);
-  const projections = definition?.projections ?? ([] as unknown as TProjections);
-  const { aggregates, kinds } = definition ?? {};
-  return Object.freeze({ [brand]: "context", name, aggregates, sagas, projections, kinds });
 }
