@@ -74,7 +74,7 @@ describe("subscriptions to an entity, and kill -9", () => {
     for (const db of [...ways, writer]) await db.close();
     await node.close();
     fs.rmSync(folder, { recursive: true, force: true });
-  }, 120_000);
+  });
 });
 
 /** As a browser's EventSource does it: comes again, and says how far it got. */
