@@ -37,7 +37,12 @@ describe(`subscriptions to all entities, and kill -9 (HEDDLE_SEED=${seed})`, () 
     };
     let node = await start();
     const open = () =>
-      new Heddle<typeof bank>(`heddle://127.0.0.1:${port}`, { reconnectDelayMaxMs: 50, connections: 2 });
+      new Heddle<typeof bank>(`heddle://127.0.0.1:${port}`, {
+        reconnectDelayMaxMs: 50,
+        connections: 2,
+        // The node may be killed before all of them have their first connection.
+        connectTimeoutMs: 600_000,
+      });
     const [writer, reader] = [open(), open()];
     const whole = new Reader(reader, "beginning");
     const restarting = new Reader(reader, "beginning", dice.fork());
