@@ -2,7 +2,8 @@
 //
 // Binaries live in a cache outside the repository: $HEDDLE_CACHE, else $XDG_CACHE_HOME/heddle, else ~/.cache/heddle. The
 // folder's name holds the version and a hash of everything that the build depends on, so a change builds anew. A binary
-// appears there whole or not at all, and of several processes that want the same one builds it while the others wait.
+// appears there whole or not at all, and of several processes that want the same one builds it while the others wait. What could not
+// be fetched is asked for again a few times: Go itself asks once.
 //
 // An environment variable with a path (see `recipes`) takes the place of the build.
 import { spawn } from "node:child_process";
@@ -11,6 +12,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ServerError } from "./server-error.ts";
 import { type ServerName, versions } from "./settings.ts";
@@ -69,7 +71,12 @@ export interface ObtainOptions {
   /** Gets one line at the begin and the end of a build. Default: standard error. */
   readonly say?: (line: string) => void;
   readonly env?: NodeJS.ProcessEnv;
+  /** For tests. */
+  readonly pause?: (ms: number) => Promise<unknown>;
 }
+
+/** Before each time that it is asked for again. */
+const fetchPausesMs = [1_000, 5_000, 15_000] as const;
 
 const obtained = new Map<ServerName, Promise<string>>();
 
@@ -146,7 +153,7 @@ async function obtainAnew(name: ServerName, options: ObtainOptions): Promise<str
     const startedAt = performance.now();
     const unfinished = `${folder}.${randomUUID()}`;
     try {
-      await build(recipe, path.join(unfinished, recipe.binary), env);
+      await buildAndFetch(recipe, path.join(unfinished, recipe.binary), { ...options, env, say });
       // Only a build that died between this line and the next leaves a folder behind without its binary.
       fs.rmSync(folder, { recursive: true, force: true });
       fs.renameSync(unfinished, folder);
@@ -159,6 +166,25 @@ async function obtainAnew(name: ServerName, options: ObtainOptions): Promise<str
     return binary;
   } finally {
     unlock();
+  }
+}
+
+/** Builds, and begins again when the network failed: what was fetched is kept. */
+async function buildAndFetch(
+  recipe: Recipe,
+  output: string,
+  options: ObtainOptions & Required<Pick<ObtainOptions, "env" | "say">>,
+): Promise<void> {
+  const { env, say, pause = setTimeout } = options;
+  for (let tries = 0; ; tries++) {
+    try {
+      return await build(recipe, output, env);
+    } catch (error) {
+      const ms = fetchPausesMs[tries];
+      if (!(error instanceof ServerError) || error.code !== "NO_NETWORK" || ms === undefined) throw error;
+      say(`${error.message}; again in ${ms / 1_000} s`);
+      await pause(ms);
+    }
   }
 }
 
@@ -229,7 +255,7 @@ async function lock(file: string, onWait: () => void): Promise<() => void> {
     } catch (error) {
       if (!/database is locked/.test((error as Error).message)) throw error;
       if (tries === 0) onWait();
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await setTimeout(200);
     }
   }
 }

@@ -1,6 +1,9 @@
-// Goal: where binaries are kept, and what a failed build tells. That building works is shown in servers.servers.spec.ts.
-import { describe, expect, it } from "vitest";
-import { buildError, cachedBinary, cacheFolder, recipes } from "./obtain.ts";
+// Goal: where binaries are kept, what a failed build tells, and that a failing network is given time. That building works is shown in servers.servers.spec.ts.
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { buildError, cachedBinary, cacheFolder, obtain, recipes } from "./obtain.ts";
 
 describe("servers: the cache", () => {
   it("is $HEDDLE_CACHE, else below $XDG_CACHE_HOME, else below the home folder", () => {
@@ -52,5 +55,46 @@ describe("servers: a failed build", () => {
     expect(buildError(recipe, 1, said).message.split("\n")).toHaveLength(1);
     expect(buildError(recipe, 1, said).message).toContain("a@v1.0.0: dial tcp");
     expect(buildError(recipe, 1, "x.go:1: wrong\nx.go:2: wrong\n").message).toContain("x.go:1: wrong\nx.go:2: wrong");
+  });
+});
+
+describe("servers: a build whose network fails", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-obtain-"));
+  });
+  afterEach(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+  /** A Go that says something and fails so many times, then builds. */
+  function goThatFails(times: number, says: string): NodeJS.ProcessEnv {
+    const tries = path.join(folder, "tries");
+    const script = `#!/bin/sh
+echo try >> "${tries}"
+if [ "$(wc -l < "${tries}")" -le ${times} ]; then echo '${says}' >&2; exit 1; fi
+while [ "$1" != -o ]; do shift; done
+mkdir -p "$(dirname "$2")"
+echo '#!/bin/sh' > "$2"
+chmod +x "$2"
+`;
+    fs.writeFileSync(path.join(folder, "go"), script, { mode: 0o755 });
+    return { PATH: `${folder}:${process.env["PATH"]}`, HEDDLE_CACHE: folder };
+  }
+
+  const reset = "a@v1.0.0: Get https://proxy/a.zip: dial tcp 10.0.0.1:443: i/o timeout";
+  const obtained = async (env: NodeJS.ProcessEnv) => {
+    const pauses: number[] = [];
+    const pause = async (ms: number) => void pauses.push(ms);
+    const end = await obtain("nats", { env, say: () => undefined, pause }).catch(({ code }) => code as string);
+    return { end, pauses };
+  };
+
+  it("is begun again a few times, after longer and longer pauses", async () => {
+    const env = goThatFails(2, reset);
+    expect(await obtained(env)).toEqual({ end: cachedBinary("nats", env), pauses: [1_000, 5_000] });
+  });
+
+  it("is given up at last, and at once where another time would help nobody", async () => {
+    expect(await obtained(goThatFails(100, reset))).toEqual({ end: "NO_NETWORK", pauses: [1_000, 5_000, 15_000] });
+    expect(await obtained(goThatFails(100, "x.go:1: syntax error"))).toEqual({ end: "BUILD_FAILED", pauses: [] });
   });
 });

@@ -45,18 +45,21 @@ const rqlite = async (url: string, door: string, statements: unknown) => {
   return results;
 };
 
+/** A disk may be slow. */
+const patience = { timeout: 60_000 };
+
 const backends: Readonly<Record<string, Backend>> = {
   nats: {
     start: startNats,
     put: async (url, word) => {
       await using connection = disposable(await connect({ servers: url }));
-      const manager = await jetstreamManager(connection.value);
+      const manager = await jetstreamManager(connection.value, patience);
       await manager.streams.add({ name: "words", subjects: ["words"] });
-      await jetstream(connection.value).publish("words", word);
+      await jetstream(connection.value, patience).publish("words", word);
     },
     get: async (url) => {
       await using connection = disposable(await connect({ servers: url }));
-      const manager = await jetstreamManager(connection.value);
+      const manager = await jetstreamManager(connection.value, patience);
       return (await manager.streams.getMessage("words", { last_by_subj: "words" }))?.string();
     },
   },
@@ -250,6 +253,9 @@ describe("servers: MongoDB's wire server", () => {
   });
 });
 
+/** Go compiles all of it where the binaries came from a cache, and Go's own is empty. */
+const buildTimeoutMs = 1_800_000;
+
 describe("servers: binaries", () => {
   it("are refused in one line when the path given is wrong", async () => {
     const missing = path.join(folder, "nats-server");
@@ -272,34 +278,42 @@ describe("servers: binaries", () => {
     expect(fs.readdirSync(path.join(folder, "servers")).filter((entry) => !entry.endsWith(".lock"))).toEqual([]);
   });
 
-  it("that can not be built for want of a C compiler are told so in one line, and leave nothing behind", async () => {
-    const env = { ...process.env, CC: path.join(folder, "no-compiler"), HEDDLE_CACHE: folder, HEDDLE_RQLITED: "" };
-    const error = await obtain("rqlite", { env, say: () => undefined }).catch((reason: unknown) => reason);
-    expect((error as ServerError).code).toBe("NO_C_COMPILER");
-    expect((error as ServerError).message.split("\n")).toHaveLength(1);
-    expect(fs.readdirSync(path.join(folder, "servers")).filter((entry) => !entry.endsWith(".lock"))).toEqual([]);
-  });
+  it(
+    "that can not be built for want of a C compiler are told so in one line, and leave nothing behind",
+    async () => {
+      const env = { ...process.env, CC: path.join(folder, "no-compiler"), HEDDLE_CACHE: folder, HEDDLE_RQLITED: "" };
+      const error = await obtain("rqlite", { env, say: () => undefined }).catch((reason: unknown) => reason);
+      expect((error as ServerError).code).toBe("NO_C_COMPILER");
+      expect((error as ServerError).message.split("\n")).toHaveLength(1);
+      expect(fs.readdirSync(path.join(folder, "servers")).filter((entry) => !entry.endsWith(".lock"))).toEqual([]);
+    },
+    buildTimeoutMs,
+  );
 
-  it("that two want at once are built by one, whole, while the other waits", async () => {
-    const env = { ...process.env, HEDDLE_CACHE: folder, HEDDLE_NATS_SERVER: "" };
-    const one = () => {
-      const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-      const child = spawn(process.execPath, [main, "--obtain", "--only", "nats", "--json"], { env });
-      return Promise.all([textOf(child.stdout), textOf(child.stderr)]);
-    };
-    const both = await Promise.all([one(), one()]);
-    const [first, second] = both.map(([out]) => (JSON.parse(out) as { nats: string }).nats);
-    expect(first).toBe(second);
-    expect(
-      both
-        .map(([, said]) => said)
-        .join("")
-        .match(/: built in \d+ s/g),
-    ).toHaveLength(1);
-    expect(execFileSync(first!, ["--version"], { encoding: "utf8" })).toContain("v2.14.5");
-    const entries = fs.readdirSync(path.join(folder, "servers")).filter((entry) => !entry.endsWith(".lock"));
-    expect(entries).toEqual([path.basename(path.dirname(first!))]);
-  });
+  it(
+    "that two want at once are built by one, whole, while the other waits",
+    async () => {
+      const env = { ...process.env, HEDDLE_CACHE: folder, HEDDLE_NATS_SERVER: "" };
+      const one = () => {
+        const main = fileURLToPath(new URL("./main.ts", import.meta.url));
+        const child = spawn(process.execPath, [main, "--obtain", "--only", "nats", "--json"], { env });
+        return Promise.all([textOf(child.stdout), textOf(child.stderr)]);
+      };
+      const both = await Promise.all([one(), one()]);
+      const [first, second] = both.map(([out]) => (JSON.parse(out) as { nats: string }).nats);
+      expect(first).toBe(second);
+      expect(
+        both
+          .map(([, said]) => said)
+          .join("")
+          .match(/: built in \d+ s/g),
+      ).toHaveLength(1);
+      expect(execFileSync(first!, ["--version"], { encoding: "utf8" })).toContain("v2.14.5");
+      const entries = fs.readdirSync(path.join(folder, "servers")).filter((entry) => !entry.endsWith(".lock"));
+      expect(entries).toEqual([path.basename(path.dirname(first!))]);
+    },
+    buildTimeoutMs,
+  );
 });
 
 describe("servers: npm run servers", () => {

@@ -46,7 +46,11 @@ export function obtainChromium(
 
 function aptGet(args: readonly string[]): boolean {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  return spawnSync("apt-get", ["-q", ...args], { env, stdio: ["ignore", "ignore", "ignore"] }).status === 0;
+  // A machine that has just started may be updating itself, and mirrors fail now and then.
+  const patience = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5"];
+  return (
+    spawnSync("apt-get", ["-q", ...patience, ...args], { env, stdio: ["ignore", "ignore", "ignore"] }).status === 0
+  );
 }
 
 function canRun(file: string): boolean {

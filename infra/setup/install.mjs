@@ -11,7 +11,9 @@ const lock = `${root}package-lock.json`;
 
 if (!existsSync(marker) || statSync(marker).mtimeMs < statSync(lock).mtimeMs) {
   console.log("heddle: installing dependencies (npm ci), about 15 seconds");
-  const npm = process.env.npm_execpath ? [process.execPath, [process.env.npm_execpath, "ci"]] : ["npm", ["ci"]];
+  // Of a package that cannot be fetched, or is fetched too slowly, npm asks twice more by itself.
+  const ci = ["ci", "--fetch-retries=5"];
+  const npm = process.env.npm_execpath ? [process.execPath, [process.env.npm_execpath, ...ci]] : ["npm", ci];
   const done = spawnSync(npm[0], npm[1], { cwd: root, stdio: "inherit" });
   if (done.status !== 0) {
     console.error("heddle: `npm ci` failed; its own message is above. Mend it and run the command again.");

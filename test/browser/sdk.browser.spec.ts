@@ -16,6 +16,9 @@ import { newFolder, startTestNode, type TestNode } from "../support/node.ts";
 const html = `<!doctype html><title>a web application</title>
 <script type="module">import * as client from "/client.js"; self.client = client;</script>`;
 
+/** Of whatever has to come first: a browser, a page, a connection. */
+const patienceMs = 120_000;
+
 let app: Server;
 let origin: string;
 let browser: Browser;
@@ -29,7 +32,9 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve));
   origin = `http://127.0.0.1:${(app.address() as AddressInfo).port}`;
-  browser = await chromium.launch({ executablePath: findChromium()!, args: ["--no-sandbox"] });
+  // In a container the memory that processes share is small, and Chromium ends in the midst of something.
+  const args = ["--no-sandbox", "--disable-dev-shm-usage"];
+  browser = await chromium.launch({ executablePath: findChromium()!, args, timeout: patienceMs });
 });
 afterAll(async () => {
   await browser?.close();
@@ -56,6 +61,7 @@ beforeEach(async () => {
   port = await freePort();
   node = await start();
   page = await browser.newPage();
+  page.setDefaultTimeout(patienceMs);
   return async () => {
     await page.close();
     await node.close();
@@ -67,12 +73,15 @@ function start(): Promise<TestNode> {
 }
 
 /** Opens the application's page, with a client in it. */
-async function open(url = `ws://127.0.0.1:${port}`): Promise<void> {
+async function open(url = `ws://127.0.0.1:${port}`, connectTimeoutMs = patienceMs): Promise<void> {
   await page.goto(origin);
-  await page.evaluate((url) => {
-    self.db = new self.client.Heddle({ url, reconnectDelayMaxMs: 50, connectTimeoutMs: 2_000 });
-    self.seen = [];
-  }, url);
+  await page.evaluate(
+    ([url, connectTimeoutMs]) => {
+      self.db = new self.client.Heddle({ url, reconnectDelayMaxMs: 50, connectTimeoutMs });
+      self.seen = [];
+    },
+    [url, connectTimeoutMs] as const,
+  );
 }
 
 const seen = () => page.evaluate(() => self.seen);
@@ -213,7 +222,7 @@ describe("the SDK in a browser", () => {
   it("is refused in pages of an origin that the node was not told of", async () => {
     await node.close();
     node = await startTestNode({ data, port, shards: 2 });
-    await open();
+    await open(undefined, 2_000);
     const code = await page.evaluate(() =>
       self.db.ready().then(
         () => "welcome",

@@ -109,7 +109,7 @@ const amount = 5;
 const tooMuch = 1_000_000;
 const pairsOfEach = 3;
 /** Whatever is waited for comes much sooner, or not at all. */
-const patienceMs = 60_000;
+const patienceMs = 300_000;
 
 type Pair = readonly [from: string, to: string];
 

@@ -119,7 +119,7 @@ export async function crashRun(options: CrashRunOptions): Promise<CrashTotals> {
 }
 
 /** Whatever is waited for comes much sooner, or not at all. */
-const patienceMs = 120_000;
+const patienceMs = 300_000;
 
 class CrashRun {
   readonly #options: CrashRunOptions;

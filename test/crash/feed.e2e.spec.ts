@@ -37,7 +37,12 @@ describe(`subscriptions to all entities, and kill -9 (HEDDLE_SEED=${seed})`, () 
     };
     let node = await start();
     const open = () =>
-      new Heddle<typeof bank>(`heddle://127.0.0.1:${port}`, { reconnectDelayMaxMs: 50, connections: 2 });
+      new Heddle<typeof bank>(`heddle://127.0.0.1:${port}`, {
+        reconnectDelayMaxMs: 50,
+        connections: 2,
+        // The node may be killed before all of them have their first connection.
+        connectTimeoutMs: 600_000,
+      });
     const [writer, reader] = [open(), open()];
     const whole = new Reader(reader, "beginning");
     const restarting = new Reader(reader, "beginning", dice.fork());
@@ -107,7 +112,7 @@ describe(`subscriptions to all entities, and kill -9 (HEDDLE_SEED=${seed})`, () 
     for (const db of [writer, reader]) await db.close();
     await node.close();
     fs.rmSync(folder, { recursive: true, force: true });
-  }, 180_000);
+  });
 });
 
 /** Follows everything in the background; with dice, it leaves now and then and begins again behind what it saw last. */
@@ -139,7 +144,7 @@ class Reader {
 
   /** Waits until it has seen so many events. */
   async hasSeen(count: number): Promise<void> {
-    const tooLong = AbortSignal.timeout(30_000);
+    const tooLong = AbortSignal.timeout(300_000);
     const overdue = once(tooLong, "abort").then(() => {
       throw new Error(`a reader has seen ${this.seen.length} events of ${count}`);
     });

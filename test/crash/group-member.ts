@@ -12,7 +12,8 @@ export interface Taken {
 // A test that dies leaves no member behind.
 process.on("disconnect", () => process.exit(0));
 
-const db = new Heddle({ port: Number(process.argv[2]) });
+// The node may be killed before this process is up.
+const db = new Heddle({ port: Number(process.argv[2]), connectTimeoutMs: 600_000 });
 for await (const { entity, seq } of db.subscribe({ group: "billing", kind: "account" })) {
   const taken: Taken = { entity, seq, atNs: String(process.hrtime.bigint()) };
   await new Promise((resolve) => process.send!(taken, resolve));

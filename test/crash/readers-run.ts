@@ -68,7 +68,7 @@ export interface ReadersTotals {
   streamed: number;
 }
 
-const patienceMs = 100_000;
+const patienceMs = 300_000;
 
 export class ReadersRun {
   readonly totals: ReadersTotals = { kills: 0, answers: 0, rows: 0, postponed: 0, streamed: 0 };
@@ -163,9 +163,10 @@ export class ReadersRun {
       await finished;
       await until("the readers to catch up", async () => {
         await resolveStuck(db);
+        // In this order: once the logs stay as they are, whoever is at their ends has all of them.
+        if (!(await this.#isSettled())) return false;
         const rows = await db.projections();
-        const hasAll = rows.every(({ state, lagBytes }) => state === "live" && lagBytes === 0);
-        return hasAll && (await this.#isSettled());
+        return rows.every(({ state, lagBytes }) => state === "live" && lagBytes === 0) && (await this.#isPublished());
       });
     } finally {
       await db.close();
@@ -178,11 +179,21 @@ export class ReadersRun {
   // Nothing is left that would write to a log by itself: else the logs go on behind a reader that has come to their end.
   // Erasures wait for the readers, also for rows of several entities that are made anew.
   async #isSettled(): Promise<boolean> {
-    const metrics = await (await fetch(`http://127.0.0.1:${this.#port}/metrics`)).text();
+    const metrics = await this.#metrics();
     if (/^heddle_sagas\{.*state="(running|compensating)".*\} [1-9]/m.test(metrics)) return false;
     if (/^heddle_(transactions_pending|held_entities)(\{.*\})? [1-9]/m.test(metrics)) return false;
-    if (/^heddle_\w*erasures\w*(\{.*\})? [1-9]/m.test(metrics)) return false;
-    return this.#options.nats === undefined || /^heddle_nats_lag_bytes\S* 0$/m.test(metrics);
+    return !/^heddle_\w*erasures\w*(\{.*\})? [1-9]/m.test(metrics);
+  }
+
+  /** Every shard's log. */
+  async #isPublished(): Promise<boolean> {
+    const { nats, shards = 3 } = this.#options;
+    if (nats === undefined) return true;
+    return [...(await this.#metrics()).matchAll(/^heddle_nats_lag_bytes\S* 0$/gm)].length === shards;
+  }
+
+  async #metrics(): Promise<string> {
+    return (await fetch(`http://127.0.0.1:${this.#port}/metrics`)).text();
   }
 
   async #compare(how: "so far" | "whole"): Promise<void> {

@@ -46,7 +46,7 @@ export async function stormRun(options: StormOptions): Promise<StormTotals> {
   return run.run();
 }
 
-const patienceMs = 120_000;
+const patienceMs = 300_000;
 const startMoney = 100;
 const tooMuch = 1_000_000;
 const auditorPauseMs = 3;

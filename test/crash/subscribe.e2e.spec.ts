@@ -23,7 +23,8 @@ describe("subscriptions to an entity, and kill -9", () => {
     const start = () => new NodeProcess({ data: path.join(folder, "data"), port, shards: 2, threads: 2 });
     let node = start();
     expect(await node.settled).toBe("ready");
-    const options = { reconnectDelayMaxMs: 50 };
+    // The node may be killed before all of them have their first connection.
+    const options = { reconnectDelayMaxMs: 50, connectTimeoutMs: 600_000 };
     const ways = [new Heddle<typeof bank>(`heddle://127.0.0.1:${port}`, options)];
     ways.push(new Heddle<typeof bank>(`ws://127.0.0.1:${port}`, options));
     const writer = new Heddle<typeof bank>(`heddle://127.0.0.1:${port}`, options);
@@ -74,7 +75,7 @@ describe("subscriptions to an entity, and kill -9", () => {
     for (const db of [...ways, writer]) await db.close();
     await node.close();
     fs.rmSync(folder, { recursive: true, force: true });
-  }, 120_000);
+  });
 });
 
 /** As a browser's EventSource does it: comes again, and says how far it got. */

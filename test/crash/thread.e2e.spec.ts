@@ -214,7 +214,7 @@ describe(`a lost shard thread (HEDDLE_SEED=${seed})`, () => {
 
     const error = await db
       .entity(lost)
-      .append("Credited", credit, { ...account, timeoutMs: 200 })
+      .append("Credited", credit, { ...account, timeoutMs: 5_000 })
       .catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(HeddleError);
     expect((error as HeddleError).code).toBe("SHARD_STOPPED");

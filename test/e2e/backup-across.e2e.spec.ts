@@ -91,7 +91,7 @@ it("a backup beside a storm of transfers over shards restores to whole transacti
     const storming = storm(db, () => isOver);
     try {
       const args = [backUpBeside, data, `${shards}`, backup, `${runs}`];
-      const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 120_000 });
+      const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 500_000 });
       for (const line of stdout.trim().split("\n")) found.push(JSON.parse(line) as number[]);
     } finally {
       isOver = true;

@@ -41,7 +41,7 @@ it("departures has a row for each flight that arrived and none for those that ca
   const sorted = wanted.sort((a, b) => (a.flight < b.flight ? -1 : 1));
   // Behind the last step lies the end of its saga, which is no place that a caller knows: asked until it has been seen.
   const asked = async () => (await db.query(sql)).rows;
-  await expect.poll(asked, { timeout: 60_000, interval: 50 }).toHaveLength(sorted.length);
+  await expect.poll(asked, { timeout: 300_000, interval: 50 }).toHaveLength(sorted.length);
   expect(await asked()).toEqual(sorted);
   await db.rebuildProjection("departures");
   expect(await asked()).toEqual(sorted);

@@ -11,6 +11,7 @@ import { type ErasureReceipt, Heddle, HeddleError } from "@heddle/client";
 import type { NodeOptions } from "@heddle/runtime";
 import { auditFolder, verifyErasure } from "@heddle/runtime/internal";
 import { expect } from "vitest";
+import { filesOf } from "../../infra/servers/files-of.spec-support.ts";
 import { newFolder, startTestNode } from "../support/node.ts";
 import type marked from "./marked-bank.ts";
 
@@ -34,19 +35,9 @@ export class Markers {
 export function filesWith(folders: readonly string[], texts: readonly string[]): string[] {
   const wanted = texts.flatMap((text) => [Buffer.from(text), Buffer.from(text, "utf16le")]);
   return folders.flatMap((folder) =>
-    fs
-      .readdirSync(folder, { recursive: true, encoding: "utf8" })
-      .map((name) => path.join(folder, name))
-      .filter((file) => {
-        try {
-          if (!fs.statSync(file).isFile()) return false;
-          const bytes = fs.readFileSync(file);
-          return wanted.some((one) => bytes.includes(one));
-        } catch {
-          // It went away between the listing and now, as files of a running server do.
-          return false;
-        }
-      }),
+    [...filesOf(folder, (bytes) => wanted.some((one) => bytes.includes(one)))].flatMap(([file, has]) =>
+      has ? [file] : [],
+    ),
   );
 }
 

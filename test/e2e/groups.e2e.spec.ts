@@ -127,7 +127,7 @@ describe("a consumer group", () => {
       seen.set(value!.entity, value!.seq);
       return [...seen.values()].filter((seq) => seq === 2).length === 10;
     });
-  }, 60_000);
+  });
 
   it("begins now, where it was told so, and refuses others' filters and its own nonsense", async () => {
     await using node = await startTestNode({ shards: 1 });

@@ -136,7 +136,7 @@ describe("reminders over a node", () => {
       await entity.append("Credited", { amount: 1 }, { aggregate: "Account" });
       const input = { amount: 1 };
       await entity.remind("now", { at: Date.now(), command: "Deposit", input }, { aggregate: "Account" });
-      await entity.remind("later", { at: Date.now() + 700, command: "Deposit", input }, { aggregate: "Account" });
+      await entity.remind("later", { at: Date.now() + 5_000, command: "Deposit", input }, { aggregate: "Account" });
     }
     expect((await before.db.reminders({ limit: 100 })).length).toBeGreaterThan(0);
     for (const close of closing.splice(0).reverse()) await close();

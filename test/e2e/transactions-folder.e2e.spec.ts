@@ -103,5 +103,5 @@ describe("a data folder full of transactions", () => {
     expect(await statesOf(restored)).toEqual(await statesOf(data));
     expect(await auditFolder({ data: restored, domain: bank })).toMatchObject({ ok: true, problems: [] });
     fs.rmSync(root, { recursive: true, force: true });
-  }, 60_000);
+  });
 });

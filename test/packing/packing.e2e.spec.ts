@@ -12,6 +12,7 @@ const tutorial = fileURLToPath(new URL("tutorial/", import.meta.url));
 const project = fs.mkdtempSync(path.join(os.tmpdir(), "heddle-packed-"));
 // Only the repository's Node, none of its packages: a missing dependency must be missed.
 const bin = path.join(project, "node-bin");
+const install = ["install", "--no-fund", "--no-audit", "--prefer-offline", "--fetch-retries=5"];
 const env = { ...process.env, PATH: `${bin}:${process.env["PATH"]}`, NODE_PATH: "" };
 
 function run(command: string, args: readonly string[], cwd: string): string {
@@ -36,13 +37,9 @@ beforeAll(() => {
     JSON.stringify({ name: "my-bank", private: true, type: "module" }),
   );
   const { devDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"));
-  run(
-    "npm",
-    ["install", "--no-fund", "--no-audit", "--prefer-offline", `zod@${devDependencies.zod}`, ...tarballs],
-    project,
-  );
+  run("npm", [...install, `zod@${devDependencies.zod}`, ...tarballs], project);
   for (const file of ["bank.ts", "client.ts"]) fs.copyFileSync(path.join(tutorial, file), path.join(project, file));
-}, 300_000);
+}, 900_000);
 
 afterAll(() => fs.rmSync(project, { recursive: true, force: true }));
 
@@ -64,7 +61,7 @@ describe("packing", () => {
       const file = fs.readdirSync(project).find((found) => found.startsWith(`heddle-${name}-`));
       return `file:${path.join(project, file!)}`;
     });
-    run("npm", ["install", "--no-fund", "--no-audit", "--prefer-offline", "--omit=optional", ...needed], alone);
+    run("npm", [...install, "--omit=optional", ...needed], alone);
     const installed = fs.readdirSync(path.join(alone, "node_modules"), { recursive: true, encoding: "utf8" });
     expect(installed.filter((file) => file.endsWith(".node"))).toEqual([]);
     expect(fs.readdirSync(path.join(alone, "node_modules/@heddle")).sort()).toEqual([

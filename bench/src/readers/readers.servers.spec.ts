@@ -18,7 +18,7 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(data, { recursive: true, force: true }));
 
 // Some thirty processes start one after another, each with the whole of Heddle to load.
-describe("bench: readers", { timeout: 300_000 }, () => {
+describe("bench: readers", { timeout: 900_000 }, () => {
   it("P5: rows in every sink, what subscribers got and the stream are what the log says", () => {
     const shared = ["--data", data, "--slow-disk", "--seconds", "1", "--warmup", "0.2", "--rounds", "1"];
     const asked = ["--scenario", "readers", "--events", "20000", "--json"];

@@ -6,6 +6,7 @@ import path from "node:path";
 import { entryFlags } from "@heddle/event-log/internal";
 import { seededRandom } from "@heddle/testkit";
 import { describe, expect, it } from "vitest";
+import { filesWith as filesBelow } from "../../../../infra/servers/files-of.spec-support.ts";
 import { type RunningServer, startNats } from "../../../../infra/servers/index.ts";
 import { connectNats } from "./connection.ts";
 import { entriesOf, Logs, published, publisherOf, until } from "./logs.spec-support.ts";
@@ -13,16 +14,7 @@ import type { ErasedLife, NatsErasures } from "./nats-erasures.ts";
 import { NatsFeed } from "./nats-feed.ts";
 
 /** Files of the server's store in which the text stands. */
-function filesWith(nats: RunningServer, text: string): string[] {
-  const store = path.join(nats.folder, "store");
-  const names = fs.readdirSync(store, { recursive: true, encoding: "utf8" });
-  return names.filter((name) => {
-    const file = path.join(store, name);
-    // The server replaces files by others meanwhile.
-    if (fs.statSync(file, { throwIfNoEntry: false })?.isFile() !== true) return false;
-    return fs.readFileSync(file).includes(text);
-  });
-}
+const filesWith = (nats: RunningServer, text: string) => filesBelow(path.join(nats.folder, "store"), text);
 
 /** Erases entries as a shard does: tombstone, the readers are told, the log is overwritten. */
 async function eraseEntity(logs: Logs, erasures: NatsErasures, shard: number, entity: string, positions: number[]) {

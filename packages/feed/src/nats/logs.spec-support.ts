@@ -188,16 +188,16 @@ export function publisherOf(
   const state = ReaderState.open(stateFile);
   const erasures = new NatsErasures(state);
   const gaps = new FilledGaps(state);
-  const publisher = new NatsPublisher({ context: "bank", nats, source, erasures, gaps, ackTimeoutMs: 2_000, ...rest });
+  const publisher = new NatsPublisher({ context: "bank", nats, source, erasures, gaps, ...rest });
   return { publisher, erasures };
 }
 
-/** Resolves when it holds. Errors: what `describe` says, after half a minute. */
+/** Resolves when it holds. Errors: what `describe` says, after two minutes. */
 export async function until(
   holds: () => boolean | Promise<boolean>,
   describe: () => unknown = () => "",
 ): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 120_000;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`it did not come about: ${JSON.stringify(describe())}`);
     await new Promise((resolve) => setTimeout(resolve, 10));

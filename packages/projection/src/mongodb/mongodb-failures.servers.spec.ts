@@ -34,7 +34,7 @@ const code = (expected: string) => expect.objectContaining({ code: expected });
 describe("mongodb: a server that fails", () => {
   sinkFailures({
     start: startMongo,
-    sinkAt: (url) => new MongodbSink({ url, selectionTimeoutMs: 1_000, answerTimeoutMs: 1_000 }),
+    sinkAt: (url) => new MongodbSink({ url, selectionTimeoutMs: 5_000, answerTimeoutMs: 5_000 }),
     addressOf: (url) => `${url}bank`,
     movements: 3_000,
     scarceBytes: 600_000,
@@ -252,7 +252,7 @@ describe("mongodb: one server", () => {
     expect(open).toBeGreaterThan(0);
     await store.close();
     await Promise.all(gone);
-    expect(open).toBe(0);
+    await expect.poll(() => open).toBe(0);
     way.close();
   });
 
@@ -389,7 +389,7 @@ describe("mongodb: a server that knows users", () => {
   });
   afterAll(() => server.stop());
   const at = (user: string, options = "?authSource=admin") =>
-    new MongodbSink({ url: `${server.url.replace("//", `//${user}`)}bank${options}`, selectionTimeoutMs: 1_000 });
+    new MongodbSink({ url: `${server.url.replace("//", `//${user}`)}bank${options}`, selectionTimeoutMs: 60_000 });
 
   it("who is not accepted is refused, whatever is asked for, without the password; the right one is served", async () => {
     const encoded = encodeURIComponent(password);

@@ -1,8 +1,23 @@
 // A cluster of real rqlite nodes on loopback: what specs kill of it, and who leads it.
+import { setTimeout as pause } from "node:timers/promises";
+import { isHeddleError } from "@heddle/kernel";
 import { expect, vi } from "vitest";
 import { type RunningServer, startRqlite } from "../../../../infra/servers/index.ts";
 
 const patience = { timeout: 60_000, interval: 50 };
+
+/** Asks again while it is `SINK_UNAVAILABLE`: on a busy machine nodes miss their leader, and elect another, at any time. */
+export async function whenLed<T>(ask: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + patience.timeout;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isHeddleError(error, "SINK_UNAVAILABLE") || performance.now() > deadline) throw error;
+      await pause(patience.interval);
+    }
+  }
+}
 
 export class RqliteCluster implements AsyncDisposable {
   readonly nodes: readonly RunningServer[];
