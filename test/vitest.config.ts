@@ -12,6 +12,8 @@ const tier = (name: string, include: string[], options: object = {}) => ({
     pool: "forks" as const,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // One second, as it comes, is less than a busy machine may leave a process out for.
+    expect: { poll: { timeout: 30_000 } },
     ...options,
   },
 });
