@@ -69,7 +69,7 @@ function busiestOfTheFile(again = 0): readonly unknown[] {
 }
 
 // Each starts processes that load the whole of Heddle, one after another.
-describe("npm start", { timeout: 180_000 }, () => {
+describe("npm start", { timeout: 600_000 }, () => {
   it("imports all flights, holds the file's totals, and the second time finds them there", async () => {
     const data = folder();
     const first = await firstRun("--once", "--json", "--data", data).ended;
