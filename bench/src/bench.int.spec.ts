@@ -25,7 +25,7 @@ function bench(...args: string[]) {
 }
 
 // A dozen processes start one after another, each with the whole of Heddle to load.
-describe("bench: end to end", { timeout: 180_000 }, () => {
+describe("bench: end to end", { timeout: 600_000 }, () => {
   it("P2, P4: measures single against the floor, and the referee finds every acknowledged event once", () => {
     const out = path.join(data, "result.json");
     const { status, out: printed, err } = bench("--scenario", "single", "--json", "--out", out);
@@ -79,7 +79,7 @@ describe("bench: end to end", { timeout: 180_000 }, () => {
   });
 });
 
-describe("bench: transfers", { timeout: 300_000 }, () => {
+describe("bench: transfers", { timeout: 600_000 }, () => {
   it("P2, P4: moves money in three ways beside PostgreSQL, and the referee finds all of it, and every saga's end", () => {
     const { status, out, err } = bench("--scenario", "transfers", "--seed", "7", "--json");
     expect(err).toContain("money conserved");
@@ -124,7 +124,7 @@ describe("bench: transfers", { timeout: 300_000 }, () => {
   });
 });
 
-describe("bench: reminders", { timeout: 180_000 }, () => {
+describe("bench: reminders", { timeout: 600_000 }, () => {
   it("P5: delivers what is due after a restart, once each and none early, and says how fast", () => {
     const { status, out } = bench("--scenario", "reminders", "--reminders", "5000");
     expect(out).toContain("reminders: 5,000 pending for 500 entities");
@@ -134,7 +134,7 @@ describe("bench: reminders", { timeout: 180_000 }, () => {
   });
 });
 
-describe("bench: sleepers", () => {
+describe("bench: sleepers", { timeout: 600_000 }, () => {
   it("P8: serves more entities than memory is given, every state as it must be, and says what its own memory was", () => {
     const { status, out } = bench("--scenario", "sleepers", "--entities", "5000");
     expect(out).toContain("sleepers: 5,000 entities");

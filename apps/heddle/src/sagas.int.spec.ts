@@ -130,16 +130,19 @@ describe("heddle sagas", () => {
   it("--timeout bounds the wait, not the saga: exit code 3, and how to look after it", async () => {
     await using silent = await silentNode();
     const at = typedAt(`heddle://127.0.0.1:${silent.port}`);
-    for (const command of [
+    const commands = [
       ["sagas", "run", "transfer", "t-7"],
       ["sagas", "retry", "t-7", "--reason", "again"],
       ["sagas", "resolve", "t-7", "--as", "committed", "--reason", "by hand", "--yes"],
-    ]) {
-      expect(await at(...command, "--timeout", "150"), command[1]).toEqual({
+    ];
+    // Time enough to be greeted: who never was is told that nobody is there.
+    const answers = await Promise.all(commands.map((command) => at(...command, "--timeout", "4000")));
+    for (const [i, answer] of answers.entries()) {
+      expect(answer, commands[i]![1]).toEqual({
         code: 3,
         out: "",
         said:
-          'heddle: no answer within 150 ms; the saga "t-7" goes on if it has begun\n' +
+          'heddle: no answer within 4000 ms; the saga "t-7" goes on if it has begun\n' +
           "  heddle sagas show, or db.showSaga, tells how far it is; the same call again waits for the same end.\n" +
           "  TIMEOUT\n",
       });

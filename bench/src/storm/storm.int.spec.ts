@@ -23,7 +23,7 @@ function storm(...args: string[]) {
   return { status: done.status, out: done.stdout, said: done.stderr };
 }
 
-describe("npm run storm", () => {
+describe("npm run storm", { timeout: 600_000 }, () => {
   it("moves money by transaction and by saga, over shards and threads, while an auditor reads all of it", () => {
     const { status, out, said } = storm(
       ...["--transfers", "1200", "--accounts", "100", "--callers", "50", "--threads", "2", "--json"],

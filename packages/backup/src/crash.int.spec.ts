@@ -39,7 +39,7 @@ function rig() {
 }
 
 /** A process for each call to the disk. */
-const timeout = 300_000;
+const timeout = 600_000;
 
 describe("P5: killed at any call to the disk", { timeout }, () => {
   it("a first run leaves a folder that the next one goes on with", async () => {

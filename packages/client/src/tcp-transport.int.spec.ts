@@ -69,17 +69,16 @@ describe("tcp transport", () => {
   });
 
   it("P8 says when the socket is full, and when it has room again", async () => {
-    let peer: Socket | undefined;
-    const address = await listen((socket) => {
-      peer = socket.pause();
-    });
+    const accepted = Promise.withResolvers<Socket>();
+    const address = await listen((socket) => accepted.resolve(socket.pause()));
     const { connection, opened, drained, closed } = connect(address);
     await opened;
     const piece = new Uint8Array(4 * 1024 * 1024);
     while (connection.write([piece])) {
       // Until the socket's buffers are full.
     }
-    peer!.resume();
+    // The one side may know of the connection before the other.
+    (await accepted.promise).resume();
     await drained;
     connection.destroy();
     await closed;

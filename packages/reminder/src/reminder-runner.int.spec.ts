@@ -385,7 +385,7 @@ describe("reminders: over crashes (P5)", () => {
       for (const { due, time } of brought) expect(time).toBeGreaterThanOrEqual(due);
     }
     expect(await under.list()).toEqual([]);
-  }, 120_000);
+  });
 
   it("erased with its entity: no byte of what it was to bring is left, and nothing comes (P6)", async () => {
     const under = await withBell();
@@ -447,7 +447,7 @@ describe("reminders: under any schedule", () => {
       expect(found, `seed ${seed}`).toEqual(wanted);
       await under.end();
     }
-  }, 120_000);
+  });
 
   it("the tolerance is what the documents say", () => {
     expect(missedAfterMs).toBe(60_000);

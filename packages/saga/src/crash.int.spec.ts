@@ -241,7 +241,7 @@ describe("crash: many", () => {
     expect(stuck).toHaveLength(ends.STUCK);
     expect((await under.list({ only: "stuck", limit: 10_000 })).map(({ saga }) => saga).sort()).toEqual(stuck.sort());
     expect(sum + missing).toBe(100 * many.length);
-  }, 240_000);
+  }, 600_000);
 });
 
 function pick<T>(from: readonly T[], count: number, below: (bound: number) => number): T[] {

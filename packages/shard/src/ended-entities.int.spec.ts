@@ -172,10 +172,10 @@ describe("P1 P4 P5: sagas that ended since the last checkpoint", () => {
           await under.end();
         }
       }),
-      { numRuns: 150, interruptAfterTimeLimit: 100_000, markInterruptAsFailure: true },
+      { numRuns: 150, interruptAfterTimeLimit: 500_000, markInterruptAsFailure: true },
     );
     expect(rows).toBeGreaterThan(0);
-  }, 150_000);
+  }, 600_000);
 
   it("P8: take no place among the active entities, before the checkpoint and after it", async () => {
     const under = open();

@@ -55,7 +55,7 @@ describe("listing", () => {
       ),
       { numRuns: 40 },
     );
-  }, 60_000);
+  });
 
   it("tells sequence, time and chain of each as memory knows them, also when the partition is older", async () => {
     const under = openShard(bank);

@@ -86,7 +86,7 @@ describe("a state as it was", () => {
       { numRuns: 60 },
     );
     expect(restorings).toBeGreaterThan(10);
-  }, 120_000);
+  });
 
   it("P7: what has not come, or never was, is out of range; an entity that was never written is as before its first event", async () => {
     const under = openShard(bank);

@@ -69,7 +69,7 @@ function busiestOfTheFile(again = 0): readonly unknown[] {
 }
 
 // Each starts processes that load the whole of Heddle, one after another.
-describe("npm start", { timeout: 180_000 }, () => {
+describe("npm start", { timeout: 600_000 }, () => {
   it("imports all flights, holds the file's totals, and the second time finds them there", async () => {
     const data = folder();
     const first = await firstRun("--once", "--json", "--data", data).ended;
@@ -96,15 +96,20 @@ describe("npm start", { timeout: 180_000 }, () => {
   });
 
   it("P4, P5: completes an import that was killed, and nothing is there twice", async () => {
-    const data = folder();
-    const killed = firstRun("--once", "--data", data);
-    await new Promise<void>((resolve) => {
-      killed.child.stderr!.once("data", () => resolve());
-    });
-    killed.child.kill("SIGKILL");
-    await killed.ended;
-    const next = JSON.parse((await firstRun("--once", "--json", "--data", data).ended).out) as Result;
-    expect(next.imported.wasThere).toBe(false);
+    /** The run behind one that was killed. */
+    const completed = async (): Promise<Result> => {
+      const data = folder();
+      const killed = firstRun("--once", "--data", data);
+      await new Promise<void>((resolve) => {
+        killed.child.stderr!.once("data", () => resolve());
+      });
+      killed.child.kill("SIGKILL");
+      await killed.ended;
+      return JSON.parse((await firstRun("--once", "--json", "--data", data).ended).out) as Result;
+    };
+    // One that had imported everything before it could be killed shows nothing: then another.
+    let next = await completed();
+    while (next.imported.wasThere) next = await completed();
     expect(next.imported.known).toBeGreaterThan(0);
     expect(next.imported).toMatchObject({ committed: 19_680, compensated: 320 });
     expect(next.wrong).toEqual([]);

@@ -225,8 +225,10 @@ describe("the stream", () => {
 
   it("ends on the one side when the other ends", async () => {
     await using node = await start();
-    const [theirs, ours] = [dial(node), dial(node)];
-    await Promise.all([outcome(theirs), outcome(ours)]);
+    const theirs = dial(node);
+    await outcome(theirs);
+    const ours = dial(node);
+    await outcome(ours);
     for (const stream of node.streams) {
       stream.resume();
       stream.on("end", () => stream.end());

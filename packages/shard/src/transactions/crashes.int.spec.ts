@@ -116,7 +116,7 @@ describe("P5: a thread that is lost", () => {
         }
       }
       expect(met).toBeGreaterThan(2);
-    }, 120_000);
+    });
   }
 });
 
@@ -140,7 +140,7 @@ describe("P5: the power fails", () => {
           await closeAll();
         }
       }
-    }, 120_000);
+    });
   }
 });
 
