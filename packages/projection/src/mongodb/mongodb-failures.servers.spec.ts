@@ -41,6 +41,18 @@ describe("mongodb: a server that fails", () => {
   });
 });
 
+describe("mongodb: a server that is gone", () => {
+  it("is away, whoever hears of it first, be it a bulk write", async () => {
+    await using server = await startMongo();
+    const store = new MongodbStore({ url: `${server.url}bank`, selectionTimeoutMs: 2_000 });
+    const put = (isNew: boolean) => store.guarded(() => store.put("rows", [{ _id: "one" }], () => isNew));
+    await put(true);
+    await server.kill();
+    for (const isNew of [true, false]) await expect(put(isNew)).rejects.toEqual(code("SINK_UNAVAILABLE"));
+    await store.close();
+  });
+});
+
 describe("mongodb: one server", () => {
   let server: RunningServer;
   let client: MongoClient;

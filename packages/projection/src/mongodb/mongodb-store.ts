@@ -235,7 +235,8 @@ export class MongodbStore {
     }
   }
 
-  errorOf(thrown: unknown): HeddleError {
+  errorOf(error: unknown): HeddleError {
+    const thrown = unwrapped(error);
     if (thrown instanceof HeddleError) return thrown;
     const { message, code } = thrown as { readonly message: string; readonly code?: unknown };
     const said = String(message).replace(ferretTrace, "").slice(0, 200);
@@ -284,6 +285,13 @@ export class MongodbStore {
     this.#lastCommand = done.catch(() => undefined);
     return done;
   }
+}
+
+/** What a bulk write failed of: the driver wraps everything, also that there was no server. */
+function unwrapped(thrown: unknown): unknown {
+  if (!(thrown instanceof MongoBulkWriteError)) return thrown;
+  const cause: unknown = thrown.errorResponse;
+  return cause instanceof Error ? cause : thrown;
 }
 
 export function isDuplicate(thrown: unknown): boolean {
