@@ -194,7 +194,7 @@ describe("crash: many", () => {
           below(3) === 0 ? () => under.powerCut(survivals[below(3)]!) : () => under.loseThread(below(under.shardCount));
         under.at(points[below(points.length)]!, act, 1 + below(30));
       }
-      if (below(4) === 0 && !under.isDown) await under.checkpoint().catch(() => {});
+      if (below(4) === 0 && !under.isDown) await under.checkpoint();
       await under.until(() => under.isDown || [...asked.values()].every(({ reply }) => reply !== undefined));
       for (const [id, { reply }] of asked) if (reply?.kind === "value") open.delete(id);
     }
