@@ -1,5 +1,4 @@
 // The storm's bank: accounts that can be frozen, and a saga that moves money between two of them.
-
 import type { Heddle } from "@heddle/client";
 import { command, defineAggregate, defineContext, defineSaga, event, reject, step } from "@heddle/domain";
 import { z } from "zod";

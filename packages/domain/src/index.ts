@@ -34,8 +34,7 @@ export type {
 } from "./define-aggregate.ts";
 // Writing a domain module
 export { command, defineAggregate, event, reject } from "./define-aggregate.ts";
-export type { AnyContext, Context } from "./define-context.ts";
-export { defineContext } from "./define-context.ts";
+export { type AnyContext, type Context, defineContext } from "./define-context.ts";
 // Projections
 export {
   type AnyProjection,

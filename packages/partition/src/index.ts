@@ -9,20 +9,19 @@
 // what was removed is in its files (P6).
 // Not promised: a partition that is ahead of its covered position is usual, and says nothing about the log's end.
 
-// Reading
-// Writing
+// Reading and writing
 export type { CheckpointWriter, Partition, PartitionReader } from "./contract.ts";
 export { type DumpEntry, dumpPartition, sortedAppendIds } from "./dump.ts";
+// Checking and deleting
 export { checkPartitionFile, destroyPartition } from "./environment.ts";
-// Names of append ids whose entity was erased
+// Append ids and heads on their way, and names of ids whose entity was erased
 export { erasedIdName, erasedIdNameOfDigest } from "./erased-ids.ts";
-// Append ids on their way
 export { type FreshId, FreshIds } from "./fresh-ids.ts";
 export { hashAppendId, type IdHash, newIdHash } from "./id-hash.ts";
-// Heads on their way
 export { PackedHeads } from "./packed-heads.ts";
-// Opening and deleting
+// Opening
 export { type DetachedReader, openPartition, openPartitionReadOnly, type PartitionOptions } from "./partition.ts";
+// What it holds
 export {
   type AlarmQuery,
   type AlarmRecord,

@@ -2,7 +2,6 @@
 // the reads of a shard begin at the tombstone, and pass over all of this.
 //
 // Not looked at: bytes of LMDB's file that belong to no entry (scrub.ts). Every change leaves some, erasure or not.
-
 import type { Tables } from "./environment.ts";
 import { isErasedIdName } from "./erased-ids.ts";
 import { readChunk } from "./extents.ts";

@@ -1,7 +1,6 @@
 // Run table: reads an entity's runs of append ids from LMDB. What they hold: id-runs.ts.
 //
 // Errors of all methods: whatever LMDB says, and those of values that are not what was written.
-
 import { findInPart, type IdRun, partOf, partsOf, readDirectory } from "./id-runs.ts";
 import { KeyBuilder } from "./keys.ts";
 import type { Table } from "./table.ts";

@@ -1,5 +1,4 @@
 // For sibling packages and tests.
-
 export { type AlarmSource, alarmNever } from "./alarm-source.ts";
 export type { AlarmListQuery, ShardAlarms } from "./alarms.ts";
 export { initialStates } from "./decide.ts";

@@ -1,5 +1,4 @@
 // heddle get: the state of an entity, now or at an earlier moment.
-
 import type { AddCommand } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson, toPrettyJson } from "../json.ts";

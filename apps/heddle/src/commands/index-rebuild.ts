@@ -1,5 +1,4 @@
 // heddle index rebuild: makes the partitions anew from the logs.
-
 import type { AddCommand } from "../add-command.ts";
 import { type DomainOptionValues, withDomainOptions } from "../data-options.ts";
 import { exitCodes } from "../exit-codes.ts";

@@ -1,5 +1,4 @@
 // heddle rewind, heddle fork: back to an earlier state, in the same entity or in a new one.
-
 import type { AddCommand } from "../add-command.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { toJson } from "../json.ts";

@@ -1,5 +1,4 @@
 // Reads: what each reader saw is what the entity was after some event, and no reader saw a part of anything.
-
 import { describeMoment, describeOperation, type FoundMoments, nameOfSpan, type Versions } from "./find-moments.ts";
 import type { AtomicOperation, History, HistoryModel, HistoryRead } from "./history.ts";
 import type { ReportFault } from "./history-fault.ts";

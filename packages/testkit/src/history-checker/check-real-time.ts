@@ -2,7 +2,6 @@
 //
 // The order of one entity's versions is known, so one sweep by the clock finds everything: at the start of each operation the
 // newest version that was known for certain must not lie behind what it saw, or before what it wrote.
-
 import { describeMoment, type FoundMoments, type Moment, type Versions } from "./find-moments.ts";
 import type { ReportFault } from "./history-fault.ts";
 

@@ -1,5 +1,4 @@
 // Sagas: what is there of each step bears out what the saga says of itself.
-
 import { describeOperation, type FoundMoments } from "./find-moments.ts";
 import type { History, SagaOperation, SagaStepRun } from "./history.ts";
 import type { ReportFault } from "./history-fault.ts";

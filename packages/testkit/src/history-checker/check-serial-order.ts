@@ -3,7 +3,6 @@
 // Each entity's versions say who came before whom: its writers in their order, each reader after the writer of what it saw and
 // before the writer of what it did not see. The clock says who was over before another began; a saga, which of its steps
 // had to be done before others were asked for. A row exists exactly if all of this together has no circle.
-
 import { describeMoment, type FoundMoments, type Moment, type Seen } from "./find-moments.ts";
 import type { SagaOperation } from "./history.ts";
 import type { HistoryRule, ReportFault } from "./history-fault.ts";
